@@ -1,0 +1,2 @@
+//! Generators, test images and benchmarks.
+fn main() {}
