@@ -1,0 +1,196 @@
+//! The store's front: reads from memory, writes through the one writer.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch as signal};
+
+use crate::engine::{Engine, FjallEngine};
+use crate::watch::{self, EventFilter, Subscription, Watcher};
+use crate::window::Window;
+use crate::writer::{self, Command, Operation};
+use crate::{Entry, Error, HeaderFn, Result, Snapshot, StampFn};
+
+/// How a store treats values and history.
+#[derive(Clone)]
+pub struct Options {
+    /// Makes an entry's header.
+    pub header: HeaderFn,
+    /// Writes the revision into a value at commit.
+    pub stamp: StampFn,
+    /// Events of history kept for watches, at most.
+    pub history_events: usize,
+    /// Bytes of superseded values kept for watches, at most.
+    pub history_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            header: |_, _| Arc::new(()),
+            stamp: |_, _| {},
+            history_events: 50_000,
+            history_bytes: 32 << 20,
+        }
+    }
+}
+
+/// What the writer publishes and the readers share.
+pub(crate) struct Shared {
+    pub(crate) current: ArcSwap<Snapshot>,
+    pub(crate) history: Mutex<History>,
+    pub(crate) revision: signal::Sender<u64>,
+}
+
+/// Past events and who waits for the next ones. One lock for both, so that a watch starts
+/// exactly where the history it was given ends.
+pub(crate) struct History {
+    pub(crate) window: Window,
+    pub(crate) subscriptions: BTreeMap<Arc<str>, Vec<Subscription>>,
+}
+
+/// A handle on a store; clones share it. The store closes when the last one is dropped.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+    writer: Arc<Writer>,
+}
+
+struct Writer {
+    commands: Mutex<Option<mpsc::Sender<Command>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.commands.lock().take();
+        if let Some(thread) = self.thread.lock().take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Store {
+    /// Opens or creates the embedded store in the directory `path`.
+    pub fn open(path: &Path, options: Options) -> Result<Self> {
+        Self::with_engine(FjallEngine::open(path)?, options)
+    }
+
+    /// A store on `engine`: loads what it holds and starts the writer.
+    pub fn with_engine(engine: impl Engine, options: Options) -> Result<Self> {
+        let (writer, shared) = writer::load(engine, options)?;
+        let (sender, receiver) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || writer.run(receiver))
+            .map_err(|cause| Error::engine("start the writer", cause))?;
+        let writer = Writer { commands: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) };
+        Ok(Self { shared, writer: Arc::new(writer) })
+    }
+
+    /// Writes `value` under the new `key`, to end by itself after `ttl` where that is given.
+    /// Durable when it returns. [`Error::Exists`] where the key is taken.
+    pub async fn create(&self, key: &str, value: Vec<u8>, ttl: Option<Duration>) -> Result<Arc<Entry>> {
+        self.write(Operation::Create { key: key.into(), value, ttl }).await
+    }
+
+    /// Replaces the value under `key` if it still is at `expected` modification revision,
+    /// keeping its expiry. [`Error::Conflict`] or [`Error::NotFound`] otherwise.
+    pub async fn update(&self, key: &str, expected: u64, value: Vec<u8>) -> Result<Arc<Entry>> {
+        self.write(Operation::Update { key: key.into(), expected, value, ttl: None }).await
+    }
+
+    /// As [`Store::update`], and sets the key's expiry anew.
+    pub async fn update_with_ttl(
+        &self,
+        key: &str,
+        expected: u64,
+        value: Vec<u8>,
+        ttl: Duration,
+    ) -> Result<Arc<Entry>> {
+        self.write(Operation::Update { key: key.into(), expected, value, ttl: Some(ttl) }).await
+    }
+
+    /// Deletes `key`, only at the modification revision `expected` where that is given. The
+    /// entry returned is the last one, `last_value` in place of its value where given, stamped
+    /// with the deletion's revision (which is its `mod_revision`).
+    pub async fn delete(
+        &self,
+        key: &str,
+        expected: Option<u64>,
+        last_value: Option<Vec<u8>>,
+    ) -> Result<Arc<Entry>> {
+        self.write(Operation::Delete { key: key.into(), expected, last_value }).await
+    }
+
+    /// Forgets the history up to and with `revision`: reads and watches from before it fail
+    /// with [`Error::Compacted`].
+    pub async fn compact(&self, revision: u64) -> Result<()> {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::Compact { revision, reply })?;
+        done.await.map_err(|_| Error::Closed)?
+    }
+
+    /// All keys now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::clone(&self.shared.current.load())
+    }
+
+    /// All keys as of `revision`, while the history reaches back to it.
+    pub fn snapshot_at(&self, revision: u64) -> Result<Snapshot> {
+        let history = self.shared.history.lock();
+        let now = self.shared.current.load();
+        match revision.cmp(&now.revision) {
+            std::cmp::Ordering::Greater => Err(Error::Future { requested: revision, current: now.revision }),
+            std::cmp::Ordering::Equal => Ok(Snapshot::clone(&now)),
+            std::cmp::Ordering::Less => history.window.rewind(&now.map, revision),
+        }
+    }
+
+    /// The events of keys with `prefix` after `from_revision` that pass `filter`.
+    pub fn watch(&self, prefix: &str, from_revision: u64, filter: Option<EventFilter>) -> Result<Watcher> {
+        let mut history = self.shared.history.lock();
+        let current = self.shared.current.load().revision;
+        if from_revision > current {
+            return Err(Error::Future { requested: from_revision, current });
+        }
+        let past = history.window.after(from_revision)?.cloned();
+        let (subscription, watcher) = watch::channel(prefix, from_revision, filter, past);
+        history.subscriptions.entry(subscription.prefix.clone()).or_default().push(subscription);
+        Ok(watcher)
+    }
+
+    /// The store's revision: that of the last acknowledged write.
+    pub fn revision(&self) -> u64 {
+        self.shared.current.load().revision
+    }
+
+    /// The revision up to which history is gone.
+    pub fn compacted_revision(&self) -> u64 {
+        self.shared.history.lock().window.compacted
+    }
+
+    /// Waits until the store has reached `revision`.
+    pub async fn wait_for(&self, revision: u64) -> Result<()> {
+        let mut signal = self.shared.revision.subscribe();
+        signal.wait_for(|current| *current >= revision).await.map(drop).map_err(|_| Error::Closed)
+    }
+
+    async fn write(&self, operation: Operation) -> Result<Arc<Entry>> {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::Write { operation, reply })?;
+        done.await.map_err(|_| Error::Closed)?
+    }
+
+    fn send(&self, command: Command) -> Result<()> {
+        let commands = self.writer.commands.lock();
+        commands.as_ref().ok_or(Error::Closed)?.send(command).map_err(|_| Error::Closed)
+    }
+}
