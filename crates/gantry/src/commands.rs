@@ -1,0 +1,66 @@
+//! The command line: one module per verb.
+
+pub mod completion;
+pub mod kubeconfig;
+pub mod status;
+pub mod version;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Settings};
+
+/// Kubernetes v1.35 in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "gantry", disable_version_flag = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    /// YAML file of settings; <config-dir>/config.yaml where absent.
+    #[arg(long, env = "GANTRY_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Print the administrator's kubeconfig, or merge it into another.
+    Kubeconfig(kubeconfig::Arguments),
+    /// Show components, ports and certificates.
+    Status,
+    /// Show the version.
+    Version,
+    /// Print a completion script for a shell.
+    Completion(completion::Arguments),
+}
+
+/// Runs the verb that the command line names.
+pub fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gantry: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let resolve = || Config::resolve(cli.settings, cli.config.as_deref());
+    match cli.verb {
+        Verb::Kubeconfig(arguments) => kubeconfig::run(&resolve()?, &arguments),
+        Verb::Status => status::run(&resolve()?),
+        Verb::Version => {
+            version::run();
+            Ok(())
+        }
+        Verb::Completion(arguments) => {
+            completion::run(&arguments);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The settings of a gantry process, from flags, `GANTRY_*` environment and one YAML file, in
+//! that order of precedence. Every setting has the same name in all three.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use ipnet::IpNet;
+use serde::Deserialize;
+
+/// Settings as given; what is absent comes from the file, then from [`Config`]'s defaults.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Settings {
+    /// Directory of the cluster's state.
+    #[arg(long, env = "GANTRY_DATA_DIR", global = true)]
+    pub data_dir: Option<PathBuf>,
+    /// Directory of the configuration and the kubeconfig.
+    #[arg(long, env = "GANTRY_CONFIG_DIR", global = true)]
+    pub config_dir: Option<PathBuf>,
+    /// Directory of sockets and network namespaces.
+    #[arg(long, env = "GANTRY_RUN_DIR", global = true)]
+    pub run_dir: Option<PathBuf>,
+    /// Directory of the pods' log files.
+    #[arg(long, env = "GANTRY_LOG_DIR", global = true)]
+    pub pod_logs_dir: Option<PathBuf>,
+    /// Address that the API server listens on.
+    #[arg(long, env = "GANTRY_BIND_ADDRESS", global = true)]
+    pub bind_address: Option<IpAddr>,
+    /// Port that the API server listens on.
+    #[arg(long, env = "GANTRY_HTTPS_PORT", global = true)]
+    pub https_port: Option<u16>,
+    /// Address under which other machines and pods reach the API server.
+    #[arg(long, env = "GANTRY_ADVERTISE_ADDRESS", global = true)]
+    pub advertise_address: Option<IpAddr>,
+    /// More names and addresses for the API server's certificate.
+    #[arg(long, env = "GANTRY_TLS_SAN", value_delimiter = ',', global = true)]
+    pub tls_san: Vec<String>,
+    /// Name of this node; the host's name where absent.
+    #[arg(long, env = "GANTRY_NODE_NAME", global = true)]
+    pub node_name: Option<String>,
+    /// Address of this node.
+    #[arg(long, env = "GANTRY_NODE_IP", global = true)]
+    pub node_ip: Option<IpAddr>,
+    /// Port of the node's own API.
+    #[arg(long, env = "GANTRY_KUBELET_PORT", global = true)]
+    pub kubelet_port: Option<u16>,
+    /// Addresses of pods.
+    #[arg(long, env = "GANTRY_CLUSTER_CIDR", global = true)]
+    pub cluster_cidr: Option<IpNet>,
+    /// Addresses of Services.
+    #[arg(long, env = "GANTRY_SERVICE_CIDR", global = true)]
+    pub service_cidr: Option<IpNet>,
+    /// Address of the cluster's DNS.
+    #[arg(long, env = "GANTRY_CLUSTER_DNS", global = true)]
+    pub cluster_dns: Option<IpAddr>,
+    /// Domain of the cluster's DNS.
+    #[arg(long, env = "GANTRY_CLUSTER_DOMAIN", global = true)]
+    pub cluster_domain: Option<String>,
+    /// URL of the API server that an agent joins.
+    #[arg(long, env = "GANTRY_SERVER", global = true)]
+    pub server: Option<String>,
+    /// Token that an agent joins with (`gantry token` prints one).
+    #[arg(long, env = "GANTRY_TOKEN", hide_env_values = true, global = true)]
+    pub token: Option<String>,
+    /// Log level or filter: error, warn, info, debug, trace, or `crate=level,...`.
+    #[arg(long, env = "GANTRY_LOG_LEVEL", global = true)]
+    pub log_level: Option<String>,
+    /// Log format: text or json.
+    #[arg(long, env = "GANTRY_LOG_FORMAT", global = true)]
+    pub log_format: Option<String>,
+}
+
+const KEYS: &[&str] = &[
+    "data-dir",
+    "config-dir",
+    "run-dir",
+    "pod-logs-dir",
+    "bind-address",
+    "https-port",
+    "advertise-address",
+    "tls-san",
+    "node-name",
+    "node-ip",
+    "kubelet-port",
+    "cluster-cidr",
+    "service-cidr",
+    "cluster-dns",
+    "cluster-domain",
+    "server",
+    "token",
+    "log-level",
+    "log-format",
+];
+
+/// The settings in force.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// State.
+    pub data_dir: PathBuf,
+    /// Configuration and kubeconfig.
+    pub config_dir: PathBuf,
+    /// Sockets and namespaces.
+    pub run_dir: PathBuf,
+    /// Pods' logs.
+    pub pod_logs_dir: PathBuf,
+    /// API server's listening address.
+    pub bind_address: IpAddr,
+    /// API server's port.
+    pub https_port: u16,
+    /// Address of this machine for others.
+    pub advertise_address: IpAddr,
+    /// More names for the serving certificate.
+    pub tls_san: Vec<String>,
+    /// This node's name, lower case.
+    pub node_name: String,
+    /// This node's address.
+    pub node_ip: IpAddr,
+    /// The kubelet's port.
+    pub kubelet_port: u16,
+    /// Pods' addresses.
+    pub cluster_cidr: IpNet,
+    /// Services' addresses.
+    pub service_cidr: IpNet,
+    /// DNS address.
+    pub cluster_dns: IpAddr,
+    /// DNS domain.
+    pub cluster_domain: String,
+    /// Server to join.
+    pub server: Option<String>,
+    /// Token to join with.
+    pub token: Option<String>,
+    /// Log filter.
+    pub log_level: String,
+    /// Whether logs are JSON.
+    pub log_json: bool,
+}
+
+impl Config {
+    /// The settings in force for `given` flags and environment and the file at `file`, which
+    /// must exist where it was named by hand.
+    pub fn resolve(given: Settings, file: Option<&Path>) -> Result<Self> {
+        let config_dir = given.config_dir.clone().unwrap_or_else(|| "/etc/gantry".into());
+        let (path, required) = match file {
+            Some(path) => (path.to_owned(), true),
+            None => (config_dir.join("config.yaml"), false),
+        };
+        let stored = match std::fs::read_to_string(&path) {
+            Ok(text) => parse(&text).with_context(|| format!("configuration file {}", path.display()))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => Settings::default(),
+            Err(error) => bail!("configuration file {}: {error}", path.display()),
+        };
+        macro_rules! pick {
+            ($field:ident) => {
+                given.$field.or(stored.$field)
+            };
+        }
+        let node_ip = pick!(node_ip).map_or_else(default_address, Ok)?;
+        let log_format = pick!(log_format).unwrap_or_else(|| "text".into());
+        if !matches!(log_format.as_str(), "text" | "json") {
+            bail!("log-format: {log_format:?} is neither text nor json");
+        }
+        let service_cidr = pick!(service_cidr).map_or_else(|| "10.43.0.0/16".parse(), Ok)?;
+        Ok(Self {
+            data_dir: pick!(data_dir).unwrap_or_else(|| "/var/lib/gantry".into()),
+            config_dir: given.config_dir.or(stored.config_dir).unwrap_or(config_dir),
+            run_dir: pick!(run_dir).unwrap_or_else(|| "/run/gantry".into()),
+            pod_logs_dir: pick!(pod_logs_dir).unwrap_or_else(|| "/var/log/pods".into()),
+            bind_address: pick!(bind_address).map_or_else(|| "0.0.0.0".parse(), Ok)?,
+            https_port: pick!(https_port).unwrap_or(6443),
+            advertise_address: pick!(advertise_address).unwrap_or(node_ip),
+            tls_san: if given.tls_san.is_empty() { stored.tls_san } else { given.tls_san },
+            node_name: pick!(node_name).map_or_else(host_name, Ok)?.to_lowercase(),
+            node_ip,
+            kubelet_port: pick!(kubelet_port).unwrap_or(10250),
+            cluster_cidr: pick!(cluster_cidr).map_or_else(|| "10.42.0.0/16".parse(), Ok)?,
+            cluster_dns: match pick!(cluster_dns) {
+                Some(address) => address,
+                None => service_cidr.hosts().nth(9).context("service-cidr has no room for cluster DNS")?,
+            },
+            service_cidr,
+            cluster_domain: pick!(cluster_domain).unwrap_or_else(|| "cluster.local".into()),
+            server: pick!(server),
+            token: pick!(token),
+            log_level: pick!(log_level).unwrap_or_else(|| "info".into()),
+            log_json: log_format == "json",
+        })
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.config_dir.join("kubeconfig.yaml")
+    }
+
+    /// The directory of keys and certificates.
+    pub fn pki_dir(&self) -> PathBuf {
+        self.data_dir.join("pki")
+    }
+
+    /// The URL of the local API server.
+    pub fn local_url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.https_port)
+    }
+}
+
+/// Reads the YAML form, refusing keys that are no settings.
+fn parse(text: &str) -> Result<Settings> {
+    let value: serde_yaml_ng::Value = serde_yaml_ng::from_str(text)?;
+    if let serde_yaml_ng::Value::Mapping(mapping) = &value {
+        for key in mapping.keys() {
+            let key = key.as_str().context("a key is not a string")?;
+            if !KEYS.contains(&key) {
+                let nearest = KEYS
+                    .iter()
+                    .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
+                bail!("unknown key {key:?}; did you mean {:?}?", nearest.unwrap_or(&""));
+            }
+        }
+    } else if !value.is_null() {
+        bail!("expected a mapping of settings");
+    } else {
+        return Ok(Settings::default());
+    }
+    Ok(serde_yaml_ng::from_value(value)?)
+}
+
+fn host_name() -> Result<String> {
+    let name = nix::unistd::gethostname().context("reading the host's name")?;
+    Ok(name.to_string_lossy().trim_end_matches('.').to_string())
+}
+
+/// The address that the default route leaves from; without one, the first address that is not
+/// loopback, then loopback itself.
+fn default_address() -> Result<IpAddr> {
+    let routed = std::net::UdpSocket::bind("0.0.0.0:0").ok().and_then(|socket| {
+        // Connecting a datagram socket sends nothing; it only asks the kernel for a route.
+        socket.connect("192.0.2.1:9").ok()?;
+        socket.local_addr().ok().map(|address| address.ip())
+    });
+    let from_interfaces = || {
+        nix::ifaddrs::getifaddrs().ok()?.find_map(|interface| {
+            let address = IpAddr::V4(interface.address?.as_sockaddr_in()?.ip());
+            (!address.is_loopback()).then_some(address)
+        })
+    };
+    Ok(routed
+        .filter(|address| !address.is_unspecified())
+        .or_else(from_interfaces)
+        .unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_names_the_nearest() {
+        let error = parse("data-dri: /x").expect_err("refused").to_string();
+        assert_eq!(error, "unknown key \"data-dri\"; did you mean \"data-dir\"?");
+        let error = parse("- a").expect_err("refused").to_string();
+        assert_eq!(error, "expected a mapping of settings");
+    }
+
+    #[test]
+    fn every_key_is_a_setting() {
+        let mut settings = serde_yaml_ng::Mapping::new();
+        for key in KEYS {
+            settings.insert((*key).into(), serde_yaml_ng::Value::Null);
+        }
+        settings.insert("tls-san".into(), serde_yaml_ng::Value::Sequence(vec![]));
+        parse(&serde_yaml_ng::to_string(&settings).expect("yaml")).expect("all keys parse");
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("c.yaml");
+        std::fs::write(&file, "https-port: 7443\nnode-name: FromFile\n").expect("write");
+        let given = Settings { https_port: Some(8443), ..Settings::default() };
+        let config = Config::resolve(given, Some(&file)).expect("resolves");
+        assert_eq!((config.https_port, config.node_name.as_str()), (8443, "fromfile"));
+        assert_eq!(config.cluster_dns.to_string(), "10.43.0.10");
+        assert!(Config::resolve(Settings::default(), Some(Path::new("/nonexistent.yaml"))).is_err());
+    }
+}

