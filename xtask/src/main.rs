@@ -1,2 +1,20 @@
-//! Generators, test images and benchmarks.
-fn main() {}
+//! `xtask`: generators, test images and benchmarks. Run as `cargo run -p xtask -- VERB`.
+
+mod bench;
+
+use anyhow::Result;
+use clap::Parser;
+
+#[derive(Debug, Parser)]
+enum Verb {
+    /// Measure every budget of the design and print one table.
+    Bench(bench::Arguments),
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    match Verb::parse() {
+        Verb::Bench(arguments) => bench::run(arguments).await,
+    }
+}
