@@ -1,0 +1,1 @@
+//! Admission plugins: what may change or refuse a write.

@@ -1,0 +1,1 @@
+//! Allocation of cluster addresses and node ports.

@@ -1,0 +1,33 @@
+//! What a request wants to do, in the words that authorization and admission decide on.
+
+use crate::User;
+
+/// One request's user, verb and target.
+#[derive(Debug, Clone, Default)]
+pub struct Attributes {
+    /// Who asks.
+    pub user: User,
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`, or
+    /// the HTTP method in lower case where the path names no resource.
+    pub verb: String,
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The API version.
+    pub version: String,
+    /// The resource's plural name.
+    pub resource: String,
+    /// The subresource, or empty.
+    pub subresource: String,
+    /// The namespace, or empty. A Namespace object is in the namespace that it is.
+    pub namespace: String,
+    /// The object's name, or empty for a collection.
+    pub name: String,
+    /// The URL path.
+    pub path: String,
+    /// Whether the path names a resource.
+    pub is_resource: bool,
+    /// The field selector of a list, watch or deletecollection, as it was sent.
+    pub field_selector: String,
+    /// The label selector of a list, watch or deletecollection, as it was sent.
+    pub label_selector: String,
+}

@@ -1,0 +1,72 @@
+//! What a server is made from.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+
+use gantry_store::Store;
+use ipnet::IpNet;
+
+/// A certificate chain and its private key, in PEM.
+#[derive(Clone, Default)]
+pub struct Identity {
+    /// The certificate chain, leaf first.
+    pub certificate: String,
+    /// The private key.
+    pub key: String,
+}
+
+/// What `/version` says.
+#[derive(Debug, Clone)]
+pub struct Version {
+    /// Major version of the API, such as `1`.
+    pub major: String,
+    /// Minor version of the API, such as `35`.
+    pub minor: String,
+    /// The full version, such as `v1.35.0+gantry`.
+    pub git_version: String,
+    /// The commit that the binary was built from.
+    pub git_commit: String,
+    /// When the binary was built, RFC 3339.
+    pub build_date: String,
+}
+
+impl Default for Version {
+    fn default() -> Self {
+        Self {
+            major: "1".into(),
+            minor: "35".into(),
+            git_version: "v1.35.0+gantry".into(),
+            git_commit: String::new(),
+            build_date: "1970-01-01T00:00:00Z".into(),
+        }
+    }
+}
+
+/// How to run an API server.
+#[derive(Clone)]
+pub struct Config {
+    /// The address that clients are told to use: the endpoint of the `kubernetes` Service.
+    pub advertise: SocketAddr,
+    /// Where objects live. Open it with the options of the module `storage`.
+    pub store: Store,
+    /// What the server shows to clients.
+    pub serving: Identity,
+    /// The CA that client certificates must come from, in PEM.
+    pub client_ca: String,
+    /// The CA of the cluster, in PEM: what clients and pods trust.
+    pub cluster_ca: String,
+    /// The private key that signs service account tokens, in PEM (PKCS#8, ECDSA P-256).
+    pub service_account_key: String,
+    /// The issuer of service account tokens.
+    pub issuer: String,
+    /// The range that Services' cluster addresses come from.
+    pub service_cidr: IpNet,
+    /// The range that node ports come from.
+    pub node_ports: RangeInclusive<u16>,
+    /// How the server identifies itself to kubelets; `None`: it proxies to none.
+    pub kubelet_client: Option<Identity>,
+    /// The CA of the kubelets' serving certificates, in PEM.
+    pub kubelet_ca: String,
+    /// What the server calls itself.
+    pub version: Version,
+}
