@@ -32,7 +32,7 @@ pub struct SecurityProfile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ProfileType {
-    Runtimedefault = 0,
+    RuntimeDefault = 0,
     Unconfined = 1,
     Localhost = 2,
 }
