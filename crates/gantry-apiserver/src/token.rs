@@ -1,1 +1,13 @@
-//! Service account tokens.
+//! Service account tokens: keys, signatures and claims (RFC 7519, KEP-1205), and the key set that
+//! others verify them with.
+
+mod claims;
+mod der;
+mod jwks;
+mod jwt;
+mod key;
+
+pub use claims::{Bound, Claims, Kubernetes, Reference};
+pub use jwks::{discovery_document, key_set};
+pub use jwt::{TokenError, sign, verify};
+pub use key::{KeyError, SigningKey, VerifyingKey};
