@@ -1,1 +1,10 @@
-//! placeholder
+//! What an object is: the kinds and their rules, the structure of their fields, metadata,
+//! selectors, quantities, patches and field management, tables, discovery and OpenAPI.
+//!
+//! Nothing here does IO, reads a clock or draws a random number.
+
+pub mod field;
+pub mod meta;
+pub mod quantity;
+pub mod selector;
+pub mod status;

@@ -1,0 +1,237 @@
+//! Paths into objects and what can be wrong at them, in the words of upstream's field errors.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+/// A place in an object, such as `spec.containers[0].name` or `metadata.labels[a.b/c]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Path(String);
+
+impl Path {
+    /// The path of the top-level field `name`.
+    pub fn new(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
+    /// The field `name` below.
+    #[must_use]
+    pub fn child(&self, name: &str) -> Self {
+        if self.0.is_empty() { Self::new(name) } else { Self(format!("{}.{name}", self.0)) }
+    }
+
+    /// The list item `at` below.
+    #[must_use]
+    pub fn index(&self, at: usize) -> Self {
+        Self(format!("{}[{at}]", self.0))
+    }
+
+    /// The map entry `key` below.
+    #[must_use]
+    pub fn key(&self, key: &str) -> Self {
+        Self(format!("{}[{key}]", self.0))
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What kind of thing is wrong with a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldErrorKind {
+    /// Nothing with that name exists.
+    NotFound,
+    /// A value is missing.
+    Required,
+    /// A value occurs twice.
+    Duplicate,
+    /// A value breaks a rule.
+    Invalid,
+    /// A value is not one of a closed set.
+    NotSupported,
+    /// A value is not allowed here.
+    Forbidden,
+    /// A text is too long.
+    TooLong,
+    /// A list is too long.
+    TooMany,
+    /// Checking itself failed.
+    Internal,
+    /// A value has the wrong type.
+    TypeInvalid,
+}
+
+impl FieldErrorKind {
+    /// The reason in a `Status` cause.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NotFound => "FieldValueNotFound",
+            Self::Required => "FieldValueRequired",
+            Self::Duplicate => "FieldValueDuplicate",
+            Self::Invalid => "FieldValueInvalid",
+            Self::NotSupported => "FieldValueNotSupported",
+            Self::Forbidden => "FieldValueForbidden",
+            Self::TooLong => "FieldValueTooLong",
+            Self::TooMany => "FieldValueTooMany",
+            Self::Internal => "InternalError",
+            Self::TypeInvalid => "FieldValueTypeInvalid",
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::NotFound => "Not found",
+            Self::Required => "Required value",
+            Self::Duplicate => "Duplicate value",
+            Self::Invalid | Self::TypeInvalid => "Invalid value",
+            Self::NotSupported => "Unsupported value",
+            Self::Forbidden => "Forbidden",
+            Self::TooLong => "Too long",
+            Self::TooMany => "Too many",
+            Self::Internal => "Internal error",
+        }
+    }
+}
+
+/// One thing wrong at one place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FieldError {
+    /// What kind of thing.
+    pub kind: FieldErrorKind,
+    /// Where.
+    pub path: Path,
+    /// The value that is wrong, where the kind shows one.
+    pub value: Value,
+    /// What would be right.
+    pub detail: String,
+}
+
+impl FieldError {
+    fn new(kind: FieldErrorKind, path: &Path, value: Value, detail: impl Into<String>) -> Self {
+        Self { kind, path: path.clone(), value, detail: detail.into() }
+    }
+
+    /// A missing value.
+    pub fn required(path: &Path, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::Required, path, Value::Null, detail)
+    }
+
+    /// A value that breaks a rule.
+    pub fn invalid(path: &Path, value: impl Into<Value>, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::Invalid, path, value.into(), detail)
+    }
+
+    /// A value of the wrong type.
+    pub fn type_invalid(path: &Path, value: impl Into<Value>, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::TypeInvalid, path, value.into(), detail)
+    }
+
+    /// A value that is none of `supported`.
+    pub fn not_supported(path: &Path, value: impl Into<Value>, supported: &[&str]) -> Self {
+        let mut names: Vec<_> = supported.iter().map(|name| format!("{name:?}")).collect();
+        names.sort();
+        let detail =
+            if names.is_empty() { String::new() } else { format!("supported values: {}", names.join(", ")) };
+        Self::new(FieldErrorKind::NotSupported, path, value.into(), detail)
+    }
+
+    /// A value that occurs twice.
+    pub fn duplicate(path: &Path, value: impl Into<Value>) -> Self {
+        Self::new(FieldErrorKind::Duplicate, path, value.into(), "")
+    }
+
+    /// A value that is not allowed here.
+    pub fn forbidden(path: &Path, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::Forbidden, path, Value::Null, detail)
+    }
+
+    /// A reference to nothing.
+    pub fn not_found(path: &Path, value: impl Into<Value>) -> Self {
+        Self::new(FieldErrorKind::NotFound, path, value.into(), "")
+    }
+
+    /// A text of more than `max` bytes.
+    pub fn too_long(path: &Path, max: usize) -> Self {
+        let unit = if max == 1 { "byte" } else { "bytes" };
+        Self::new(FieldErrorKind::TooLong, path, Value::Null, format!("may not be more than {max} {unit}"))
+    }
+
+    /// A list of `count` items where `max` are allowed.
+    pub fn too_many(path: &Path, count: usize, max: usize) -> Self {
+        let unit = if max == 1 { "item" } else { "items" };
+        Self::new(FieldErrorKind::TooMany, path, count.into(), format!("must have at most {max} {unit}"))
+    }
+
+    /// A check that failed itself.
+    pub fn internal(path: &Path, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::Internal, path, Value::Null, detail)
+    }
+
+    /// What is wrong, without the path: the message of a `Status` cause.
+    pub fn body(&self) -> String {
+        let words = self.kind.words();
+        let shown = match self.kind {
+            FieldErrorKind::Required
+            | FieldErrorKind::Forbidden
+            | FieldErrorKind::TooLong
+            | FieldErrorKind::Internal => words.to_owned(),
+            _ => format!("{words}: {}", shown(&self.value)),
+        };
+        if self.detail.is_empty() { shown } else { format!("{shown}: {}", self.detail) }
+    }
+
+    /// The cause in a `Status`' details.
+    pub fn cause(&self) -> Value {
+        json!({"reason": self.kind.reason(), "message": self.body(), "field": self.path.0})
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.body())
+    }
+}
+
+/// A value as upstream's errors show it: texts quoted, the rest as JSON.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{text:?}"),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wording() {
+        let path = Path::new("spec").child("containers").index(0).child("name");
+        for (error, expected) in [
+            (FieldError::required(&path, ""), "spec.containers[0].name: Required value"),
+            (
+                FieldError::invalid(&path, "A", "must be lower case"),
+                "spec.containers[0].name: Invalid value: \"A\": must be lower case",
+            ),
+            (FieldError::duplicate(&path, "a"), "spec.containers[0].name: Duplicate value: \"a\""),
+            (
+                FieldError::not_supported(&path, 3, &["b", "a"]),
+                "spec.containers[0].name: Unsupported value: 3: supported values: \"a\", \"b\"",
+            ),
+            (
+                FieldError::too_long(&path, 63),
+                "spec.containers[0].name: Too long: may not be more than 63 bytes",
+            ),
+            (
+                FieldError::too_many(&Path::new("a").key("x/y"), 5, 1),
+                "a[x/y]: Too many: 5: must have at most 1 item",
+            ),
+            (FieldError::forbidden(&Path::new("spec"), "no"), "spec: Forbidden: no"),
+        ] {
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Label requirements compiled once: of selectors and of node selector terms.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+/// Labels of a pod or node.
+pub type Labels = BTreeMap<String, String>;
+
+/// One condition on a label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Requirement {
+    /// The label has one of these values.
+    In(String, Vec<String>),
+    /// The label is absent or has none of these values.
+    NotIn(String, Vec<String>),
+    /// The label is there.
+    Exists(String),
+    /// The label is absent.
+    DoesNotExist(String),
+    /// The label is an integer above this one.
+    Gt(String, i64),
+    /// The label is an integer below this one.
+    Lt(String, i64),
+    /// An operator or operand that can never match.
+    Never,
+}
+
+impl Requirement {
+    fn new(key: &str, operator: &str, values: &[String]) -> Self {
+        let key = key.to_owned();
+        let number = || values.first().and_then(|value| value.parse().ok());
+        match operator {
+            "In" => Self::In(key, values.to_vec()),
+            "NotIn" => Self::NotIn(key, values.to_vec()),
+            "Exists" => Self::Exists(key),
+            "DoesNotExist" => Self::DoesNotExist(key),
+            "Gt" => number().map_or(Self::Never, |bound| Self::Gt(key, bound)),
+            "Lt" => number().map_or(Self::Never, |bound| Self::Lt(key, bound)),
+            _ => Self::Never,
+        }
+    }
+
+    fn of_node(requirement: &NodeSelectorRequirement) -> Self {
+        let values = requirement.values.as_deref().unwrap_or_default();
+        Self::new(&requirement.key, &requirement.operator, values)
+    }
+
+    /// Whether `labels` meet the condition.
+    pub fn matches(&self, labels: &Labels) -> bool {
+        let number = |key: &String| labels.get(key).and_then(|value| value.parse::<i64>().ok());
+        match self {
+            Self::In(key, values) => labels.get(key).is_some_and(|value| values.contains(value)),
+            Self::NotIn(key, values) => labels.get(key).is_none_or(|value| !values.contains(value)),
+            Self::Exists(key) => labels.contains_key(key),
+            Self::DoesNotExist(key) => !labels.contains_key(key),
+            Self::Gt(key, bound) => number(key).is_some_and(|value| value > *bound),
+            Self::Lt(key, bound) => number(key).is_some_and(|value| value < *bound),
+            Self::Never => false,
+        }
+    }
+}
+
+/// A label selector; an absent one matches nothing, an empty one everything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selector(Option<Vec<Requirement>>);
+
+impl Selector {
+    /// Compiles `selector`.
+    pub fn new(selector: Option<&LabelSelector>) -> Self {
+        Self(selector.map(|selector| {
+            let equal = selector
+                .match_labels
+                .iter()
+                .flatten()
+                .map(|(key, value)| Requirement::In(key.clone(), vec![value.clone()]));
+            let expressions = selector.match_expressions.iter().flatten().map(|expression| {
+                let values = expression.values.as_deref().unwrap_or_default();
+                Requirement::new(&expression.key, &expression.operator, values)
+            });
+            equal.chain(expressions).collect()
+        }))
+    }
+
+    /// The selector with a requirement more, if it selects at all.
+    pub fn and(mut self, requirement: Requirement) -> Self {
+        if let Some(requirements) = &mut self.0 {
+            requirements.push(requirement);
+        }
+        self
+    }
+
+    /// Whether `labels` are selected.
+    pub fn matches(&self, labels: &Labels) -> bool {
+        self.0.as_ref().is_some_and(|requirements| requirements.iter().all(|each| each.matches(labels)))
+    }
+}
+
+/// A term of a node selector: all its requirements on labels and on the node's name hold. A
+/// term without any requirement matches no node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeTerm {
+    labels: Vec<Requirement>,
+    names: Vec<Requirement>,
+}
+
+impl NodeTerm {
+    /// Compiles `term`.
+    pub fn new(term: &NodeSelectorTerm) -> Self {
+        let compile = |list: &Option<Vec<NodeSelectorRequirement>>| {
+            list.iter().flatten().map(Requirement::of_node).collect()
+        };
+        Self { labels: compile(&term.match_expressions), names: compile(&term.match_fields) }
+    }
+
+    /// Whether the node of this `name` and these `labels` matches.
+    pub fn matches(&self, name: &str, labels: &Labels) -> bool {
+        if self.labels.is_empty() && self.names.is_empty() {
+            return false;
+        }
+        let fields = || Labels::from([("metadata.name".to_owned(), name.to_owned())]);
+        self.labels.iter().all(|each| each.matches(labels))
+            && (self.names.is_empty() || {
+                let fields = fields();
+                self.names.iter().all(|each| each.matches(&fields))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels() -> Labels {
+        Labels::from([("zone".into(), "a".into()), ("size".into(), "7".into())])
+    }
+
+    #[test]
+    fn operators() {
+        for (key, operator, values, expected) in [
+            ("zone", "In", vec!["a", "b"], true),
+            ("zone", "In", vec!["b"], false),
+            ("zone", "NotIn", vec!["b"], true),
+            ("none", "NotIn", vec!["b"], true),
+            ("none", "In", vec!["b"], false),
+            ("zone", "Exists", vec![], true),
+            ("none", "DoesNotExist", vec![], true),
+            ("size", "Gt", vec!["6"], true),
+            ("size", "Gt", vec!["7"], false),
+            ("size", "Lt", vec!["8"], true),
+            ("zone", "Gt", vec!["1"], false),
+            ("size", "Gt", vec!["x"], false),
+            ("size", "Odd", vec![], false),
+        ] {
+            let values: Vec<_> = values.into_iter().map(str::to_owned).collect();
+            let requirement = Requirement::new(key, operator, &values);
+            assert_eq!(requirement.matches(&labels()), expected, "{key} {operator} {values:?}");
+        }
+    }
+
+    #[test]
+    fn an_absent_selector_selects_nothing_and_an_empty_one_everything() {
+        assert!(!Selector::new(None).matches(&labels()));
+        assert!(Selector::new(Some(&LabelSelector::default())).matches(&labels()));
+    }
+
+    #[test]
+    fn a_term_without_requirements_matches_no_node() {
+        assert!(!NodeTerm::new(&NodeSelectorTerm::default()).matches("n", &labels()));
+        let by_name = NodeSelectorTerm {
+            match_fields: Some(vec![NodeSelectorRequirement {
+                key: "metadata.name".into(),
+                operator: "In".into(),
+                values: Some(vec!["n".into()]),
+            }]),
+            ..NodeSelectorTerm::default()
+        };
+        assert!(NodeTerm::new(&by_name).matches("n", &labels()));
+        assert!(!NodeTerm::new(&by_name).matches("m", &labels()));
+    }
+}
