@@ -1,1 +1,114 @@
-//! Authentication: who is asking.
+//! Authentication: who is asking. Client certificates, then bearer tokens of service accounts and of
+//! bootstrap secrets. Whoever shows nothing is anonymous, and anonymous gets no further than health and
+//! version; whoever shows something that is no good is refused.
+
+mod bootstrap_token;
+mod certificate;
+mod impersonation;
+mod service_account;
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderMap, header};
+use rustls_pki_types::CertificateDer;
+
+use crate::User;
+use crate::lookup::Lookup;
+pub use impersonation::{Impersonation, impersonate};
+pub use service_account::{ServiceAccounts, TokenRequestError};
+
+/// Says 401. The cause is for the log; the client is told no more than `Unauthorized`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unauthorized(pub String);
+
+/// The authenticators of a server.
+pub struct Authenticators {
+    /// Issuer and verifier of service account tokens.
+    pub service_accounts: Arc<ServiceAccounts>,
+}
+
+impl Authenticators {
+    /// Authenticators that know client certificates, bootstrap tokens, and the tokens of
+    /// `service_accounts`.
+    pub fn new(service_accounts: Arc<ServiceAccounts>) -> Self {
+        Self { service_accounts }
+    }
+
+    /// Who sends a request over a connection with the verified client certificates `peer` (leaf first).
+    /// `None`: the request has no credentials. `now` is in seconds since the Unix epoch.
+    pub fn authenticate(
+        &self,
+        parts: &Parts,
+        peer: &[CertificateDer<'_>],
+        objects: &dyn Lookup,
+        now: i64,
+    ) -> Result<Option<User>, Unauthorized> {
+        if let Some(leaf) = peer.first() {
+            return certificate::user(leaf).map(|user| Some(authenticated(user)));
+        }
+        match bearer_token(&parts.headers)? {
+            Some(token) => self.token(&token, &[], objects, now).map(|(user, _)| Some(user)),
+            None => Ok(None),
+        }
+    }
+
+    /// Whose `token` it is, and for which of `audiences` it is good; no audiences: the server's own.
+    pub fn token(
+        &self,
+        token: &str,
+        audiences: &[String],
+        objects: &dyn Lookup,
+        now: i64,
+    ) -> Result<(User, Vec<String>), Unauthorized> {
+        if let Some((id, secret)) = bootstrap_token::split(token) {
+            let user = bootstrap_token::user(id, secret, objects, now)?;
+            return Ok((authenticated(user), audiences.to_vec()));
+        }
+        let (user, audiences) = self.service_accounts.user(token, audiences, objects, now)?;
+        Ok((authenticated(user), audiences))
+    }
+}
+
+/// The user that a request without credentials is; the error is for paths that anonymous cannot have.
+pub fn anonymous(path: &str) -> Result<User, Unauthorized> {
+    const OPEN: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
+    let open = OPEN
+        .iter()
+        .any(|each| path.strip_prefix(each).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
+    if open { Ok(User::anonymous()) } else { Err(Unauthorized(format!("no credentials for {path}"))) }
+}
+
+fn authenticated(mut user: User) -> User {
+    if !user.in_group("system:authenticated") && !user.in_group("system:unauthenticated") {
+        user.groups.push("system:authenticated".to_owned());
+    }
+    user
+}
+
+/// The token of an `Authorization: Bearer` header, or of the WebSocket subprotocol that browsers use.
+fn bearer_token(headers: &HeaderMap) -> Result<Option<String>, Unauthorized> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let text = value.to_str().map_err(|_| Unauthorized("malformed Authorization header".into()))?;
+        let Some((scheme, token)) = text.trim().split_once(' ') else { return Ok(None) };
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Ok(None);
+        }
+        let token = token.trim();
+        return if token.is_empty() { Ok(None) } else { Ok(Some(token.to_owned())) };
+    }
+    let protocols =
+        headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let encoded = protocols
+        .flat_map(|value| value.split(','))
+        .find_map(|protocol| protocol.trim().strip_prefix("base64url.bearer.authorization.k8s.io."));
+    let Some(encoded) = encoded else { return Ok(None) };
+    use base64::Engine as _;
+    let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(encoded.trim_end_matches('='));
+    let token = token.ok().and_then(|token| String::from_utf8(token).ok());
+    token.map(Some).ok_or_else(|| Unauthorized("malformed token in the WebSocket protocol".into()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 
 mod attributes;
 mod config;
+mod lookup;
 mod user;
 
 pub mod admission;
@@ -18,4 +19,5 @@ pub mod token;
 
 pub use attributes::Attributes;
 pub use config::{Config, Identity, Version};
+pub use lookup::Lookup;
 pub use user::User;

@@ -1,0 +1,94 @@
+//! Impersonation: acting as somebody else, when RBAC lets one.
+
+use std::collections::BTreeMap;
+
+use http::HeaderMap;
+use percent_encoding::percent_decode_str;
+
+use crate::{Attributes, User};
+
+/// What the headers of a request ask for, and what the real user must be allowed for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Impersonation {
+    /// Who the request is to be treated as from.
+    pub user: User,
+    /// `(group, resource, subresource, namespace, name)` of each `impersonate` that is needed.
+    pub needed: Vec<(&'static str, &'static str, String, String, String)>,
+}
+
+impl Impersonation {
+    /// The authorization questions, one for each thing impersonated.
+    pub fn questions(&self, real: &User) -> impl Iterator<Item = Attributes> {
+        self.needed.iter().map(|(group, resource, subresource, namespace, name)| Attributes {
+            user: real.clone(),
+            verb: "impersonate".into(),
+            group: (*group).into(),
+            version: "v1".into(),
+            resource: (*resource).into(),
+            subresource: subresource.clone(),
+            namespace: namespace.clone(),
+            name: name.clone(),
+            is_resource: true,
+            ..Attributes::default()
+        })
+    }
+}
+
+/// Reads the impersonation headers; `None`: there are none. The error is for groups, UID or extra
+/// without a user.
+pub fn impersonate(headers: &HeaderMap) -> Result<Option<Impersonation>, String> {
+    const AUTHENTICATION: &str = "authentication.k8s.io";
+    let one = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+    let (name, uid) = (one("impersonate-user"), one("impersonate-uid"));
+    let groups: Vec<String> = headers
+        .get_all("impersonate-group")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .map(str::to_owned)
+        .collect();
+    let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (header, value) in headers {
+        let Some(key) = header.as_str().strip_prefix("impersonate-extra-") else { continue };
+        let key = percent_decode_str(key).decode_utf8_lossy().to_lowercase();
+        if let Ok(value) = value.to_str() {
+            extra.entry(key).or_default().push(value.to_owned());
+        }
+    }
+    if name.is_empty() {
+        let nothing = uid.is_empty() && groups.is_empty() && extra.is_empty();
+        return if nothing {
+            Ok(None)
+        } else {
+            Err("requested impersonation without impersonating a user".into())
+        };
+    }
+    let mut needed = Vec::new();
+    let account = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
+    let own_groups = match account {
+        Some((namespace, account)) => {
+            needed.push(("", "serviceaccounts", String::new(), namespace.to_owned(), account.to_owned()));
+            vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")]
+        }
+        None => {
+            needed.push(("", "users", String::new(), String::new(), name.clone()));
+            Vec::new()
+        }
+    };
+    for group in &groups {
+        needed.push(("", "groups", String::new(), String::new(), group.clone()));
+    }
+    if !uid.is_empty() {
+        needed.push((AUTHENTICATION, "uids", String::new(), String::new(), uid.clone()));
+    }
+    for (key, values) in &extra {
+        for value in values {
+            needed.push((AUTHENTICATION, "userextras", key.clone(), String::new(), value.clone()));
+        }
+    }
+    let mut groups = if groups.is_empty() { own_groups } else { groups };
+    let implied = if name == "system:anonymous" { "system:unauthenticated" } else { "system:authenticated" };
+    if !groups.iter().any(|group| group == "system:authenticated" || group == "system:unauthenticated") {
+        groups.push(implied.to_owned());
+    }
+    Ok(Some(Impersonation { user: User { name, uid, groups, extra }, needed }))
+}

@@ -1,0 +1,279 @@
+//! Service account tokens: issuing them for TokenRequests and finding out whose one is.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use super::Unauthorized;
+use crate::User;
+use crate::lookup::Lookup;
+use crate::token::{self, Bound, Claims, KeyError, Kubernetes, Reference, SigningKey, VerifyingKey};
+
+/// What a token lasts when the client does not say, in seconds.
+const DEFAULT_SECONDS: i64 = 3600;
+/// What kubelets ask for on behalf of pods whose clients may not reload tokens.
+const PROJECTED_SECONDS: i64 = 3607;
+/// What such a token lasts, with a warning after [`PROJECTED_SECONDS`].
+const EXTENDED_SECONDS: i64 = 365 * 24 * 3600;
+/// Verified signatures remembered, at most.
+const REMEMBERED: usize = 8192;
+
+/// Why a TokenRequest cannot be granted.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenRequestError {
+    /// 422: a field holds what it cannot; field, value, detail.
+    #[error("{0}: Invalid value: {1}: {2}")]
+    Invalid(&'static str, Value, String),
+    /// 400.
+    #[error("{0}")]
+    BadRequest(String),
+    /// 404: resource and name.
+    #[error("{0} {1:?} not found")]
+    NotFound(&'static str, String),
+    /// 409: resource, name, detail.
+    #[error("{0} {1:?}: {2}")]
+    Conflict(&'static str, String, String),
+    /// The key does not sign.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// Issuer and verifier of service account tokens.
+pub struct ServiceAccounts {
+    signing: SigningKey,
+    verifying: Vec<VerifyingKey>,
+    issuer: String,
+    /// Claims of tokens whose signature was good, by digest of the token.
+    verified: Mutex<HashMap<[u8; 32], Arc<Claims>>>,
+}
+
+impl ServiceAccounts {
+    /// Signs with `signing`; accepts what it or one of `others` signed. The server's own audience is
+    /// `issuer`.
+    pub fn new(signing: SigningKey, others: Vec<VerifyingKey>, issuer: impl Into<String>) -> Self {
+        let mut verifying = vec![signing.public().clone()];
+        verifying.extend(others.into_iter().filter(|key| key != signing.public()));
+        Self { signing, verifying, issuer: issuer.into(), verified: Mutex::default() }
+    }
+
+    /// The issuer.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// `/openid/v1/jwks`.
+    pub fn key_set(&self) -> Value {
+        token::key_set(&self.verifying)
+    }
+
+    /// `/.well-known/openid-configuration`.
+    pub fn discovery_document(&self, jwks_uri: &str) -> Value {
+        token::discovery_document(&self.issuer, jwks_uri, &self.verifying)
+    }
+
+    /// Whose `token` it is, and for which of `audiences` (none: the server's own) it is good.
+    pub fn user(
+        &self,
+        token: &str,
+        audiences: &[String],
+        objects: &dyn Lookup,
+        now: i64,
+    ) -> Result<(User, Vec<String>), Unauthorized> {
+        let claims = self.claims(token, now)?;
+        let own = [self.issuer.clone()];
+        let wanted = if audiences.is_empty() { &own[..] } else { audiences };
+        let common: Vec<String> = wanted.iter().filter(|each| claims.aud.contains(each)).cloned().collect();
+        if common.is_empty() {
+            return Err(Unauthorized(format!("token audiences {:?} are not for {wanted:?}", claims.aud)));
+        }
+        let user = bound_user(&claims, objects)?;
+        Ok((user, common))
+    }
+
+    fn claims(&self, token: &str, now: i64) -> Result<Arc<Claims>, Unauthorized> {
+        let mut digest = [0; 32];
+        digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, token.as_bytes()).as_ref());
+        if let Some(claims) = self.verified.lock().get(&digest).filter(|claims| now <= claims.exp) {
+            return Ok(claims.clone());
+        }
+        let claims = token::verify(&self.verifying, &self.issuer, token, now);
+        let claims = Arc::new(claims.map_err(|error| Unauthorized(error.to_string()))?);
+        let mut verified = self.verified.lock();
+        if verified.len() >= REMEMBERED {
+            verified.clear();
+        }
+        verified.insert(digest, claims.clone());
+        Ok(claims)
+    }
+
+    /// Answers a TokenRequest for a service account: `request` with its `status`. `jti` is a fresh
+    /// unique identifier.
+    pub fn grant(
+        &self,
+        account: &Value,
+        request: &Value,
+        objects: &dyn Lookup,
+        now: i64,
+        jti: String,
+    ) -> Result<Value, TokenRequestError> {
+        let spec = &request["spec"];
+        let seconds = spec["expirationSeconds"].as_i64().unwrap_or(DEFAULT_SECONDS);
+        let invalid = |why: &str| {
+            Err(TokenRequestError::Invalid("spec.expirationSeconds", json!(seconds), why.to_owned()))
+        };
+        if seconds < 600 {
+            return invalid("may not specify a duration less than 10 minutes");
+        }
+        if seconds > 1 << 32 {
+            return invalid("may not specify a duration larger than 2^32 seconds");
+        }
+        let mut aud: Vec<String> =
+            spec["audiences"].as_array().into_iter().flatten().filter_map(text).collect();
+        if aud.is_empty() {
+            aud.push(self.issuer.clone());
+        }
+        let namespace = text(&account["metadata"]["namespace"]).unwrap_or_default();
+        let bound = bound_object(spec, account, &namespace, objects)?;
+        let own_audience = aud.len() == 1 && aud[0] == self.issuer;
+        let extended = seconds == PROJECTED_SECONDS && own_audience && matches!(bound, Some(Bound::Pod(..)));
+        let serviceaccount = reference(account);
+        let mut kubernetes = Kubernetes { namespace, serviceaccount, ..Kubernetes::default() };
+        match bound {
+            Some(Bound::Pod(pod, node)) => (kubernetes.pod, kubernetes.node) = (Some(pod), node),
+            Some(Bound::Secret(secret)) => kubernetes.secret = Some(secret),
+            Some(Bound::Node(node)) => kubernetes.node = Some(node),
+            None => {}
+        }
+        kubernetes.warnafter = extended.then_some(now + seconds);
+        let claims = Claims {
+            exp: now + if extended { EXTENDED_SECONDS } else { seconds },
+            iat: now,
+            nbf: now,
+            iss: self.issuer.clone(),
+            jti,
+            sub: Claims::user_name(&kubernetes.namespace, &kubernetes.serviceaccount.name),
+            kubernetes,
+            aud,
+        };
+        let mut response = request.clone();
+        response["spec"]["audiences"] = json!(claims.aud);
+        response["spec"]["expirationSeconds"] = json!(seconds);
+        let end = Timestamp::from_second(now + seconds).map(|time| time.to_string()).unwrap_or_default();
+        response["status"] =
+            json!({"token": token::sign(&self.signing, &claims)?, "expirationTimestamp": end});
+        Ok(response)
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+fn reference(object: &Value) -> Reference {
+    let get = |field: &str| text(&object["metadata"][field]).unwrap_or_default();
+    Reference { name: get("name"), uid: get("uid") }
+}
+
+fn bound_object(
+    spec: &Value,
+    account: &Value,
+    namespace: &str,
+    objects: &dyn Lookup,
+) -> Result<Option<Bound>, TokenRequestError> {
+    let wanted = &spec["boundObjectRef"];
+    if !wanted.is_object() {
+        return Ok(None);
+    }
+    let name = text(&wanted["name"]).unwrap_or_default();
+    let kind = wanted["kind"].as_str().unwrap_or_default();
+    let (resource, place) = match kind {
+        "Pod" => ("pods", namespace),
+        "Secret" => ("secrets", namespace),
+        "Node" => ("nodes", ""),
+        _ => {
+            let why = format!("cannot bind token to object of type {kind}");
+            return Err(TokenRequestError::BadRequest(why));
+        }
+    };
+    let object = objects
+        .get("", resource, place, &name)
+        .ok_or_else(|| TokenRequestError::NotFound(resource, name.clone()))?;
+    let found = reference(&object);
+    if let Some(uid) = text(&wanted["uid"]).filter(|uid| !uid.is_empty() && *uid != found.uid) {
+        let why = format!(
+            "the UID in the bound object reference ({uid}) does not match the UID in record. \
+             The object might have been deleted and then recreated"
+        );
+        return Err(TokenRequestError::Conflict(resource, name, why));
+    }
+    Ok(Some(match kind {
+        "Pod" => {
+            let own = account["metadata"]["name"].as_str().unwrap_or_default();
+            if object["spec"]["serviceAccountName"] != own {
+                let why = format!(
+                    "cannot bind token for serviceaccount {own:?} to pod running with different serviceaccount name."
+                );
+                return Err(TokenRequestError::BadRequest(why));
+            }
+            let node = object["spec"]["nodeName"].as_str().filter(|node| !node.is_empty());
+            let node = node.map(|node| {
+                let object = objects.get("", "nodes", "", node);
+                let uid = object.map(|node| reference(&node).uid).unwrap_or_default();
+                Reference { name: node.to_owned(), uid }
+            });
+            Bound::Pod(found, node)
+        }
+        "Secret" => Bound::Secret(found),
+        _ => Bound::Node(found),
+    }))
+}
+
+/// The user of a token, when the account and what the token is bound to still exist.
+fn bound_user(claims: &Claims, objects: &dyn Lookup) -> Result<User, Unauthorized> {
+    let own = &claims.kubernetes;
+    let account = &own.serviceaccount;
+    if claims.sub != Claims::user_name(&own.namespace, &account.name) {
+        return Err(Unauthorized("token subject and private claims differ".into()));
+    }
+    let alive = |resource: &'static str, namespace: &str, wanted: &Reference| {
+        let object = objects.get("", resource, namespace, &wanted.name);
+        match object {
+            None => Err(Unauthorized(format!("token bound to {resource} {:?}, which is gone", wanted.name))),
+            Some(object) if reference(&object).uid != wanted.uid => {
+                Err(Unauthorized(format!("token bound to an earlier {resource} {:?}", wanted.name)))
+            }
+            Some(object) => Ok(object),
+        }
+    };
+    alive("serviceaccounts", &own.namespace, account)?;
+    let mut extra = std::collections::BTreeMap::new();
+    let mut add = |key: &str, value: &str| {
+        if !value.is_empty() {
+            extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value.to_owned()]);
+        }
+    };
+    if !claims.jti.is_empty() {
+        add("credential-id", &format!("JTI={}", claims.jti));
+    }
+    if let Some(pod) = &own.pod {
+        alive("pods", &own.namespace, pod)?;
+        add("pod-name", &pod.name);
+        add("pod-uid", &pod.uid);
+    }
+    if let Some(secret) = &own.secret {
+        alive("secrets", &own.namespace, secret)?;
+    }
+    if let Some(node) = &own.node {
+        if own.pod.is_none() {
+            alive("nodes", "", node)?;
+        }
+        add("node-name", &node.name);
+        add("node-uid", &node.uid);
+    }
+    let groups =
+        vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{}", own.namespace)];
+    Ok(User { name: claims.sub.clone(), uid: account.uid.clone(), groups, extra })
+}

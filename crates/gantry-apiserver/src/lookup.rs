@@ -1,0 +1,56 @@
+//! Reading single objects for authentication and admission.
+
+use gantry_store::Snapshot;
+use serde_json::Value;
+
+/// Objects as of some moment. `namespace` is empty for what is in none.
+pub trait Lookup: Send + Sync {
+    /// The object, parsed.
+    fn get(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Option<Value>;
+
+    /// Every object of a namespace (of the whole cluster, when that is empty), parsed.
+    fn list(&self, group: &str, resource: &str, namespace: &str) -> Vec<Value>;
+}
+
+fn prefix(group: &str, resource: &str, namespace: &str) -> String {
+    let mut key = String::from("/registry/");
+    for part in [group, resource, namespace] {
+        if !part.is_empty() {
+            key.push_str(part);
+            key.push('/');
+        }
+    }
+    key
+}
+
+impl Lookup for Snapshot {
+    fn get(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Option<Value> {
+        let entry = Snapshot::get(self, &(prefix(group, resource, namespace) + name))?;
+        serde_json::from_slice(&entry.value).ok()
+    }
+
+    fn list(&self, group: &str, resource: &str, namespace: &str) -> Vec<Value> {
+        let prefix = prefix(group, resource, namespace);
+        self.range(&prefix, None).filter_map(|entry| serde_json::from_slice(&entry.value).ok()).collect()
+    }
+}
+
+/// A few objects under their resource, for tests.
+#[cfg(test)]
+#[derive(Default)]
+pub(crate) struct Objects(pub(crate) Vec<(&'static str, Value)>);
+
+#[cfg(test)]
+impl Lookup for Objects {
+    fn get(&self, _: &str, resource: &str, namespace: &str, name: &str) -> Option<Value> {
+        self.list("", resource, namespace).into_iter().find(|object| object["metadata"]["name"] == name)
+    }
+
+    fn list(&self, _: &str, resource: &str, namespace: &str) -> Vec<Value> {
+        let here = |object: &Value| {
+            namespace.is_empty() || object["metadata"]["namespace"].as_str().unwrap_or("") == namespace
+        };
+        let all = self.0.iter().filter(|(kind, object)| *kind == resource && here(object));
+        all.map(|(_, object)| object.clone()).collect()
+    }
+}
