@@ -1,1 +1,134 @@
-//! Admission plugins: what may change or refuse a write.
+//! Admission: what may change or refuse a write, after authorization and before validation.
+//!
+//! Plugins run in upstream's order, each in a file of its own: first all that change the object, then
+//! all that only look.
+
+mod default_toleration_seconds;
+mod namespace_lifecycle;
+mod node_restriction;
+mod priority;
+mod rbac_escalation;
+mod service_account;
+mod taint_nodes_by_condition;
+
+use std::sync::Arc;
+
+use gantry_api::status::ApiError;
+use serde_json::Value;
+
+use crate::authz::Authorizer;
+use crate::{Lookup, User};
+
+/// What a request does to its object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Operation {
+    /// Makes it.
+    #[default]
+    Create,
+    /// Changes it.
+    Update,
+    /// Removes it.
+    Delete,
+    /// Opens a stream to it.
+    Connect,
+}
+
+/// One write, as admission sees it.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// What it does.
+    pub operation: Operation,
+    /// The API group; empty for the core group.
+    pub group: &'a str,
+    /// The resource's plural name.
+    pub resource: &'a str,
+    /// The subresource, or empty.
+    pub subresource: &'a str,
+    /// The namespace, or empty. A Namespace object is in none.
+    pub namespace: &'a str,
+    /// The object's name; empty while it is to be generated.
+    pub name: &'a str,
+    /// Who asks.
+    pub user: &'a User,
+    /// The object as it is to become (for a subresource, what was sent); null for a deletion.
+    pub object: Value,
+    /// The object as it is.
+    pub old: Option<&'a Value>,
+    /// Whether nothing is to be stored.
+    pub dry_run: bool,
+    /// What the client is to be warned of.
+    pub warnings: Vec<String>,
+}
+
+impl Request<'_> {
+    /// Whether the request is about `resource` of the core group itself.
+    fn is(&self, resource: &str, subresource: &str) -> bool {
+        self.group.is_empty() && self.resource == resource && self.subresource == subresource
+    }
+
+    /// A 403 about the request's object.
+    fn forbidden(&self, why: impl AsRef<str>) -> ApiError {
+        ApiError::forbidden(self.group, self.resource, self.name, why.as_ref())
+    }
+
+    /// The text under a JSON pointer of the new object.
+    fn text(&self, pointer: &str) -> &str {
+        text(&self.object, pointer)
+    }
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or("")
+}
+
+/// An admission plugin. A plugin says nothing on requests that it does not know.
+pub trait Plugin: Send + Sync {
+    /// What configuration and logs call it.
+    fn name(&self) -> &'static str;
+
+    /// Changes the object, or refuses.
+    fn mutate(&self, request: &mut Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {
+        let _ = (request, objects);
+        Ok(())
+    }
+
+    /// Refuses, or does not.
+    fn validate(&self, request: &Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {
+        let _ = (request, objects);
+        Ok(())
+    }
+}
+
+/// The plugins of a server.
+pub struct Admission {
+    plugins: Vec<Box<dyn Plugin>>,
+}
+
+impl Admission {
+    /// The plugins that are on by default.
+    pub fn new(authorizer: Arc<Authorizer>) -> Self {
+        let plugins: Vec<Box<dyn Plugin>> = vec![
+            Box::new(namespace_lifecycle::NamespaceLifecycle),
+            Box::new(service_account::ServiceAccount),
+            Box::new(node_restriction::NodeRestriction),
+            Box::new(taint_nodes_by_condition::TaintNodesByCondition),
+            Box::new(priority::Priority),
+            Box::new(default_toleration_seconds::DefaultTolerationSeconds),
+            Box::new(rbac_escalation::RbacEscalation(authorizer)),
+        ];
+        Self { plugins }
+    }
+
+    /// Lets every plugin change the object, in order; the first refusal ends it.
+    pub fn mutate(&self, request: &mut Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {
+        self.plugins.iter().try_for_each(|plugin| plugin.mutate(request, objects))
+    }
+
+    /// Asks every plugin whether the object as it is now may be written.
+    pub fn validate(&self, request: &Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {
+        self.plugins.iter().try_for_each(|plugin| plugin.validate(request, objects))
+    }
+}
+
+#[cfg(test)]
+mod testing;
