@@ -4,9 +4,11 @@
 
 mod kubernetes;
 mod policy;
+mod run;
 
 pub use kubernetes::{kubernetes_endpoint_slice, kubernetes_endpoints, kubernetes_service, service_address};
 pub use policy::{bindings, cluster_role_rules, reconcile_binding, reconcile_role, roles};
+pub use run::{Api, BootstrapError, ensure};
 use serde_json::{Value, json};
 
 /// The namespaces that cannot be deleted, and `kube-node-lease`.

@@ -25,7 +25,21 @@ pub fn roles() -> Vec<Value> {
             roles.push(parse_role(line));
         }
     }
+    fill_aggregated(&mut roles);
     roles
+}
+
+/// Puts the aggregated roles together, so that they are right from the first moment on.
+fn fill_aggregated(roles: &mut [Value]) {
+    for target in ["view", "edit", "admin"] {
+        let label = format!("{GROUP}/aggregate-to-{target}");
+        let parts = roles.iter().filter(|role| role["metadata"]["labels"][&label] == "true");
+        let rules: Vec<Value> =
+            parts.flat_map(|role| role["rules"].as_array().cloned().unwrap_or_default()).collect();
+        if let Some(role) = roles.iter_mut().find(|role| role["metadata"]["name"] == target) {
+            role["rules"] = json!(rules);
+        }
+    }
 }
 
 /// The rules of the default cluster role `name`.
@@ -78,7 +92,6 @@ fn parse_role(line: &str) -> Value {
             Some(("from", target)) => {
                 let labels = json!({label(target): "true"});
                 role["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": labels}]});
-                role["rules"] = Value::Null;
             }
             _ => {}
         }
@@ -159,7 +172,7 @@ pub fn reconcile_role(existing: &Value, default: &Value) -> Option<Value> {
             .into_iter()
             .filter(|rule| rule.atoms().iter().any(|atom| !held.iter().any(|held| held.covers(atom))));
         let lacking: Vec<Value> = lacking.map(|rule| json!(rule)).collect();
-        extend(&mut next["rules"], lacking);
+        extend(&mut next, "rules", lacking);
     }
     (next != *existing).then_some(next)
 }
@@ -170,7 +183,7 @@ pub fn reconcile_binding(existing: &Value, default: &Value) -> Option<Value> {
     let mut next = protected(existing, default).filter(|next| next["roleRef"] == default["roleRef"])?;
     let held = next["subjects"].as_array().cloned().unwrap_or_default();
     let wanted = default["subjects"].as_array().cloned().unwrap_or_default();
-    extend(&mut next["subjects"], wanted.into_iter().filter(|subject| !held.contains(subject)).collect());
+    extend(&mut next, "subjects", wanted.into_iter().filter(|subject| !held.contains(subject)).collect());
     (next != *existing).then_some(next)
 }
 
@@ -194,10 +207,11 @@ fn protected(existing: &Value, default: &Value) -> Option<Value> {
     Some(next)
 }
 
-fn extend(list: &mut Value, items: Vec<Value>) {
+fn extend(object: &mut Value, field: &str, items: Vec<Value>) {
     if items.is_empty() {
         return;
     }
+    let list = &mut object[field];
     if !list.is_array() {
         *list = json!([]);
     }
@@ -253,8 +267,12 @@ mod tests {
             json!([{"apiGroups": [""], "resources": ["endpoints", "services"],
             "verbs": ["list", "watch"]}]),
         );
-        check("admin", Value::Null);
         assert_eq!(cluster_role_rules("system:node").len(), 27);
+        let part = |name: &str| cluster_role_rules(&format!("system:aggregate-to-{name}")).len();
+        let total = part("admin") + part("edit") + part("view");
+        let roles = roles();
+        let admin = roles.iter().find(|role| role["metadata"]["name"] == "admin").unwrap();
+        assert_eq!(admin["rules"].as_array().unwrap().len(), total);
     }
 
     #[test]

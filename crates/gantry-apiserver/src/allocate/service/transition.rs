@@ -66,20 +66,15 @@ pub(super) fn carry_over(service: &mut Value, old: &Value) {
     }
     if may_have_node_ports(old) && may_have_node_ports(service) {
         let old_ports = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
-        let ports = service.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
-        let mut taken: Vec<Value> =
-            ports.iter().flat_map(|ports| ports.iter()).map(|port| port["nodePort"].clone()).collect();
-        for port in ports.into_iter().flatten().filter(|port| port["nodePort"].as_u64().unwrap_or(0) == 0) {
-            let key =
-                |port: &Value| (port["port"].clone(), port["protocol"].as_str().unwrap_or("TCP").to_owned());
-            let before = old_ports.iter().find(|before| key(before) == key(port));
-            if let Some(number) =
-                before.map(|before| before["nodePort"].clone()).filter(|number| !number.is_null())
-            {
-                if !taken.contains(&number) || before.is_some() {
-                    taken.push(number.clone());
-                    port["nodePort"] = number;
-                }
+        let key =
+            |port: &Value| (port["port"].clone(), port["protocol"].as_str().unwrap_or("TCP").to_owned());
+        let number = |port: &Value| port["nodePort"].as_u64().unwrap_or(0);
+        let mut ports = service.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
+        let asked: Vec<u64> = ports.iter().flat_map(|ports| ports.iter()).map(number).collect();
+        for port in ports.iter_mut().flat_map(|ports| ports.iter_mut()).filter(|port| number(port) == 0) {
+            let before = old_ports.iter().find(|before| key(before) == key(port)).map_or(0, number);
+            if before != 0 && !asked.contains(&before) {
+                port["nodePort"] = json!(before);
             }
         }
     }
