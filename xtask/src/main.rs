@@ -1,6 +1,7 @@
 //! `xtask`: generators, test images and benchmarks. Run as `cargo run -p xtask -- VERB`.
 
 mod bench;
+mod schema;
 
 use anyhow::Result;
 use clap::Parser;
@@ -9,6 +10,8 @@ use clap::Parser;
 enum Verb {
     /// Measure every budget of the design and print one table.
     Bench(bench::Arguments),
+    /// Make the facts of the built-in kinds from the published definitions.
+    Schema(schema::Arguments),
 }
 
 #[tokio::main]
@@ -16,5 +19,6 @@ async fn main() -> Result<()> {
     rustls::crypto::ring::default_provider().install_default().ok();
     match Verb::parse() {
         Verb::Bench(arguments) => bench::run(arguments).await,
+        Verb::Schema(arguments) => schema::run(&arguments),
     }
 }
