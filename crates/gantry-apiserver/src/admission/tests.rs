@@ -1,3 +1,5 @@
+//! The plugins together.
+
 use gantry_store::Options;
 use gantry_store::engine::MemoryEngine;
 use serde_json::json;

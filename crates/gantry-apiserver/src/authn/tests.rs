@@ -1,3 +1,5 @@
+//! Every kind of credential, good and bad.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Request;
