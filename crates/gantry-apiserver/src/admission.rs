@@ -74,8 +74,12 @@ impl Request<'_> {
 
     /// A 403 about the request's object.
     fn forbidden(&self, why: impl AsRef<str>) -> ApiError {
-        let name = if self.name.is_empty() { self.text("/metadata/name") } else { self.name };
-        ApiError::forbidden(self.group, self.resource, name, why.as_ref())
+        ApiError::forbidden(self.group, self.resource, self.object_name(), why.as_ref())
+    }
+
+    /// The object's name: the path's, or a new object's own.
+    fn object_name(&self) -> &str {
+        if self.name.is_empty() { self.text("/metadata/name") } else { self.name }
     }
 
     /// The text under a JSON pointer of the new object.
