@@ -1,7 +1,7 @@
 //! `xtask`: generators, test images and benchmarks. Run as `cargo run -p xtask -- VERB`.
 
 mod bench;
-mod schema;
+mod images;
 
 use anyhow::Result;
 use clap::Parser;
@@ -10,8 +10,8 @@ use clap::Parser;
 enum Verb {
     /// Measure every budget of the design and print one table.
     Bench(bench::Arguments),
-    /// Make the facts of the built-in kinds from the published definitions.
-    Schema(schema::Arguments),
+    /// Build the demo and test images as archives.
+    Images(images::Arguments),
 }
 
 #[tokio::main]
@@ -19,6 +19,6 @@ async fn main() -> Result<()> {
     rustls::crypto::ring::default_provider().install_default().ok();
     match Verb::parse() {
         Verb::Bench(arguments) => bench::run(arguments).await,
-        Verb::Schema(arguments) => schema::run(&arguments),
+        Verb::Images(arguments) => images::run(&arguments),
     }
 }

@@ -6,6 +6,5 @@
 pub mod field;
 pub mod meta;
 pub mod quantity;
-pub mod schema;
 pub mod selector;
 pub mod status;

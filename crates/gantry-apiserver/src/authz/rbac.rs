@@ -172,6 +172,3 @@ fn parse<T: for<'de> Deserialize<'de>>(key: &str, value: Option<&[u8]>) -> Optio
         }
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,5 +1,3 @@
-//! Services through creation, change and deletion, and the property that nothing is handed out twice.
-
 use std::collections::HashSet;
 
 use proptest::prelude::*;

@@ -1,5 +1,3 @@
-//! What nodes reach.
-
 use serde_json::json;
 
 use super::*;
