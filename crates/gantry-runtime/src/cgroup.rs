@@ -226,9 +226,12 @@ fn weight(shares: i64) -> i64 {
     1 + ((shares.clamp(2, 262_144) - 2) * 9999) / 262_142
 }
 
+/// A device: `c` or `b`, major and minor number.
+pub type Device = (char, u64, u64);
+
 /// Allows only the usual devices and those given (`major:minor`), on version 1. The unified hierarchy
 /// has no such file; there the capability to make device nodes is withheld instead.
-pub fn restrict_devices(dirs: &Dirs, extra: &[(char, u64, u64)]) -> Result<(), CgroupError> {
+pub fn restrict_devices(dirs: &Dirs, extra: &[Device]) -> Result<(), CgroupError> {
     let Some(dir) = controller(dirs, "devices") else { return Ok(()) };
     set(dir, "devices.deny", "a")?;
     for rule in ["c *:* m", "b *:* m", "c 136:* rwm", "c 5:2 rwm", "c 10:200 rwm"] {

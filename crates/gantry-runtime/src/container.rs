@@ -262,7 +262,7 @@ impl Inner {
         &self,
         container: &Container,
         sandbox: &Sandbox,
-    ) -> Result<(ContainerSpec, Vec<(char, u64, u64)>)> {
+    ) -> Result<(ContainerSpec, Vec<cgroup::Device>)> {
         let places = self.places(&sandbox.id);
         let security = container.security();
         let process = container.process(&self.config.run.join("seccomp"), self.hierarchies.is_unified())?;
@@ -380,7 +380,10 @@ impl Inner {
         if let Err(error) = updated {
             tracing::warn!(container = container.record.id, %error, "cannot record a start");
         }
-        self.tell(container, ContainerEventType::ContainerStartedEvent);
+        // A very short life may be over, and its end told, already.
+        if container.state.lock().phase == Phase::Running {
+            self.tell(container, ContainerEventType::ContainerStartedEvent);
+        }
     }
 
     /// Records how a container ended.

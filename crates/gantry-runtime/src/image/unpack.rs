@@ -37,8 +37,11 @@ pub fn main(args: &[String]) -> ! {
         [dir] => unpack_to(Path::new(dir)),
         _ => Err(io::Error::other("usage: unpack DIRECTORY")),
     };
-    match result.and_then(|done| Ok(println!("{}", serde_json::to_string(&done)?))) {
-        Ok(()) => std::process::exit(0),
+    match result.and_then(|done| Ok(serde_json::to_string(&done)?)) {
+        Ok(text) => {
+            println!("{text}");
+            std::process::exit(0)
+        }
         Err(error) => {
             eprintln!("{error}");
             std::process::exit(1)

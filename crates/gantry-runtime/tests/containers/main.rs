@@ -1,5 +1,6 @@
 //! The runtime with real containers. Needs root and the busybox image that `xtask images` builds.
 
+mod streaming;
 mod support;
 
 use std::time::Duration;
