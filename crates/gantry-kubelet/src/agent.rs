@@ -1,0 +1,83 @@
+//! What every part of the node agent shares.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use gantry_cri::{ImageService, RuntimeService, v1::DNSConfig};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, Service};
+use kube::Client;
+use parking_lot::RwLock;
+use tokio::sync::{mpsc, watch};
+
+use crate::{config::Config, events::Events, machine::Machine, objects::Cache, pod, worker::Message};
+
+/// A pod's worker as others see it.
+pub struct Handle {
+    /// The worker's mailbox.
+    pub tx: mpsc::UnboundedSender<Message>,
+    /// The pod with its latest status.
+    pub pod: Arc<Pod>,
+}
+
+/// Services by namespace and name.
+pub type Services = BTreeMap<(String, String), Arc<Service>>;
+
+/// Shared by the workers, the server and the loops.
+pub struct Agent {
+    /// The API.
+    pub client: Client,
+    /// The runtime.
+    pub runtime: Arc<dyn RuntimeService>,
+    /// Its images.
+    pub images: Arc<dyn ImageService>,
+    /// Settings.
+    pub config: Config,
+    /// Event writer.
+    pub events: Events,
+    /// ConfigMaps in use.
+    pub config_maps: Cache<ConfigMap>,
+    /// Secrets in use.
+    pub secrets: Cache<Secret>,
+    /// Services of the cluster; `None` until the first list is in.
+    pub services: watch::Receiver<Option<Arc<Services>>>,
+    /// The own Node object, once registered.
+    pub node: watch::Receiver<Option<Arc<Node>>>,
+    /// The machine's size and identity.
+    pub machine: Machine,
+    /// The node's addresses, the primary one first.
+    pub host_ips: Vec<String>,
+    /// The node's resolver settings.
+    pub node_dns: DNSConfig,
+    /// Pods by uid.
+    pub pods: RwLock<HashMap<String, Handle>>,
+}
+
+impl Agent {
+    /// A pod's directory.
+    pub fn pod_dir(&self, uid: &str) -> PathBuf {
+        self.config.root_dir.join("pods").join(uid)
+    }
+
+    /// A pod's log directory.
+    pub fn log_dir(&self, pod: &Pod) -> PathBuf {
+        let name = format!("{}_{}_{}", pod::namespace(pod), pod::name(pod), pod::uid(pod));
+        self.config.pod_logs_dir.join(name)
+    }
+
+    /// The pod of that name, with its latest status.
+    pub fn find_pod(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
+        let pods = self.pods.read();
+        pods.values()
+            .map(|h| &h.pod)
+            .find(|p| pod::namespace(p) == namespace && pod::name(p) == name)
+            .cloned()
+    }
+
+    /// All pods with their latest status.
+    pub fn all_pods(&self) -> Vec<Arc<Pod>> {
+        self.pods.read().values().map(|h| h.pod.clone()).collect()
+    }
+}

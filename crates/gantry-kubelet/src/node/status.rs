@@ -1,0 +1,188 @@
+//! The node's status.
+
+use std::collections::BTreeMap;
+
+use gantry_cri::v1 as cri;
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{
+        ContainerImage, DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus,
+        NodeSystemInfo,
+    },
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time},
+};
+
+use crate::{
+    agent::Agent,
+    machine::{self, Machine},
+    status::whole_seconds,
+};
+
+/// Memory that must stay available, in bytes: the hard eviction limit.
+const MEMORY_LIMIT: i64 = 100 << 20;
+/// Images shown at most.
+const MAX_IMAGES: usize = 50;
+
+/// Whether anything but heartbeat times changed.
+pub fn differs(old: &NodeStatus, new: &NodeStatus) -> bool {
+    let plain = |s: &NodeStatus| {
+        let mut s = s.clone();
+        for c in s.conditions.iter_mut().flatten() {
+            c.last_heartbeat_time = None;
+        }
+        s.conditions = s.conditions.map(|mut l| {
+            l.retain(|c| {
+                ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"].contains(&c.type_.as_str())
+            });
+            l
+        });
+        (s.conditions, s.capacity, s.allocatable, s.addresses, s.images, s.node_info)
+    };
+    plain(old) != plain(new)
+}
+
+/// The status as of `now`.
+pub async fn make(agent: &Agent, old: &NodeStatus, now: Timestamp) -> NodeStatus {
+    let m = &agent.machine;
+    let amounts = |memory: i64, storage: i64| -> BTreeMap<String, Quantity> {
+        [
+            ("cpu", m.cpus.to_string()),
+            ("memory", format!("{}Ki", memory / 1024)),
+            ("ephemeral-storage", storage.to_string()),
+            ("pods", agent.config.max_pods.to_string()),
+            ("hugepages-1Gi", "0".into()),
+            ("hugepages-2Mi", "0".into()),
+        ]
+        .map(|(k, v)| (k.to_string(), Quantity(v)))
+        .into()
+    };
+    let address = |type_: &str, address: &str| NodeAddress { type_: type_.into(), address: address.into() };
+    let mut addresses: Vec<NodeAddress> = agent.host_ips.iter().map(|ip| address("InternalIP", ip)).collect();
+    addresses.push(address("Hostname", &agent.config.node_name));
+    let version = agent.runtime.version(cri::VersionRequest::default()).await.unwrap_or_default();
+    NodeStatus {
+        capacity: Some(amounts(m.memory, m.storage)),
+        allocatable: Some(amounts((m.memory - MEMORY_LIMIT).max(0), m.storage / 10 * 9)),
+        addresses: Some(addresses),
+        conditions: Some(conditions(agent, old, now).await),
+        daemon_endpoints: Some(NodeDaemonEndpoints {
+            kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(agent.config.port) }),
+        }),
+        images: Some(images(agent).await),
+        node_info: Some(NodeSystemInfo {
+            architecture: Machine::architecture().into(),
+            boot_id: m.boot_id.clone(),
+            container_runtime_version: format!("{}://{}", version.runtime_name, version.runtime_version),
+            kernel_version: m.kernel.clone(),
+            kube_proxy_version: String::new(),
+            kubelet_version: agent.config.version.clone(),
+            machine_id: m.machine_id.clone(),
+            operating_system: "linux".into(),
+            os_image: m.os_image.clone(),
+            system_uuid: m.system_uuid.clone(),
+            swap: None,
+        }),
+        ..NodeStatus::default()
+    }
+}
+
+async fn images(agent: &Agent) -> Vec<ContainerImage> {
+    let list = agent.images.list_images(cri::ListImagesRequest::default()).await.unwrap_or_default();
+    let mut images = list.images;
+    images.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.id.cmp(&b.id)));
+    images
+        .into_iter()
+        .take(MAX_IMAGES)
+        .map(|i| ContainerImage {
+            names: Some(i.repo_digests.into_iter().chain(i.repo_tags).take(5).collect()),
+            size_bytes: Some(i.size as i64),
+        })
+        .collect()
+}
+
+async fn runtime_problem(agent: &Agent) -> Option<String> {
+    match agent.runtime.status(cri::StatusRequest::default()).await {
+        Err(error) => Some(format!("container runtime is down: {error}")),
+        Ok(response) => {
+            let conditions = response.status.unwrap_or_default().conditions;
+            let bad: Vec<String> = conditions
+                .iter()
+                .filter(|c| !c.status)
+                .map(|c| match c.r#type.as_str() {
+                    "NetworkReady" => format!(
+                        "container runtime network not ready: NetworkReady=false reason:{} message:{}",
+                        c.reason, c.message
+                    ),
+                    _ => format!(
+                        "container runtime not ready: {}=false reason:{} message:{}",
+                        c.r#type, c.reason, c.message
+                    ),
+                })
+                .collect();
+            (!bad.is_empty()).then(|| bad.join(", "))
+        }
+    }
+}
+
+async fn conditions(agent: &Agent, old: &NodeStatus, now: Timestamp) -> Vec<NodeCondition> {
+    let memory = machine::meminfo("MemAvailable") < MEMORY_LIMIT;
+    let disk =
+        machine::file_system(&agent.config.root_dir).is_some_and(|(size, free, inodes, free_inodes)| {
+            free < size / 10 || inodes > 0 && free_inodes < inodes / 20
+        });
+    let limit: i64 = std::fs::read_to_string("/proc/sys/kernel/pid_max")
+        .ok()
+        .and_then(|t| t.trim().parse().ok())
+        .unwrap_or(i64::MAX);
+    let tasks: i64 = std::fs::read_to_string("/proc/loadavg")
+        .ok()
+        .and_then(|t| t.split_whitespace().nth(3)?.split('/').nth(1)?.parse().ok())
+        .unwrap_or(0);
+    let pids = tasks > limit / 10 * 9;
+    let pressure = |type_, on, what: &str, has: &str, no: &str| {
+        let reason = if on { format!("KubeletHas{what}") } else { format!("KubeletHas{no}") };
+        let message = if on { format!("kubelet has {has}") } else { format!("kubelet has {}", split(no)) };
+        (type_, on, reason, message)
+    };
+    let ready = match runtime_problem(agent).await {
+        None => ("Ready", true, "KubeletReady".into(), "kubelet is posting ready status".into()),
+        Some(problem) => ("Ready", false, "KubeletNotReady".to_string(), problem),
+    };
+    let all = [
+        pressure(
+            "MemoryPressure",
+            memory,
+            "InsufficientMemory",
+            "insufficient memory available",
+            "SufficientMemory",
+        ),
+        pressure("DiskPressure", disk, "DiskPressure", "disk pressure", "NoDiskPressure"),
+        pressure("PIDPressure", pids, "InsufficientPID", "insufficient PID available", "SufficientPID"),
+        ready,
+    ];
+    all.into_iter()
+        .map(|(type_, on, reason, message)| {
+            let status = if on { "True" } else { "False" };
+            let last = old.conditions.iter().flatten().find(|c| c.type_ == type_ && c.status == status);
+            NodeCondition {
+                type_: type_.into(),
+                status: status.into(),
+                reason: Some(reason),
+                message: Some(message),
+                last_heartbeat_time: Some(Time(whole_seconds(now))),
+                last_transition_time: Some(
+                    last.and_then(|c| c.last_transition_time.clone()).unwrap_or(Time(whole_seconds(now))),
+                ),
+            }
+        })
+        .collect()
+}
+
+/// The message that goes with a reason.
+fn split(reason: &str) -> &'static str {
+    match reason {
+        "SufficientMemory" => "sufficient memory available",
+        "SufficientPID" => "sufficient PID available",
+        _ => "no disk pressure",
+    }
+}

@@ -1,0 +1,95 @@
+//! Making the sandbox.
+
+use gantry_cri::v1 as cri;
+
+use super::{Halt, Worker};
+use crate::{names, observed::label, pod, resources, security};
+
+impl Worker {
+    pub(super) fn sandbox_config(&self, attempt: u32) -> cri::PodSandboxConfig {
+        let pod = &self.pod;
+        let spec = pod::spec(pod);
+        let config = &self.agent.config;
+        let mut labels = pod.metadata.labels.clone().unwrap_or_default();
+        labels.insert(label::POD_NAME.into(), pod::name(pod).into());
+        labels.insert(label::POD_NAMESPACE.into(), pod::namespace(pod).into());
+        labels.insert(label::POD_UID.into(), pod::uid(pod).into());
+        let ports =
+            pod::init_containers(pod).iter().chain(&spec.containers).flat_map(|c| c.ports.iter().flatten());
+        let hostname = if pod::host_network(pod) { config.node_name.clone() } else { names::hostname(pod) };
+        let hostname = match names::domain(pod, &config.cluster_domain) {
+            Some(domain) if spec.set_hostname_as_fqdn == Some(true) => format!("{hostname}.{domain}"),
+            _ => hostname,
+        };
+        let sysctls = spec.security_context.iter().flat_map(|s| s.sysctls.iter().flatten());
+        cri::PodSandboxConfig {
+            metadata: Some(cri::PodSandboxMetadata {
+                name: pod::name(pod).into(),
+                uid: pod::uid(pod).into(),
+                namespace: pod::namespace(pod).into(),
+                attempt,
+            }),
+            hostname,
+            log_directory: self.agent.log_dir(pod).to_string_lossy().into_owned(),
+            dns_config: Some(names::dns(
+                pod,
+                &config.cluster_dns,
+                &config.cluster_domain,
+                &self.agent.node_dns,
+            )),
+            port_mappings: ports
+                .filter(|p| p.host_port.unwrap_or(0) > 0 && !pod::host_network(pod))
+                .map(|p| cri::PortMapping {
+                    protocol: match p.protocol.as_deref() {
+                        Some("UDP") => cri::Protocol::Udp,
+                        Some("SCTP") => cri::Protocol::Sctp,
+                        _ => cri::Protocol::Tcp,
+                    } as i32,
+                    container_port: p.container_port,
+                    host_port: p.host_port.unwrap_or(0),
+                    host_ip: p.host_ip.clone().unwrap_or_default(),
+                })
+                .collect(),
+            labels,
+            annotations: pod.metadata.annotations.clone().unwrap_or_default(),
+            linux: Some(cri::LinuxPodSandboxConfig {
+                cgroup_parent: resources::cgroup_parent(pod),
+                security_context: Some(security::sandbox(pod)),
+                sysctls: sysctls.map(|s| (s.name.clone(), s.value.clone())).collect(),
+                resources: Some(resources::pod_level(pod)),
+                ..Default::default()
+            }),
+        }
+    }
+
+    pub(super) async fn create_sandbox(&mut self, attempt: u32) -> Result<(), Halt> {
+        let logs = self.agent.log_dir(&self.pod);
+        if attempt > 0 {
+            let message = "Pod sandbox changed, it will be killed and re-created.";
+            self.agent.events.pod(&self.pod, false, "SandboxChanged", message);
+        }
+        let made = std::fs::create_dir_all(&logs).map_err(|e| format!("{}: {e}", logs.display()));
+        let result = match made {
+            Ok(()) => {
+                let request = cri::RunPodSandboxRequest {
+                    config: Some(self.sandbox_config(attempt)),
+                    ..Default::default()
+                };
+                let runtime = self.agent.runtime.clone();
+                // A call that was begun ends, also when this sync is interrupted.
+                let call = tokio::spawn(async move { runtime.run_pod_sandbox(request).await });
+                call.await.map_err(|e| e.to_string()).and_then(|r| r.map(drop).map_err(|e| e.message))
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            let message = format!("Failed to create pod sandbox: {error}");
+            self.agent.events.pod(&self.pod, true, "FailedCreatePodSandBox", message);
+            self.setup_failed("sandbox");
+            return Err(Halt::Later);
+        }
+        self.setup.reset("sandbox");
+        self.observe().await;
+        Ok(())
+    }
+}
