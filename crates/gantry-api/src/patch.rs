@@ -1,0 +1,13 @@
+//! Changing objects: JSON patch, merge patch, strategic merge patch, and server-side apply.
+
+pub mod apply;
+mod fields;
+mod json;
+mod layout;
+mod merge;
+mod strategic;
+
+pub use fields::FieldSet;
+pub use json::json_patch;
+pub use merge::merge_patch;
+pub use strategic::strategic_merge;

@@ -1,0 +1,225 @@
+//! Server-side apply and the tracking of who owns which field (KEP-555).
+//!
+//! Flow: [`apply`] merges what a manager wants into the live object, takes out what it gave up and
+//! nobody else owns, and fails with [`Conflicts`] where it would change others' fields.
+//! [`update`] gives every changed field to who wrote it. Both write `metadata.managedFields`.
+
+mod compare;
+mod managers;
+mod merge;
+
+use serde_json::{Value, json};
+
+use self::compare::{Changes, changes, owned};
+use self::managers::{Manager, Managers};
+use super::fields::FieldSet;
+use super::layout::Layout;
+use crate::schema::{DefinitionId, Schemas};
+use crate::status::ApiError;
+
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Who owns the fields of an object from before the first apply.
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+
+/// How a manager writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Operation {
+    /// By server-side apply.
+    Apply,
+    /// By any other write.
+    Update,
+}
+
+/// Fields that an apply would change and others own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflicts(Vec<(String, FieldSet)>);
+
+impl Conflicts {
+    /// The 409 that tells of them.
+    pub fn into_error(self, group: &str, resource: &str, name: &str) -> ApiError {
+        let mut causes = Vec::new();
+        let mut lines = Vec::new();
+        let mut single = String::new();
+        for (manager, set) in &self.0 {
+            lines.push(format!("conflicts with {manager}:"));
+            for path in set.paths() {
+                lines.push(format!("- {path}"));
+                single = format!("conflict with {manager}: {path}");
+                causes.push(json!({
+                    "reason": "FieldManagerConflict", "message": format!("conflict with {manager}"), "field": path,
+                }));
+            }
+        }
+        let message = match causes.len() {
+            1 => format!("Apply failed with 1 conflict: {single}"),
+            count => format!("Apply failed with {count} conflicts: {}", lines.join("\n")),
+        };
+        let mut error = ApiError::conflict(group, resource, name, "").with_causes(causes);
+        error.message = message;
+        error
+    }
+
+    fn paths(&self) -> FieldSet {
+        let mut all = FieldSet::default();
+        self.0.iter().for_each(|(_, set)| all.add(set));
+        all
+    }
+}
+
+/// Takes out what is not anybody's: identity and what the server keeps.
+fn strip(set: &mut FieldSet) {
+    for field in ["f:apiVersion", "f:kind", "f:metadata"] {
+        if let Some(child) = set.children.get_mut(field) {
+            child.member = false;
+        }
+    }
+    set.children.remove("f:apiVersion");
+    set.children.remove("f:kind");
+    for field in [
+        "f:name",
+        "f:namespace",
+        "f:creationTimestamp",
+        "f:selfLink",
+        "f:uid",
+        "f:clusterName",
+        "f:generation",
+        "f:managedFields",
+        "f:resourceVersion",
+    ] {
+        set.cut(&["f:metadata", field]);
+    }
+    if set.children.get("f:metadata").is_some_and(FieldSet::is_empty) {
+        set.children.remove("f:metadata");
+    }
+}
+
+fn is_object(value: &Value) -> bool {
+    value.as_object().is_some_and(|fields| !fields.is_empty())
+}
+
+/// Sets `new`'s `metadata.managedFields` for a write that is not an apply.
+///
+/// `old` is null for a new object. A client that sends `managedFields: [{}]` ends all tracking; an
+/// object without tracking stays without until the first apply.
+#[expect(clippy::too_many_arguments)]
+pub fn update(
+    schemas: &Schemas,
+    schema: DefinitionId,
+    api_version: &str,
+    old: &Value,
+    new: &mut Value,
+    manager: &str,
+    operation: Operation,
+    subresource: &str,
+    now: &str,
+) {
+    let sent = new["metadata"]["managedFields"].take();
+    if let Some(metadata) = new["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
+    }
+    if sent.as_array().is_some_and(|entries| entries.len() == 1 && entries[0] == json!({})) {
+        return;
+    }
+    let mut managers = Managers::parse(&sent);
+    if managers.is_empty() {
+        managers = Managers::parse(&old["metadata"]["managedFields"]);
+    }
+    if managers.is_empty() && is_object(old) {
+        return;
+    }
+    let me = Manager::new(manager, operation, api_version, subresource);
+    let changes = changes(schemas, Layout::root(schemas, schema), old, new);
+    let mut mine = managers.take(&me).unwrap_or_default();
+    managers.yield_to(&changes);
+    mine.subtract(&changes.removed);
+    let mut gained = changes.written;
+    strip(&mut gained);
+    mine.add(&gained);
+    managers.put(me, mine, now);
+    managers.cap();
+    managers.write(new);
+}
+
+/// `live` (null for a new object) with what `manager` wants, `applied`, and field ownership noted.
+#[expect(clippy::too_many_arguments)]
+pub fn apply(
+    schemas: &Schemas,
+    schema: DefinitionId,
+    api_version: &str,
+    live: &Value,
+    applied: &Value,
+    manager: &str,
+    force: bool,
+    subresource: &str,
+    now: &str,
+) -> Result<Value, Conflicts> {
+    let root = Layout::root(schemas, schema);
+    let mut base = live.clone();
+    let mut managers = Managers::parse(&live["metadata"]["managedFields"]);
+    if let Some(metadata) = base.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    if managers.is_empty() && is_object(live) {
+        let mut all = changes(schemas, root, &Value::Null, &base).written;
+        strip(&mut all);
+        managers.put(Manager::new(BEFORE_FIRST_APPLY, Operation::Update, api_version, ""), all, now);
+    }
+    let me = Manager::new(manager, Operation::Apply, api_version, subresource);
+    let last = managers.take(&me);
+    let mut wanted = owned(schemas, root, applied);
+    wanted.children.remove(if subresource == "status" { "f:spec" } else { "f:status" });
+    let mut merged = merge::merge(schemas, root, &base, applied);
+    match subresource {
+        "status" => restore(&mut merged, &base, "spec"),
+        _ => restore(&mut merged, &base, "status"),
+    }
+    if let Some(last) = last {
+        let mut others = managers.all();
+        others.add(&wanted);
+        merge::prune(schemas, root, &mut merged, &last, &others);
+    }
+    let changed = changes(schemas, root, &base, &merged);
+    let conflicts = Conflicts(managers.conflicts(&changed));
+    if !conflicts.0.is_empty() && !force && !from_last_applied(schemas, root, &base, manager, &conflicts) {
+        return Err(conflicts);
+    }
+    managers.yield_to(&changed);
+    strip(&mut wanted);
+    managers.put(me, wanted, now);
+    managers.write(&mut merged);
+    if manager == "kubectl" && merged["metadata"]["annotations"][LAST_APPLIED].is_string() {
+        merged["metadata"]["annotations"][LAST_APPLIED] = format!("{applied}\n").into();
+    }
+    Ok(merged)
+}
+
+fn restore(merged: &mut Value, base: &Value, field: &str) {
+    if let Value::Object(merged) = merged {
+        match base.get(field) {
+            Some(value) => merged.insert(field.to_owned(), value.clone()),
+            None => merged.remove(field),
+        };
+    }
+}
+
+/// Whether all conflicts are on fields that kubectl itself wrote by client-side apply.
+fn from_last_applied(
+    schemas: &Schemas,
+    root: Layout<'_>,
+    live: &Value,
+    manager: &str,
+    conflicts: &Conflicts,
+) -> bool {
+    let text = live["metadata"]["annotations"][LAST_APPLIED].as_str().filter(|_| manager == "kubectl");
+    let Some(before) = text.and_then(|text| serde_json::from_str::<Value>(text).ok()) else { return false };
+    let mut mine = owned(schemas, root, &before);
+    let Changes { written, removed: _ } =
+        changes(schemas, root, live, &merge::merge(schemas, root, live, &before));
+    mine.subtract(&written);
+    let mut left = conflicts.paths();
+    left.subtract(&mine);
+    left.is_empty()
+}
+
+#[cfg(test)]
+mod tests;
