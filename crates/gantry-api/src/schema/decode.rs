@@ -1,0 +1,450 @@
+//! Reading an object by its structure, in one pass over the bytes: unknown and duplicate fields
+//! are collected with their paths, a wrongly typed value ends it, nulls are left out, quantities
+//! and times take their canonical form.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use super::{DefinitionId, Schemas, Type};
+use crate::quantity::Quantity;
+
+/// How a request's body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// The object, with known fields only.
+    pub value: Value,
+    /// Strict findings in upstream's words: `unknown field "spec.x"`, `duplicate field "a"`.
+    pub strict: Vec<String>,
+}
+
+/// Reads `bytes` as the definition `id`. The error is upstream's text for what went wrong.
+pub fn decode(schemas: &Schemas, id: DefinitionId, bytes: &[u8], format: Format) -> Result<Decoded, String> {
+    if format == Format::Yaml {
+        let value: Value = serde_yaml_ng::from_slice(bytes)
+            .map_err(|error| format!("error converting YAML to JSON: yaml: {error}"))?;
+        return decode_value(schemas, id, value);
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let decoded = run(schemas, id, &mut deserializer)?;
+    deserializer.end().map_err(|error| syntax(&error))?;
+    Ok(decoded)
+}
+
+/// Reads an object that is already a value, such as the outcome of a patch.
+pub fn decode_value(schemas: &Schemas, id: DefinitionId, value: Value) -> Result<Decoded, String> {
+    run(schemas, id, value)
+}
+
+fn run<'de, D>(schemas: &Schemas, id: DefinitionId, from: D) -> Result<Decoded, String>
+where
+    D: Deserializer<'de, Error = serde_json::Error>,
+{
+    let mut state = State { schemas, path: Vec::new(), strict: Vec::new(), failure: None };
+    let kind = Type::Object(id);
+    match (Seed { state: &mut state, kind: &kind, within: "" }).deserialize(from) {
+        Ok(value) => {
+            Ok(Decoded { value: value.unwrap_or_else(|| Value::Object(Map::new())), strict: state.strict })
+        }
+        Err(error) => Err(state.failure.take().unwrap_or_else(|| syntax(&error))),
+    }
+}
+
+/// A JSON syntax error, told apart from the type errors of this module.
+fn syntax(error: &serde_json::Error) -> String {
+    if error.is_eof() { "unexpected end of JSON input".into() } else { format!("invalid JSON: {error}") }
+}
+
+enum Step {
+    Field(Box<str>),
+    Index(usize),
+}
+
+struct State<'s> {
+    schemas: &'s Schemas,
+    path: Vec<Step>,
+    strict: Vec<String>,
+    failure: Option<String>,
+}
+
+impl State<'_> {
+    /// The path to `field` here, with list indices: how strict findings name it.
+    fn path_to(&self, field: &str) -> String {
+        let mut text = String::new();
+        for step in &self.path {
+            match step {
+                Step::Field(name) if text.is_empty() => text.push_str(name),
+                Step::Field(name) => text.extend([".", name]),
+                Step::Index(at) => text.push_str(&format!("[{at}]")),
+            }
+        }
+        if text.is_empty() { field.to_owned() } else { format!("{text}.{field}") }
+    }
+
+    /// The path here without list indices: how type errors name it.
+    fn plain_path(&self) -> String {
+        let names = self.path.iter().filter_map(|step| match step {
+            Step::Field(name) => Some(&**name),
+            Step::Index(_) => None,
+        });
+        names.collect::<Vec<_>>().join(".")
+    }
+
+    /// Records what is wrong; the first finding stands.
+    fn fail(&mut self, text: String) -> serde_json::Error {
+        self.failure.get_or_insert(text);
+        serde_json::Error::custom("wrong type")
+    }
+}
+
+struct Seed<'a, 's> {
+    state: &'a mut State<'s>,
+    kind: &'a Type,
+    /// The short name of the object that holds the value.
+    within: &'a str,
+}
+
+impl<'de> DeserializeSeed<'de> for Seed<'_, '_> {
+    /// `None` for null.
+    type Value = Option<Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl Seed<'_, '_> {
+    fn mismatch<E: serde::de::Error>(self, found: &str) -> E {
+        let wanted = go_type(self.state.schemas, self.kind);
+        let path = self.state.plain_path();
+        let text = if path.is_empty() {
+            format!("json: cannot unmarshal {found} into Go value of type {wanted}")
+        } else {
+            format!(
+                "json: cannot unmarshal {found} into Go struct field {}.{path} of type {wanted}",
+                self.within
+            )
+        };
+        E::custom(self.state.fail(text))
+    }
+
+    fn text<E: serde::de::Error>(self, text: &str) -> Result<Option<Value>, E> {
+        match self.kind {
+            Type::String | Type::IntOrString | Type::Any => Ok(Some(text.into())),
+            Type::Quantity => match text.trim().parse::<Quantity>() {
+                Ok(quantity) => Ok(Some(quantity.to_string().into())),
+                Err(error) => Err(E::custom(self.state.fail(error.to_string()))),
+            },
+            Type::Bytes => match check_base64(text) {
+                None => Ok(Some(text.into())),
+                Some(at) => {
+                    Err(E::custom(self.state.fail(format!("illegal base64 data at input byte {at}"))))
+                }
+            },
+            Type::Time | Type::MicroTime => match time(text, *self.kind == Type::MicroTime) {
+                Some(canonical) => Ok(Some(canonical.into())),
+                None => {
+                    let layout = if *self.kind == Type::MicroTime {
+                        "2006-01-02T15:04:05.000000Z07:00"
+                    } else {
+                        "2006-01-02T15:04:05Z07:00"
+                    };
+                    let text =
+                        format!("parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\"");
+                    Err(E::custom(self.state.fail(text)))
+                }
+            },
+            _ => Err(self.mismatch("string")),
+        }
+    }
+
+    fn number<E: serde::de::Error>(self, number: Number) -> Result<Option<Value>, E> {
+        let whole = number.as_i64();
+        match self.kind {
+            Type::Float64 | Type::Any => Ok(Some(number.into())),
+            Type::Int64 if whole.is_some() => Ok(Some(number.into())),
+            Type::Int32 | Type::IntOrString if whole.is_some_and(|n| i32::try_from(n).is_ok()) => {
+                Ok(Some(number.into()))
+            }
+            Type::Quantity => self.text(&number.to_string()),
+            Type::Int32 | Type::Int64 | Type::IntOrString => {
+                let found = format!("number {number}");
+                Err(self.mismatch(&found))
+            }
+            _ => Err(self.mismatch("number")),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_, '_> {
+    type Value = Option<Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_none<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Self::Value, E> {
+        match self.kind {
+            Type::Bool | Type::Any => Ok(Some(value.into())),
+            _ => Err(self.mismatch("bool")),
+        }
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        self.number(value.into())
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        self.number(value.into())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Self::Value, E> {
+        match Number::from_f64(value) {
+            Some(number) => self.number(number),
+            None => Err(self.mismatch("number")),
+        }
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        self.text(text)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let item = match self.kind {
+            Type::List(item) => &**item,
+            Type::Any => &Type::Any,
+            _ => return Err(self.mismatch("array")),
+        };
+        let mut list = Vec::with_capacity(items.size_hint().unwrap_or_default().min(1024));
+        loop {
+            self.state.path.push(Step::Index(list.len()));
+            let next =
+                items.next_element_seed(Seed { state: self.state, kind: item, within: self.within })?;
+            self.state.path.pop();
+            match next {
+                Some(value) => list.push(value.unwrap_or_else(|| zero(item))),
+                None => return Ok(Some(Value::Array(list))),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut map = Map::new();
+        let definition = match self.kind {
+            Type::Object(id) => Some(self.state.schemas.get(*id)),
+            Type::Map(_) | Type::Any => None,
+            _ => return Err(self.mismatch("object")),
+        };
+        let mut nulls: Vec<String> = Vec::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            let (kind, within) = match (self.kind, definition) {
+                (_, Some(definition)) => match definition.field(&key) {
+                    Some(field) => (&field.kind, definition.short_name()),
+                    None => {
+                        entries.next_value::<IgnoredAny>()?;
+                        self.state.strict.push(format!("unknown field {:?}", self.state.path_to(&key)));
+                        continue;
+                    }
+                },
+                (Type::Map(item), _) => (&**item, self.within),
+                _ => (&Type::Any, self.within),
+            };
+            if map.contains_key(&key) || nulls.contains(&key) {
+                self.state.strict.push(format!("duplicate field {:?}", self.state.path_to(&key)));
+            }
+            self.state.path.push(Step::Field(key.as_str().into()));
+            let value = entries.next_value_seed(Seed { state: self.state, kind, within })?;
+            self.state.path.pop();
+            match (value, self.kind) {
+                (Some(value), _) => drop(map.insert(key, value)),
+                (None, Type::Any) => drop(map.insert(key, Value::Null)),
+                (None, Type::Map(item)) => drop(map.insert(key, zero(item))),
+                (None, _) => {
+                    map.remove(&key);
+                    nulls.push(key);
+                }
+            }
+        }
+        Ok(Some(Value::Object(map)))
+    }
+}
+
+/// What upstream's decoder leaves in a list or map for a null.
+fn zero(kind: &Type) -> Value {
+    match kind {
+        Type::String | Type::Bytes => "".into(),
+        Type::Quantity => "0".into(),
+        Type::Int32 | Type::Int64 | Type::IntOrString => 0.into(),
+        Type::Float64 => 0.0.into(),
+        Type::Bool => false.into(),
+        Type::Object(_) => Value::Object(Map::new()),
+        Type::Time | Type::MicroTime | Type::Any | Type::List(_) | Type::Map(_) => Value::Null,
+    }
+}
+
+/// What upstream's error texts call a type.
+fn go_type(schemas: &Schemas, kind: &Type) -> String {
+    match kind {
+        Type::String | Type::Time | Type::MicroTime | Type::Quantity => "string".into(),
+        Type::Bytes => "[]uint8".into(),
+        Type::Int32 | Type::IntOrString => "int32".into(),
+        Type::Int64 => "int64".into(),
+        Type::Float64 => "float64".into(),
+        Type::Bool => "bool".into(),
+        Type::Any => "interface {}".into(),
+        Type::Object(id) => {
+            let mut parts = schemas.get(*id).name.rsplit('.');
+            let name = parts.next().unwrap_or_default();
+            format!("{}.{name}", parts.next().unwrap_or_default())
+        }
+        Type::List(item) => format!("[]{}", go_type(schemas, item)),
+        Type::Map(item) => format!("map[string]{}", go_type(schemas, item)),
+    }
+}
+
+/// Where `text` stops being padded standard base64; newlines are skipped.
+fn check_base64(text: &str) -> Option<usize> {
+    let mut digits = 0;
+    let mut padding = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'\r' | b'\n' => {}
+            b'=' if digits % 4 >= 2 && padding < 4 - digits % 4 => padding += 1,
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' if padding == 0 => digits += 1,
+            _ => return Some(at),
+        }
+    }
+    ((digits + padding) % 4 != 0).then_some(text.len())
+}
+
+fn time(text: &str, micros: bool) -> Option<String> {
+    // Nearly every time is already canonical; reading it back would cost more than this look.
+    let time: jiff::Timestamp = text.parse().ok()?;
+    let precision = if micros { 6 } else { 0 };
+    let whole = if micros { time } else { jiff::Timestamp::from_second(time.as_second()).ok()? };
+    Some(format!("{whole:.precision$}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Decoded, String> {
+        let schemas = Schemas::builtin();
+        decode(schemas, schemas.by_kind("", "v1", "Pod").expect("Pod"), text.as_bytes(), Format::Json)
+    }
+
+    #[test]
+    fn canonical_values() {
+        let decoded = read(
+            r#"{"kind":"Pod","metadata":{"name":"a","creationTimestamp":null,"deletionTimestamp":"2024-01-02T03:04:05.678+01:00",
+                "labels":{"x":null}},"spec":{"overhead":{"cpu":0.5,"memory":"1024Ki"},"priority":7,"volumes":null}}"#,
+        )
+        .expect("decodes");
+        assert_eq!(
+            decoded.value,
+            json!({"kind": "Pod", "metadata": {"name": "a", "deletionTimestamp": "2024-01-02T02:04:05Z",
+                "labels": {"x": ""}}, "spec": {"overhead": {"cpu": "500m", "memory": "1Mi"}, "priority": 7}})
+        );
+        assert!(decoded.strict.is_empty());
+    }
+
+    #[test]
+    fn strict_findings() {
+        let decoded = read(
+            r#"{"specc":1,"spec":{"containers":[{"name":"a","imag":"x","name":"b"}],"nodeName":"n","nodeName":"m"}}"#,
+        )
+        .expect("decodes");
+        assert_eq!(
+            decoded.strict,
+            [
+                "unknown field \"specc\"",
+                "unknown field \"spec.containers[0].imag\"",
+                "duplicate field \"spec.containers[0].name\"",
+                "duplicate field \"spec.nodeName\"",
+            ]
+        );
+        assert_eq!(decoded.value["spec"]["nodeName"], "m");
+    }
+
+    #[test]
+    fn type_errors() {
+        for (text, expected) in [
+            ("[]", "json: cannot unmarshal array into Go value of type v1.Pod"),
+            (
+                r#"{"spec":{"containers":[{"image":5}]}}"#,
+                "json: cannot unmarshal number into Go struct field Container.spec.containers.image of type string",
+            ),
+            (
+                r#"{"spec":{"priority":5000000000}}"#,
+                "json: cannot unmarshal number 5000000000 into Go struct field PodSpec.spec.priority of type int32",
+            ),
+            (
+                r#"{"spec":{"containers":{}}}"#,
+                "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container",
+            ),
+            (
+                r#"{"metadata":{"labels":{"a":true}}}"#,
+                "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string",
+            ),
+        ] {
+            let error = read(text).expect_err(text);
+            let plain = error.replace("metadata.labels.a", "metadata.labels");
+            assert_eq!(plain, expected);
+        }
+        assert!(read("{").expect_err("eof").contains("unexpected end of JSON input"));
+        assert!(read("{} x").is_err());
+        assert!(
+            read(r#"{"spec":{"overhead":{"cpu":"x"}}}"#)
+                .expect_err("quantity")
+                .starts_with("quantities must match")
+        );
+    }
+
+    #[test]
+    fn base64_is_checked() {
+        for (text, expected) in
+            [("", None), ("YQ==", None), ("YWI=", None), ("YWJj", None), ("YQ=", Some(3)), ("Y*==", Some(1))]
+        {
+            assert_eq!(check_base64(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn yaml_reads_alike() {
+        let schemas = Schemas::builtin();
+        let pod = schemas.by_kind("", "v1", "Pod").expect("Pod");
+        let text = b"metadata:\n  name: a\nspec:\n  x: 1\n";
+        let decoded = decode(schemas, pod, text, Format::Yaml).expect("decodes");
+        assert_eq!((decoded.value["metadata"]["name"].as_str(), decoded.strict.len()), (Some("a"), 1));
+        assert!(decode(schemas, pod, b"a: [", Format::Yaml).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text in "\\PC{0,80}") {
+            let _ = read(&text);
+        }
+    }
+}
