@@ -22,6 +22,9 @@ pub struct Handle {
     pub pod: Arc<Pod>,
 }
 
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
+
 /// Services by namespace and name.
 pub type Services = BTreeMap<(String, String), Arc<Service>>;
 
@@ -51,11 +54,18 @@ pub struct Agent {
     pub host_ips: Vec<String>,
     /// The node's resolver settings.
     pub node_dns: DNSConfig,
+    /// The time.
+    pub clock: Clock,
     /// Pods by uid.
     pub pods: RwLock<HashMap<String, Handle>>,
 }
 
 impl Agent {
+    /// The time now.
+    pub fn now(&self) -> jiff::Timestamp {
+        (self.clock)()
+    }
+
     /// A pod's directory.
     pub fn pod_dir(&self, uid: &str) -> PathBuf {
         self.config.root_dir.join("pods").join(uid)

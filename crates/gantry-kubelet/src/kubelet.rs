@@ -49,6 +49,7 @@ impl Kubelet {
             machine: Machine::read(&config.root_dir),
             host_ips: vec![config.node_ip.to_string()],
             node_dns: names::parse_resolv_conf(&resolv),
+            clock: Arc::new(jiff::Timestamp::now),
             pods: Default::default(),
             services,
             node: node_rx,

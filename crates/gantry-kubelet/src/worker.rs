@@ -155,12 +155,11 @@ impl Worker {
                     continue;
                 }
             }
-            let wake = self.wake_at;
+            let (wake, agent) = (self.wake_at, self.agent.clone());
             let timer = async {
                 match wake {
                     Some(at) => {
-                        let left =
-                            Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default();
+                        let left = Duration::try_from(at.duration_since(agent.now())).unwrap_or_default();
                         tokio::time::sleep(left).await;
                     }
                     None => std::future::pending().await,
@@ -218,7 +217,7 @@ impl Worker {
 
     /// Asks for a sync no later than `after` from now.
     fn wake_after(&mut self, after: Duration) {
-        let at = backoff::after(Timestamp::now(), after);
+        let at = backoff::after(self.agent.now(), after);
         self.wake_at = Some(self.wake_at.map_or(at, |w| w.min(at)));
     }
 
@@ -234,7 +233,7 @@ impl Worker {
     }
 
     async fn sync(&mut self) {
-        match self.deadline(Timestamp::now()) {
+        match self.deadline(self.agent.now()) {
             Some(Ok(left)) => self.wake_after(left),
             Some(Err(())) => {
                 let message = "Pod was active on the node longer than the specified deadline";
@@ -310,9 +309,12 @@ impl Worker {
 
     /// Waits before a failed set-up is tried again: longer each time, up to two minutes.
     fn setup_failed(&mut self, key: &str) {
-        let now = Timestamp::now();
+        let now = self.agent.now();
         self.setup.next(key, now);
         let delay = self.setup.remaining_since_update(key, now).map_or(backoff::INITIAL, |(left, _)| left);
         self.wake_after((delay / 10).min(Duration::from_secs(120)));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::{
     Api,
@@ -93,7 +92,7 @@ impl Worker {
             host_ips: &self.agent.host_ips,
             failed: self.failed.as_ref().map(|(r, m)| (r.as_str(), m.as_str())),
             terminated,
-            now: Timestamp::now(),
+            now: self.agent.now(),
         })
     }
 

@@ -8,7 +8,6 @@ use std::{
 };
 
 use gantry_cri::v1 as cri;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
 
 use super::{Halt, Worker, hash};
@@ -52,7 +51,7 @@ impl Worker {
         let name = &container.name;
         let last = self.observed.of(name).find(|i| i.state == State::Exited);
         let Some(ended) = last.map(|i| i.finished_at) else { return false };
-        let now = Timestamp::now();
+        let now = self.agent.now();
         let key = format!("{name}/{}", hash(container));
         if let Some((left, delay)) = self.crashes.remaining(&key, ended, now) {
             let pod = pod::format_pod(&self.pod);
@@ -176,7 +175,7 @@ impl Worker {
             }
             Decision::Pull => {}
         }
-        let now = Timestamp::now();
+        let now = self.agent.now();
         if let Some((left, _)) = self.pulls.remaining_since_update(&full, now) {
             let message = format!("Back-off pulling image {asked:?}");
             self.event(sort, name, false, "BackOff", message.clone());
@@ -217,7 +216,7 @@ impl Worker {
                 Ok(image)
             }
             Err(error) => {
-                let now = Timestamp::now();
+                let now = self.agent.now();
                 self.pulls.next(&full, now);
                 let message = format!("failed to pull image {asked:?}: {error}");
                 self.event(sort, name, true, "Failed", format!("Failed to pull image {asked:?}: {error}"));

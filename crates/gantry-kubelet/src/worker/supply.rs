@@ -95,7 +95,7 @@ impl Worker {
                 }
             }
         }
-        let now = Timestamp::now();
+        let now = self.agent.now();
         let mut tokens = volumes::Tokens::new();
         for key in wanted {
             if self.tokens.get(&key).is_none_or(|(_, renew)| *renew <= now) {
@@ -139,7 +139,7 @@ impl Worker {
         let response = api.create_token_request(&account, &PostParams::default(), &request).await;
         let response = response.map_err(|e| format!("failed to fetch token: {e}"))?;
         let status = response.status.ok_or("failed to fetch token: no status")?;
-        let now = Timestamp::now();
+        let now = self.agent.now();
         let life = Duration::try_from(status.expiration_timestamp.0.duration_since(now)).unwrap_or_default();
         Ok((status.token, backoff::after(now, life.mul_f64(0.8))))
     }
