@@ -2,6 +2,7 @@
 
 mod bench;
 mod images;
+mod schema;
 
 use anyhow::Result;
 use clap::Parser;
@@ -12,6 +13,8 @@ enum Verb {
     Bench(bench::Arguments),
     /// Build the demo and test images as archives.
     Images(images::Arguments),
+    /// Make the facts of the built-in kinds from the published definitions.
+    Schema(schema::Arguments),
 }
 
 #[tokio::main]
@@ -20,5 +23,6 @@ async fn main() -> Result<()> {
     match Verb::parse() {
         Verb::Bench(arguments) => bench::run(arguments).await,
         Verb::Images(arguments) => images::run(&arguments),
+        Verb::Schema(arguments) => schema::run(&arguments),
     }
 }

@@ -12,12 +12,18 @@ mod service_account;
 mod taint_nodes_by_condition;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::StreamExt;
 use gantry_api::status::ApiError;
+use gantry_store::Store;
 use serde_json::Value;
 
 use crate::authz::Authorizer;
 use crate::{Lookup, User};
+
+/// How long the account of a new namespace may take.
+const ACCOUNT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a request does to its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,7 +74,12 @@ impl Request<'_> {
 
     /// A 403 about the request's object.
     fn forbidden(&self, why: impl AsRef<str>) -> ApiError {
-        ApiError::forbidden(self.group, self.resource, self.name, why.as_ref())
+        ApiError::forbidden(self.group, self.resource, self.object_name(), why.as_ref())
+    }
+
+    /// The object's name: the path's, or a new object's own.
+    fn object_name(&self) -> &str {
+        if self.name.is_empty() { self.text("/metadata/name") } else { self.name }
     }
 
     /// The text under a JSON pointer of the new object.
@@ -119,6 +130,28 @@ impl Admission {
         Self { plugins }
     }
 
+    /// Waits, a second at most, for the service account of a new pod: a namespace gets its account
+    /// `default` from a controller, a moment after it was made.
+    pub async fn wait_for_account(&self, request: &Request<'_>, store: &Store) {
+        if !request.is("pods", "") || request.operation != Operation::Create {
+            return;
+        }
+        let name = match request.text("/spec/serviceAccountName") {
+            "" => "default",
+            name => name,
+        };
+        let key = format!("/registry/serviceaccounts/{}/{name}", request.namespace);
+        let snapshot = store.snapshot();
+        let namespace = format!("/registry/namespaces/{}", request.namespace);
+        if snapshot.get(&key).is_some() || snapshot.get(&namespace).is_none() {
+            return;
+        }
+        if let Ok(mut created) = store.watch(&key, snapshot.revision(), None) {
+            // Late or not, the plugin says what there is to say.
+            let _ = tokio::time::timeout(ACCOUNT_PATIENCE, created.next()).await;
+        }
+    }
+
     /// Lets every plugin change the object, in order; the first refusal ends it.
     pub fn mutate(&self, request: &mut Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {
         self.plugins.iter().try_for_each(|plugin| plugin.mutate(request, objects))
@@ -132,3 +165,5 @@ impl Admission {
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;

@@ -7,10 +7,12 @@ mod certificate;
 mod impersonation;
 mod service_account;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, header};
+use parking_lot::Mutex;
 use rustls_pki_types::CertificateDer;
 
 use crate::User;
@@ -27,13 +29,18 @@ pub struct Unauthorized(pub String);
 pub struct Authenticators {
     /// Issuer and verifier of service account tokens.
     pub service_accounts: Arc<ServiceAccounts>,
+    /// Users by certificate: a connection shows the same one with every request.
+    certificates: Mutex<HashMap<Box<[u8]>, User>>,
 }
+
+/// Certificates remembered, at most.
+const REMEMBERED: usize = 1024;
 
 impl Authenticators {
     /// Authenticators that know client certificates, bootstrap tokens, and the tokens of
     /// `service_accounts`.
     pub fn new(service_accounts: Arc<ServiceAccounts>) -> Self {
-        Self { service_accounts }
+        Self { service_accounts, certificates: Mutex::default() }
     }
 
     /// Who sends a request over a connection with the verified client certificates `peer` (leaf first).
@@ -46,12 +53,25 @@ impl Authenticators {
         now: i64,
     ) -> Result<Option<User>, Unauthorized> {
         if let Some(leaf) = peer.first() {
-            return certificate::user(leaf).map(|user| Some(authenticated(user)));
+            return self.certificate(leaf).map(Some);
         }
         match bearer_token(&parts.headers)? {
             Some(token) => self.token(&token, &[], objects, now).map(|(user, _)| Some(user)),
             None => Ok(None),
         }
+    }
+
+    fn certificate(&self, leaf: &CertificateDer<'_>) -> Result<User, Unauthorized> {
+        let mut known = self.certificates.lock();
+        if let Some(user) = known.get(&**leaf) {
+            return Ok(user.clone());
+        }
+        let user = authenticated(certificate::user(leaf)?);
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert((**leaf).into(), user.clone());
+        Ok(user)
     }
 
     /// Whose `token` it is, and for which of `audiences` it is good; no audiences: the server's own.

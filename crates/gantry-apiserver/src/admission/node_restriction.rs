@@ -110,7 +110,7 @@ fn pod_eviction(node: &str, request: &Request<'_>, objects: &dyn Lookup) -> Resu
 }
 
 fn own_node(node: &str, request: &Request<'_>) -> Result<(), ApiError> {
-    let name = if request.name.is_empty() { request.text("/metadata/name") } else { request.name };
+    let name = request.object_name();
     if name != node {
         return Err(request.forbidden(format!("node {node:?} is not allowed to modify node {name:?}")));
     }
@@ -200,11 +200,7 @@ fn lease(node: &str, request: &Request<'_>) -> Result<(), ApiError> {
 }
 
 fn own_name(node: &str, request: &Request<'_>, otherwise: &str) -> Result<(), ApiError> {
-    let name = match request.operation {
-        Operation::Create => request.text("/metadata/name"),
-        _ => request.name,
-    };
-    if name == node { Ok(()) } else { Err(request.forbidden(otherwise)) }
+    if request.object_name() == node { Ok(()) } else { Err(request.forbidden(otherwise)) }
 }
 
 #[cfg(test)]

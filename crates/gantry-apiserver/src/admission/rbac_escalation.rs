@@ -36,7 +36,7 @@ impl Plugin for RbacEscalation {
                     rules.push(Rule { verbs, api_groups, resources, ..Rule::default() });
                     rules.push(Rule { verbs: star(), non_resource_urls: star(), ..Rule::default() });
                 }
-                authz::check_role_write(&self.0, request.user, namespace, request.name, &rules)
+                authz::check_role_write(&self.0, request.user, namespace, request.object_name(), &rules)
             }
             "rolebindings" | "clusterrolebindings" => {
                 if same(request, &["subjects", "roleRef"]) {

@@ -18,6 +18,8 @@ const DEFAULT_SECONDS: i64 = 3600;
 const PROJECTED_SECONDS: i64 = 3607;
 /// What such a token lasts, with a warning after [`PROJECTED_SECONDS`].
 const EXTENDED_SECONDS: i64 = 365 * 24 * 3600;
+/// How long after its deletion was due an object still vouches for its tokens, in seconds.
+const DELETION_LEEWAY: i64 = 60;
 /// Verified signatures remembered, at most.
 const REMEMBERED: usize = 8192;
 
@@ -89,7 +91,7 @@ impl ServiceAccounts {
         if common.is_empty() {
             return Err(Unauthorized(format!("token audiences {:?} are not for {wanted:?}", claims.aud)));
         }
-        let user = bound_user(&claims, objects)?;
+        let user = bound_user(&claims, objects, now)?;
         Ok((user, common))
     }
 
@@ -231,8 +233,14 @@ fn bound_object(
     }))
 }
 
+fn deleted_before(object: &Value, moment: i64) -> bool {
+    let time =
+        object["metadata"]["deletionTimestamp"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
+    time.is_some_and(|time| time.as_second() < moment)
+}
+
 /// The user of a token, when the account and what the token is bound to still exist.
-fn bound_user(claims: &Claims, objects: &dyn Lookup) -> Result<User, Unauthorized> {
+fn bound_user(claims: &Claims, objects: &dyn Lookup, now: i64) -> Result<User, Unauthorized> {
     let own = &claims.kubernetes;
     let account = &own.serviceaccount;
     if claims.sub != Claims::user_name(&own.namespace, &account.name) {
@@ -245,7 +253,10 @@ fn bound_user(claims: &Claims, objects: &dyn Lookup) -> Result<User, Unauthorize
             Some(object) if reference(&object).uid != wanted.uid => {
                 Err(Unauthorized(format!("token bound to an earlier {resource} {:?}", wanted.name)))
             }
-            Some(object) => Ok(object),
+            Some(object) if deleted_before(&object, now - DELETION_LEEWAY) => {
+                Err(Unauthorized(format!("token bound to {resource} {:?}, which was deleted", wanted.name)))
+            }
+            Some(_) => Ok(()),
         }
     };
     alive("serviceaccounts", &own.namespace, account)?;

@@ -1,3 +1,5 @@
+//! Every kind of credential, good and bad.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Request;
@@ -71,6 +73,12 @@ fn a_granted_token_is_the_accounts() {
     let mut gone = cluster();
     gone.0[1] = ("pods", pod("pod-2"));
     assert!(authenticators.authenticate(&parts, &[], &gone, NOW).is_err(), "another pod of that name");
+    let mut leaving = pod("pod-1");
+    leaving["metadata"]["deletionTimestamp"] = json!("2027-01-15T08:00:00Z");
+    gone.0[1] = ("pods", leaving);
+    assert!(authenticators.authenticate(&parts, &[], &gone, NOW + 30).is_ok(), "on its way out");
+    assert!(authenticators.authenticate(&parts, &[], &gone, NOW + 90).is_err(), "should be gone");
+    gone.0[1] = ("pods", pod("pod-1"));
     gone.0.retain(|(resource, _)| *resource != "serviceaccounts");
     assert!(authenticators.authenticate(&parts, &[], &gone, NOW).is_err(), "no such account any more");
     assert!(authenticators.authenticate(&parts, &[], &cluster(), NOW + 400 * 86_400).is_err(), "expired");

@@ -172,3 +172,6 @@ fn parse<T: for<'de> Deserialize<'de>>(key: &str, value: Option<&[u8]>) -> Optio
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,5 @@
+//! The default roles at work, changes, refusals, escalation, reviews.
+
 use gantry_store::Options;
 use gantry_store::engine::MemoryEngine;
 use serde_json::{Value, json};

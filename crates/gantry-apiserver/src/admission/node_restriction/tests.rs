@@ -1,3 +1,5 @@
+//! What nodes may and may not write.
+
 use serde_json::json;
 
 use super::super::testing::{admit, request};

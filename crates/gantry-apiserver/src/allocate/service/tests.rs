@@ -1,3 +1,5 @@
+//! Services through creation, change and deletion, and the property that nothing is handed out twice.
+
 use std::collections::HashSet;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! What nodes reach.
+
 use serde_json::json;
 
 use super::*;

@@ -143,24 +143,43 @@ impl Aggregation {
         object: Option<RoleObject>,
     ) -> Vec<(Box<str>, Option<Vec<Rule>>)> {
         let gone = object.is_none();
-        match object {
+        let before = match object {
             Some(object) => self.objects.insert(name.into(), object),
             None => self.objects.remove(name),
         };
-        let aggregated = self.objects.iter().filter(|(_, object)| object.aggregation_rule.is_some());
-        let mut changed: Vec<(Box<str>, Option<Vec<Rule>>)> =
-            aggregated.map(|(each, _)| (each.clone(), Some(self.rules(each, &mut Vec::new())))).collect();
-        if gone {
-            changed.push((name.into(), None));
-        } else if self.objects[name].aggregation_rule.is_none() {
-            changed.push((name.into(), Some(self.rules(name, &mut Vec::new()))));
+        let mut changed: Vec<Box<str>> = self.aggregating(name, before.as_ref());
+        let mut next = 0;
+        while let Some(role) = changed.get(next).cloned() {
+            // What is put together from a role that changed changes as well.
+            let further = self.aggregating(&role, None);
+            changed.extend(further.into_iter().filter(|each| !changed.contains(each)).collect::<Vec<_>>());
+            next += 1;
         }
-        changed
+        if !changed.iter().any(|each| **each == *name) {
+            changed.push(name.into());
+        }
+        let rules = |role: &str| {
+            let there = !(gone && role == name);
+            there.then(|| self.rules(role, &mut Vec::new()))
+        };
+        changed.into_iter().map(|role| (role.clone(), rules(&role))).collect()
+    }
+
+    /// The aggregated roles that select the role `name`, as it is or as it was `before`.
+    fn aggregating(&self, name: &str, before: Option<&RoleObject>) -> Vec<Box<str>> {
+        let versions: Vec<&RoleObject> = self.objects.get(name).into_iter().chain(before).collect();
+        let aggregated = self.objects.iter().filter(|(_, object)| object.aggregation_rule.is_some());
+        aggregated
+            .filter(|(_, object)| versions.iter().any(|version| object.selects(version)))
+            .map(|(each, _)| each.clone())
+            .collect()
     }
 
     /// The rules of a role: its own, or those of the roles it selects, and so on.
-    fn rules<'a>(&'a self, name: &'a str, seen: &mut Vec<&'a str>) -> Vec<Rule> {
-        let Some(object) = self.objects.get(name).filter(|_| !seen.contains(&name)) else {
+    fn rules<'a>(&'a self, name: &str, seen: &mut Vec<&'a str>) -> Vec<Rule> {
+        let Some((name, object)) =
+            self.objects.get_key_value(name).filter(|(name, _)| !seen.contains(&&***name))
+        else {
             return Vec::new();
         };
         seen.push(name);
