@@ -7,6 +7,8 @@ pub mod field;
 pub mod meta;
 pub mod patch;
 pub mod quantity;
+pub mod registry;
+pub mod rules;
 pub mod schema;
 pub mod selector;
 pub mod status;

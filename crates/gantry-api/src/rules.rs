@@ -1,0 +1,19 @@
+//! The rules of the built-in kinds: defaults, preparation, validation. One module per kind.
+
+pub mod common;
+pub mod config_map;
+pub mod container;
+pub mod deployment;
+pub mod endpoint_slice;
+pub mod endpoints;
+pub mod event;
+pub mod namespace;
+pub mod node;
+pub mod pod;
+pub mod rbac;
+pub mod replica_set;
+pub mod secret;
+pub mod service;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! What the rules of several kinds share: reading values, setting defaults, common checks.
+
+use serde_json::{Map, Value};
+
+use crate::field::{FieldError, Path};
+use crate::selector::{is_dns_label, is_dns_subdomain, is_name};
+
+/// The words for a bad DNS label.
+pub const DNS_LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+/// The words for a bad DNS subdomain.
+pub const DNS_SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+const QUALIFIED_NAME: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+/// Words for a field that cannot change.
+pub const IMMUTABLE: &str = "field is immutable";
+
+/// Sets `object[key]` where it is absent.
+pub fn default(object: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
+    if !object.contains_key(key) {
+        object.insert(key.to_owned(), value.into());
+    }
+}
+
+/// The object at `key`, made where it is absent.
+pub fn object<'a>(parent: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
+    let value = parent.entry(key.to_owned()).or_insert_with(|| Value::Object(Map::new()));
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
+    }
+    match value {
+        Value::Object(map) => map,
+        _ => unreachable!("it was just made an object"),
+    }
+}
+
+/// The items of the list at `key` that are objects.
+pub fn items<'a>(
+    parent: &'a mut Map<String, Value>,
+    key: &str,
+) -> impl Iterator<Item = &'a mut Map<String, Value>> {
+    parent.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
+}
+
+/// The list at `key`, or none.
+pub fn list<'a>(parent: &'a Value, key: &str) -> &'a [Value] {
+    parent[key].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// The text at `key`, or an empty one.
+pub fn text<'a>(parent: &'a Value, key: &str) -> &'a str {
+    parent[key].as_str().unwrap_or_default()
+}
+
+/// Checks a DNS label.
+pub fn dns_label(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
+    if name.len() > 63 {
+        errors.push(FieldError::invalid(path, name, "must be no more than 63 bytes"));
+    }
+    if !is_dns_label(name) && (name.len() <= 63 || !is_dns_subdomain(name)) {
+        errors.push(FieldError::invalid(path, name, DNS_LABEL));
+    }
+}
+
+/// Checks a DNS subdomain.
+pub fn dns_subdomain(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
+    if name.len() > 253 {
+        errors.push(FieldError::invalid(path, name, "must be no more than 253 bytes"));
+    } else if !is_dns_subdomain(name) {
+        errors.push(FieldError::invalid(path, name, DNS_SUBDOMAIN));
+    }
+}
+
+/// Checks labels.
+pub fn labels(path: &Path, labels: &Value, errors: &mut Vec<FieldError>) {
+    for (key, value) in labels.as_object().into_iter().flatten() {
+        qualified_name(path, key, errors);
+        let value = value.as_str().unwrap_or_default();
+        if value.len() > 63 {
+            errors.push(FieldError::invalid(path, value, "must be no more than 63 bytes"));
+        } else if !value.is_empty() && !is_name(value) {
+            errors.push(FieldError::invalid(path, value, LABEL_VALUE));
+        }
+    }
+}
+
+/// Checks a name with an optional DNS prefix, such as a label's key.
+pub fn qualified_name(path: &Path, key: &str, errors: &mut Vec<FieldError>) {
+    let (prefix, name) = key.rsplit_once('/').unwrap_or(("", key));
+    if key.contains('/') && !is_dns_subdomain(prefix) {
+        errors.push(FieldError::invalid(path, key, format!("prefix part {DNS_SUBDOMAIN}")));
+    }
+    if name.len() > 63 {
+        errors.push(FieldError::invalid(path, key, "name part must be no more than 63 bytes"));
+    } else if !is_name(name) {
+        errors.push(FieldError::invalid(path, key, QUALIFIED_NAME));
+    }
+}
+
+/// Checks that the value at `key` did not change.
+pub fn immutable(path: &Path, new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    if new != old {
+        errors.push(FieldError::invalid(path, new.clone(), IMMUTABLE));
+    }
+}
+
+/// Checks that a number is not below zero.
+pub fn not_negative(path: &Path, value: &Value, errors: &mut Vec<FieldError>) {
+    if value.as_i64().is_some_and(|number| number < 0) {
+        errors.push(FieldError::invalid(path, value.clone(), "must be greater than or equal to 0"));
+    }
+}
+
+/// Checks that a port is from 1 to 65535.
+pub fn port(path: &Path, value: &Value, errors: &mut Vec<FieldError>) {
+    if !value.as_i64().is_some_and(|port| (1..=65535).contains(&port)) {
+        errors.push(FieldError::invalid(path, value.clone(), "must be between 1 and 65535, inclusive"));
+    }
+}
+
+/// Checks that a text is one of a closed set.
+pub fn one_of(path: &Path, value: &str, supported: &[&str], errors: &mut Vec<FieldError>) {
+    if !supported.contains(&value) {
+        errors.push(FieldError::not_supported(path, value, supported));
+    }
+}
+
+/// Keeps what an ordinary update may not change: the status.
+pub fn keep_status(new: &mut Value, old: &Value) {
+    if let Some(object) = new.as_object_mut() {
+        match old.get("status") {
+            Some(status) => drop(object.insert("status".into(), status.clone())),
+            None => drop(object.remove("status")),
+        }
+    }
+}
+
+/// Drops the status of a new object.
+pub fn drop_status(new: &mut Value) {
+    if let Some(object) = new.as_object_mut() {
+        object.remove("status");
+    }
+}
+
+/// Checks a label selector; an absent one has nothing wrong.
+pub fn label_selector(path: &Path, selector: &Value, errors: &mut Vec<FieldError>) {
+    labels(&path.child("matchLabels"), &selector["matchLabels"], errors);
+    for (at, expression) in list(selector, "matchExpressions").iter().enumerate() {
+        let path = path.child("matchExpressions").index(at);
+        let values = list(expression, "values");
+        match text(expression, "operator") {
+            "In" | "NotIn" if values.is_empty() => errors.push(FieldError::required(
+                &path.child("values"),
+                "must be specified when `operator` is 'In' or 'NotIn'",
+            )),
+            "Exists" | "DoesNotExist" if !values.is_empty() => errors.push(FieldError::forbidden(
+                &path.child("values"),
+                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            )),
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => errors.push(FieldError::invalid(
+                &path.child("operator"),
+                other,
+                "not a valid selector operator",
+            )),
+        }
+        qualified_name(&path.child("key"), text(expression, "key"), errors);
+    }
+}

@@ -1,0 +1,94 @@
+//! Deployment.
+
+use serde_json::{Map, Value};
+
+use super::common::{default, drop_status, keep_status, not_negative, object, one_of, text};
+use super::replica_set;
+use crate::field::{FieldError, Path};
+use crate::registry::Rules;
+
+/// The rules.
+pub const RULES: Rules = Rules {
+    default: |deployment| {
+        let Some(deployment) = deployment.as_object_mut() else { return };
+        let spec = object(deployment, "spec");
+        replica_set::template_defaults(spec);
+        default(spec, "revisionHistoryLimit", 10);
+        default(spec, "progressDeadlineSeconds", 600);
+        let strategy = object(spec, "strategy");
+        default(strategy, "type", "RollingUpdate");
+        if strategy.get("type").and_then(Value::as_str) == Some("RollingUpdate") {
+            let rolling = object(strategy, "rollingUpdate");
+            default(rolling, "maxUnavailable", "25%");
+            default(rolling, "maxSurge", "25%");
+        }
+    },
+    prepare_create: drop_status,
+    prepare_update: keep_status,
+    validate: |deployment| {
+        let mut errors = Vec::new();
+        let spec = &deployment["spec"];
+        replica_set::validate_workload(spec, &mut errors);
+        let path = Path::new("spec");
+        strategy(&path.child("strategy"), &spec["strategy"], &mut errors);
+        not_negative(&path.child("revisionHistoryLimit"), &spec["revisionHistoryLimit"], &mut errors);
+        let (deadline, ready) =
+            (spec["progressDeadlineSeconds"].as_i64(), spec["minReadySeconds"].as_i64().unwrap_or_default());
+        if deadline.is_some_and(|deadline| deadline <= ready) {
+            errors.push(FieldError::invalid(
+                &path.child("progressDeadlineSeconds"),
+                spec["progressDeadlineSeconds"].clone(),
+                "must be greater than minReadySeconds",
+            ));
+        }
+        errors
+    },
+    validate_update: replica_set::selector_is_immutable,
+    ..Rules::NONE
+};
+
+fn strategy(path: &Path, strategy: &Value, errors: &mut Vec<FieldError>) {
+    let kind = text(strategy, "type");
+    one_of(&path.child("type"), kind, &["Recreate", "RollingUpdate"], errors);
+    let rolling = &strategy["rollingUpdate"];
+    if kind == "Recreate" && rolling.as_object().is_some_and(|map: &Map<_, _>| !map.is_empty()) {
+        errors.push(FieldError::forbidden(
+            &path.child("rollingUpdate"),
+            "may not be specified when strategy `type` is 'Recreate'",
+        ));
+        return;
+    }
+    let path = path.child("rollingUpdate");
+    let mut zero = true;
+    for key in ["maxUnavailable", "maxSurge"] {
+        let value = &rolling[key];
+        let amount = match value {
+            Value::String(text) => text.strip_suffix('%').and_then(|number| number.parse::<i64>().ok()),
+            other => other.as_i64(),
+        };
+        match amount {
+            None if value.is_string() => errors.push(FieldError::invalid(
+                &path.child(key),
+                value.clone(),
+                "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
+            )),
+            Some(number) if number < 0 => errors.push(FieldError::invalid(
+                &path.child(key),
+                value.clone(),
+                "must be greater than or equal to 0",
+            )),
+            Some(number) if number > 100 && value.is_string() && key == "maxUnavailable" => errors.push(
+                FieldError::invalid(&path.child(key), value.clone(), "must not be greater than 100%"),
+            ),
+            _ => {}
+        }
+        zero &= amount == Some(0);
+    }
+    if kind == "RollingUpdate" && zero {
+        errors.push(FieldError::invalid(
+            &path.child("maxUnavailable"),
+            rolling["maxUnavailable"].clone(),
+            "may not be 0 when `maxSurge` is 0",
+        ));
+    }
+}

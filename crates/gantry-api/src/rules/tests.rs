@@ -1,0 +1,163 @@
+//! Defaults and validation of the built-in kinds, as tables.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::registry::{Kind, Registry};
+
+fn kind(name: &str) -> &'static Kind {
+    let found = Registry::builtin().iter().find(|kind| kind.kind == name);
+    found.unwrap_or_else(|| panic!("{name} is not served"))
+}
+
+fn pod(spec: Value) -> Value {
+    let mut pod = json!({"metadata": {"name": "p", "namespace": "d"}, "spec": spec});
+    (kind("Pod").rules.default)(&mut pod);
+    pod
+}
+
+fn deployment(extra: Value) -> Value {
+    let mut object = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    json_patch::merge(&mut object, &extra);
+    (kind("Deployment").rules.default)(&mut object);
+    object
+}
+
+fn check(name: &str, object: &Value, expected: &[&str]) {
+    let errors: Vec<_> = (kind(name).rules.validate)(object).iter().map(ToString::to_string).collect();
+    assert_eq!(errors, expected);
+}
+
+#[test]
+fn pod_defaults() {
+    let pod = pod(json!({"containers": [{"name": "c", "image": "nginx", "ports": [{"containerPort": 80}],
+        "resources": {"limits": {"cpu": "1"}}, "livenessProbe": {"httpGet": {"port": 80}}}],
+        "volumes": [{"name": "v"}, {"name": "s", "secret": {"secretName": "x"}}], "serviceAccountName": "sa"}));
+    assert_eq!(
+        pod["spec"],
+        json!({"containers": [{"name": "c", "image": "nginx", "imagePullPolicy": "Always",
+            "ports": [{"containerPort": 80, "protocol": "TCP"}],
+            "resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "1"}},
+            "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+            "livenessProbe": {"httpGet": {"port": 80, "path": "/", "scheme": "HTTP"}, "timeoutSeconds": 1,
+                "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}}],
+            "volumes": [{"name": "v", "emptyDir": {}}, {"name": "s", "secret": {"secretName": "x", "defaultMode": 420}}],
+            "dnsPolicy": "ClusterFirst", "restartPolicy": "Always", "terminationGracePeriodSeconds": 30,
+            "schedulerName": "default-scheduler", "securityContext": {}, "enableServiceLinks": true,
+            "serviceAccount": "sa", "serviceAccountName": "sa"})
+    );
+}
+
+#[test]
+fn pod_errors() {
+    check("Pod", &pod(json!({})), &["spec.containers: Required value"]);
+    let bad = pod(json!({"containers": [
+        {"name": "A", "image": ""}, {"name": "c", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+         "resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}, "ports": [{"containerPort": 70000}]},
+        {"name": "c", "image": "i"}], "restartPolicy": "Sometimes"}));
+    check(
+        "Pod",
+        &bad,
+        &[
+            "spec.containers[0].name: Invalid value: \"A\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
+            "spec.containers[0].image: Required value",
+            "spec.containers[1].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive",
+            "spec.containers[1].volumeMounts[0].name: Not found: \"v\"",
+            "spec.containers[1].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1",
+            "spec.containers[2].name: Duplicate value: \"c\"",
+            "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"",
+        ],
+    );
+}
+
+#[test]
+fn pod_updates_change_images_only() {
+    let old = pod(json!({"containers": [{"name": "c", "image": "i:1"}]}));
+    let rules = &kind("Pod").rules;
+    let mut new = old.clone();
+    new["spec"]["containers"][0]["image"] = "i:2".into();
+    assert_eq!((rules.validate_update)(&new, &old), []);
+    new["spec"]["containers"][0]["command"] = json!(["x"]);
+    let errors = (rules.validate_update)(&new, &old);
+    assert!(
+        errors[0].to_string().starts_with("spec: Forbidden: pod updates may not change fields other than")
+    );
+}
+
+#[test]
+fn deployment_defaults_and_errors() {
+    let object = deployment(json!({}));
+    let spec = &object["spec"];
+    assert_eq!((&spec["replicas"], &spec["revisionHistoryLimit"]), (&json!(1), &json!(10)));
+    assert_eq!(
+        spec["strategy"],
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}})
+    );
+    check("Deployment", &object, &[]);
+    check(
+        "Deployment",
+        &deployment(json!({"spec": {"replicas": -1, "selector": {"matchLabels": {"a": "x"}}}})),
+        &[
+            "spec.replicas: Invalid value: -1: must be greater than or equal to 0",
+            "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`",
+        ],
+    );
+    let zero = json!({"spec": {"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}}}});
+    check(
+        "Deployment",
+        &deployment(zero),
+        &["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"],
+    );
+    let changed = deployment(json!({"spec": {"selector": {"matchLabels": {"a": "c"}}}}));
+    let errors = (kind("Deployment").rules.validate_update)(&changed, &object);
+    assert_eq!(
+        errors[0].to_string(),
+        "spec.selector: Invalid value: {\"matchLabels\":{\"a\":\"c\"}}: field is immutable"
+    );
+}
+
+#[test]
+fn secrets_keep_texts_as_bytes() {
+    let mut secret = json!({"metadata": {"name": "s"}, "stringData": {"a": "hello"}});
+    (kind("Secret").rules.default)(&mut secret);
+    assert_eq!(secret, json!({"metadata": {"name": "s"}, "type": "Opaque", "data": {"a": "aGVsbG8="}}));
+    let mut changed = secret.clone();
+    changed["type"] = "x".into();
+    let errors = (kind("Secret").rules.validate_update)(&changed, &secret);
+    assert_eq!(errors[0].to_string(), "type: Invalid value: \"x\": field is immutable");
+}
+
+#[test]
+fn service_ports() {
+    let mut service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}, {"port": 80}]}});
+    (kind("Service").rules.default)(&mut service);
+    assert_eq!(service["spec"]["ports"][0]["targetPort"], 80);
+    check(
+        "Service",
+        &service,
+        &[
+            "spec.ports[0].name: Required value",
+            "spec.ports[1].name: Required value",
+            "spec.ports[1]: Duplicate value: {\"port\":80,\"protocol\":\"TCP\"}",
+        ],
+    );
+}
+
+proptest! {
+    #[test]
+    fn defaulting_twice_is_defaulting_once(
+        image in "[a-z]{1,5}(:[a-z0-9]{1,4})?", host in any::<bool>(), port in 1..70000, volume in any::<bool>(),
+    ) {
+        let spec = json!({"hostNetwork": host, "containers": [{"name": "c", "image": image,
+            "ports": [{"containerPort": port}]}], "volumes": if volume { json!([{"name": "v"}]) } else { json!([]) }});
+        let once = pod(spec.clone());
+        let mut twice = once.clone();
+        (kind("Pod").rules.default)(&mut twice);
+        prop_assert_eq!(once, twice);
+        let mut once = deployment(json!({"spec": {"template": {"spec": spec}}}));
+        let copy = once.clone();
+        (kind("Deployment").rules.default)(&mut once);
+        prop_assert_eq!(once, copy);
+    }
+}
