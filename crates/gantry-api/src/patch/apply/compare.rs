@@ -98,7 +98,9 @@ pub(super) fn changes(schemas: &Schemas, layout: Layout<'_>, old: &Value, new: &
                 };
                 place(&mut changes, inner, || format!("f:{name}"));
             }
-            for (name, value) in before.iter().filter(|(name, _)| !after.contains_key(*name)) {
+            for (name, value) in
+                before.iter().filter(|(name, _)| !after.contains_key(*name) && *name != "managedFields")
+            {
                 let below = layout.child(schemas, name).0;
                 changes.removed.put(|| format!("f:{name}"), everything(schemas, below, value));
             }

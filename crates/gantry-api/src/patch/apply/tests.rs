@@ -93,6 +93,64 @@ fn many_updates_are_capped() {
     assert!(entries.iter().any(|entry| entry["manager"] == "ancient-changes"));
 }
 
+#[test]
+fn untracked_objects_get_an_owner_at_the_first_apply() {
+    let mut changed = base();
+    changed["spec"]["replicas"] = 2.into();
+    assert!(updated(&base(), changed, "a", "t1")["metadata"].get("managedFields").is_none());
+    let wanted = json!({"metadata": {"name": "d"}, "spec": {"replicas": 2}});
+    let error =
+        applied(&base(), &wanted, "a", false).expect_err("owned").into_error("apps", "deployments", "d");
+    assert!(error.message.contains("conflict with \"before-first-apply\" using apps/v1: .spec.replicas"));
+}
+
+#[test]
+fn kubectl_takes_over_what_it_wrote_by_client_side_apply() {
+    let mut before = base();
+    before["metadata"]["annotations"] = json!({LAST_APPLIED: base().to_string()});
+    let live = updated(&Value::Null, before, "kubectl-client-side-apply", "t1");
+    let mut wanted = base();
+    wanted["spec"]["replicas"] = 5.into();
+    let taken = applied(&live, &wanted, "kubectl", false).expect("its own");
+    assert_eq!(taken["spec"]["replicas"], 5);
+    let text = taken["metadata"]["annotations"][LAST_APPLIED].as_str().expect("kept");
+    assert_eq!(serde_json::from_str::<Value>(text).expect("JSON"), wanted);
+    assert!(applied(&live, &wanted, "another", false).is_err());
+}
+
+#[test]
+fn status_and_the_rest_have_their_own_entries() {
+    let (schemas, id) = deployment();
+    let live = updated(&Value::Null, base(), "a", "t1");
+    let wanted = json!({"metadata": {"name": "d"}, "spec": {"replicas": 9}, "status": {"replicas": 1}});
+    let written =
+        apply(schemas, id, "apps/v1", &live, &wanted, "s", false, "status", "t2").expect("no conflict");
+    assert_eq!((&written["spec"]["replicas"], &written["status"]["replicas"]), (&json!(1), &json!(1)));
+    let entry = &written["metadata"]["managedFields"][0];
+    assert_eq!(
+        (&entry["subresource"], &entry["fieldsV1"]),
+        (&json!("status"), &json!({"f:status": {"f:replicas": {}}}))
+    );
+}
+
+#[test]
+fn applied_list_items_keep_their_order_among_the_others() {
+    let container = |name: &str| json!({"name": name, "image": "i"});
+    let object = |names: &[&str]| {
+        let containers: Vec<Value> = names.iter().map(|name| container(name)).collect();
+        json!({"metadata": {"name": "d"}, "spec": {"template": {"spec": {"containers": containers}}}})
+    };
+    let live = updated(&Value::Null, object(&["x", "a", "b"]), "m", "t1");
+    let merged = applied(&live, &object(&["b", "n", "a"]), "me", false).expect("the same values");
+    let names: Vec<&str> = merged["spec"]["template"]["spec"]["containers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|each| each["name"].as_str())
+        .collect();
+    assert_eq!(names, ["x", "b", "n", "a"]);
+}
+
 fn labels() -> impl Strategy<Value = Value> {
     prop::collection::btree_map("[a-f]", "[xyz]", 0..5)
         .prop_map(|labels| json!({"metadata": {"name": "d", "labels": labels}}))
@@ -103,6 +161,15 @@ proptest! {
     fn apply_is_idempotent(first in labels(), second in labels()) {
         let live = applied(&applied(&Value::Null, &first, "a", true).unwrap(), &second, "b", true).unwrap();
         prop_assert_eq!(&applied(&live, &second, "b", false).unwrap(), &live);
+    }
+
+    #[test]
+    fn managers_of_different_fields_commute(first in labels(), values in prop::collection::btree_map("[g-k]", "[xyz]", 0..5)) {
+        let second = json!({"metadata": {"name": "d", "annotations": values}});
+        let both = |one: &Value, a: &str, two: &Value, b: &str| {
+            applied(&applied(&base(), one, a, true).unwrap(), two, b, true).unwrap()
+        };
+        prop_assert_eq!(both(&first, "a", &second, "b"), both(&second, "b", &first, "a"));
     }
 
     #[test]
