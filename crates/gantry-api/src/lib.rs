@@ -3,8 +3,10 @@
 //!
 //! Nothing here does IO, reads a clock or draws a random number.
 
+pub mod discovery;
 pub mod field;
 pub mod meta;
+pub mod openapi;
 pub mod patch;
 pub mod quantity;
 pub mod registry;
@@ -12,3 +14,4 @@ pub mod rules;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod table;

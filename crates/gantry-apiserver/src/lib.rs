@@ -7,17 +7,31 @@
 
 mod attributes;
 mod config;
+mod documents;
+mod error;
 mod lookup;
+mod metrics;
+mod negotiate;
+mod proxy;
+mod request;
+mod respond;
+mod rest;
+mod server;
+mod services;
 mod user;
 
 pub mod admission;
 pub mod allocate;
 pub mod authn;
 pub mod authz;
+pub mod body;
 pub mod bootstrap;
+pub mod storage;
 pub mod token;
 
 pub use attributes::Attributes;
 pub use config::{Config, Identity, Version};
+pub use error::Error;
 pub use lookup::Lookup;
+pub use server::{ApiServer, ClientService, PeerCertificates};
 pub use user::User;

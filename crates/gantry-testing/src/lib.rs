@@ -1,1 +1,8 @@
-//! placeholder
+//! What tests are run against: servers in this process, with everything that they need and
+//! nothing that outlives the test.
+
+mod authority;
+mod server;
+
+pub use authority::{Authority, Pair};
+pub use server::{Reply, TestServer};

@@ -1,0 +1,105 @@
+//! Objects as tables for people: the columns of each kind and the metadata behind each row.
+
+mod columns;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::registry::Kind;
+
+/// What a row carries beside its cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IncludeObject {
+    /// Nothing.
+    None,
+    /// The object's metadata.
+    Metadata,
+    /// The object.
+    Object,
+}
+
+/// An object's metadata alone.
+pub fn partial(object: &Value) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
+}
+
+/// The Table of `items`, of one kind, with list metadata `meta`.
+pub fn table(kind: &Kind, items: &[Value], meta: Value, include: IncludeObject, now: Timestamp) -> Value {
+    let columns = columns::of(kind);
+    let definitions: Vec<Value> = columns
+        .iter()
+        .map(|column| {
+            json!({
+                "name": column.name, "type": column.kind, "format": if column.name == "Name" { "name" } else { "" },
+                "description": "", "priority": column.priority,
+            })
+        })
+        .collect();
+    let rows: Vec<Value> = items
+        .iter()
+        .map(|item| {
+            let cells: Vec<Value> = columns.iter().map(|column| (column.cell)(item, now)).collect();
+            let mut row = json!({"cells": cells});
+            match include {
+                IncludeObject::None => {}
+                IncludeObject::Metadata => row["object"] = partial(item),
+                IncludeObject::Object => row["object"] = item.clone(),
+            }
+            row
+        })
+        .collect();
+    json!({
+        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "columnDefinitions": definitions,
+        "rows": rows,
+    })
+}
+
+/// How long ago `time` was, in the two largest units that matter.
+pub fn age(time: &Value, now: Timestamp) -> String {
+    let Some(then) = time.as_str().and_then(|text| text.parse::<Timestamp>().ok()) else {
+        return "<unknown>".to_owned();
+    };
+    let seconds = now.as_second() - then.as_second();
+    if seconds < -1 {
+        return "<invalid>".to_owned();
+    }
+    let seconds = seconds.max(0);
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    let two = |large: i64, unit: &str, small: i64, small_unit: &str| match small {
+        0 => format!("{large}{unit}"),
+        small => format!("{large}{unit}{small}{small_unit}"),
+    };
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..600 => two(minutes, "m", seconds % 60, "s"),
+        600..10_800 => format!("{minutes}m"),
+        10_800..28_800 => two(hours, "h", minutes % 60, "m"),
+        28_800..172_800 => format!("{hours}h"),
+        172_800..691_200 => two(days, "d", hours % 24, "h"),
+        691_200..63_072_000 => format!("{days}d"),
+        63_072_000..252_288_000 => two(days / 365, "y", days % 365, "d"),
+        _ => format!("{}y", days / 365),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages() {
+        let check = |seconds: i64, expect: &str| {
+            let now = Timestamp::from_second(2_000_000_000).unwrap_or_default();
+            let then = Timestamp::from_second(2_000_000_000 - seconds).unwrap_or_default();
+            assert_eq!(age(&json!(then.to_string()), now), expect);
+        };
+        check(5, "5s");
+        check(119, "119s");
+        check(125, "2m5s");
+        check(600, "10m");
+        check(3 * 3600, "3h");
+        check(3 * 3600 + 120, "3h2m");
+        check(50 * 3600, "2d2h");
+        check(30 * 86_400, "30d");
+    }
+}

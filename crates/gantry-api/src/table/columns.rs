@@ -1,0 +1,346 @@
+//! The columns of each kind. A kind without an entry shows its name and age.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::age;
+use crate::registry::Kind;
+
+/// One column.
+pub(super) struct Column {
+    pub name: &'static str,
+    pub kind: &'static str,
+    /// Above 0: shown in wide tables only.
+    pub priority: u8,
+    pub cell: fn(&Value, Timestamp) -> Value,
+}
+
+type Cell = fn(&Value, Timestamp) -> Value;
+
+const fn column(name: &'static str, kind: &'static str, priority: u8, cell: Cell) -> Column {
+    Column { name, kind, priority, cell }
+}
+
+const NAME: Column = column("Name", "string", 0, |object, _| object["metadata"]["name"].clone());
+const AGE: Column =
+    column("Age", "string", 0, |object, now| json!(age(&object["metadata"]["creationTimestamp"], now)));
+
+/// The columns of a kind.
+pub(super) fn of(kind: &Kind) -> &'static [Column] {
+    match (kind.group, kind.kind) {
+        ("", "Pod") => POD,
+        ("", "Node") => NODE,
+        ("", "Namespace") => NAMESPACE,
+        ("", "Service") => SERVICE,
+        ("", "Endpoints") => ENDPOINTS,
+        ("", "ConfigMap") => CONFIG_MAP,
+        ("", "Secret") => SECRET,
+        ("", "ServiceAccount") => SERVICE_ACCOUNT,
+        ("", "Event") => EVENT,
+        ("apps", "Deployment") => DEPLOYMENT,
+        ("apps", "ReplicaSet") => REPLICA_SET,
+        ("coordination.k8s.io", "Lease") => LEASE,
+        ("discovery.k8s.io", "EndpointSlice") => ENDPOINT_SLICE,
+        (_, "RoleBinding" | "ClusterRoleBinding") => BINDING,
+        (_, "Role" | "ClusterRole") => ROLE,
+        _ => PLAIN,
+    }
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value, otherwise: &str) -> Value {
+    json!(value.as_str().filter(|text| !text.is_empty()).unwrap_or(otherwise))
+}
+
+fn count(value: &Value) -> i64 {
+    value.as_i64().unwrap_or(0)
+}
+
+fn length(value: &Value) -> usize {
+    value.as_object().map_or(0, serde_json::Map::len)
+}
+
+fn joined(parts: impl Iterator<Item = String>) -> Value {
+    let text = parts.collect::<Vec<_>>().join(",");
+    json!(if text.is_empty() { "<none>".to_owned() } else { text })
+}
+
+fn labels(selector: &Value) -> Value {
+    let pairs = selector.as_object().into_iter().flatten();
+    joined(pairs.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())))
+}
+
+fn containers(object: &Value) -> impl Iterator<Item = &Value> {
+    list(&object["spec"]["template"]["spec"]["containers"])
+}
+
+fn named(value: &Value, field: &str) -> String {
+    value[field].as_str().unwrap_or_default().to_owned()
+}
+
+const PLAIN: &[Column] = &[NAME, AGE];
+const ROLE: &[Column] =
+    &[NAME, column("Created At", "date", 0, |object, _| object["metadata"]["creationTimestamp"].clone())];
+const BINDING: &[Column] = &[
+    NAME,
+    column("Role", "string", 0, |object, _| {
+        let role = &object["roleRef"];
+        json!(format!("{}/{}", named(role, "kind"), named(role, "name")))
+    }),
+    AGE,
+];
+const NAMESPACE: &[Column] =
+    &[NAME, column("Status", "string", 0, |object, _| text(&object["status"]["phase"], "Active")), AGE];
+const CONFIG_MAP: &[Column] = &[
+    NAME,
+    column("Data", "string", 0, |object, _| json!(length(&object["data"]) + length(&object["binaryData"]))),
+    AGE,
+];
+const SECRET: &[Column] = &[
+    NAME,
+    column("Type", "string", 0, |object, _| text(&object["type"], "Opaque")),
+    column("Data", "string", 0, |object, _| json!(length(&object["data"]))),
+    AGE,
+];
+const SERVICE_ACCOUNT: &[Column] =
+    &[NAME, column("Secrets", "string", 0, |object, _| json!(list(&object["secrets"]).count())), AGE];
+const LEASE: &[Column] =
+    &[NAME, column("Holder", "string", 0, |object, _| text(&object["spec"]["holderIdentity"], "")), AGE];
+
+const EVENT: &[Column] = &[
+    column("Last Seen", "string", 0, |object, now| {
+        let times = [&object["series"]["lastObservedTime"], &object["lastTimestamp"], &object["eventTime"]];
+        let time = times.into_iter().find(|time| time.is_string());
+        json!(age(time.unwrap_or(&object["metadata"]["creationTimestamp"]), now))
+    }),
+    column("Type", "string", 0, |object, _| object["type"].clone()),
+    column("Reason", "string", 0, |object, _| object["reason"].clone()),
+    column("Object", "string", 0, |object, _| {
+        let about = &object["involvedObject"];
+        json!(format!("{}/{}", named(about, "kind").to_lowercase(), named(about, "name")))
+    }),
+    column("Message", "string", 0, |object, _| json!(named(object, "message").trim())),
+    column("Name", "string", 1, |object, _| object["metadata"]["name"].clone()),
+];
+
+const DEPLOYMENT: &[Column] = &[
+    NAME,
+    column("Ready", "string", 0, |object, _| {
+        json!(format!("{}/{}", count(&object["status"]["readyReplicas"]), count(&object["spec"]["replicas"])))
+    }),
+    column("Up-to-date", "string", 0, |object, _| json!(count(&object["status"]["updatedReplicas"]))),
+    column("Available", "string", 0, |object, _| json!(count(&object["status"]["availableReplicas"]))),
+    AGE,
+    column("Containers", "string", 1, |object, _| joined(containers(object).map(|each| named(each, "name")))),
+    column("Images", "string", 1, |object, _| joined(containers(object).map(|each| named(each, "image")))),
+    column("Selector", "string", 1, |object, _| labels(&object["spec"]["selector"]["matchLabels"])),
+];
+const REPLICA_SET: &[Column] = &[
+    NAME,
+    column("Desired", "integer", 0, |object, _| json!(count(&object["spec"]["replicas"]))),
+    column("Current", "integer", 0, |object, _| json!(count(&object["status"]["replicas"]))),
+    column("Ready", "integer", 0, |object, _| json!(count(&object["status"]["readyReplicas"]))),
+    AGE,
+    column("Containers", "string", 1, |object, _| joined(containers(object).map(|each| named(each, "name")))),
+    column("Images", "string", 1, |object, _| joined(containers(object).map(|each| named(each, "image")))),
+    column("Selector", "string", 1, |object, _| labels(&object["spec"]["selector"]["matchLabels"])),
+];
+
+const SERVICE: &[Column] = &[
+    NAME,
+    column("Type", "string", 0, |object, _| text(&object["spec"]["type"], "ClusterIP")),
+    column("Cluster-IP", "string", 0, |object, _| text(&object["spec"]["clusterIP"], "<none>")),
+    column("External-IP", "string", 0, |object, _| {
+        if object["spec"]["type"] == "ExternalName" {
+            return object["spec"]["externalName"].clone();
+        }
+        joined(list(&object["spec"]["externalIPs"]).filter_map(|each| each.as_str().map(str::to_owned)))
+    }),
+    column("Port(s)", "string", 0, |object, _| {
+        joined(list(&object["spec"]["ports"]).map(|port| {
+            let protocol = port["protocol"].as_str().unwrap_or("TCP");
+            match port["nodePort"].as_i64() {
+                Some(node) if node > 0 => format!("{}:{node}/{protocol}", count(&port["port"])),
+                _ => format!("{}/{protocol}", count(&port["port"])),
+            }
+        }))
+    }),
+    AGE,
+    column("Selector", "string", 1, |object, _| labels(&object["spec"]["selector"])),
+];
+const ENDPOINTS: &[Column] = &[
+    NAME,
+    column("Endpoints", "string", 0, |object, _| {
+        joined(list(&object["subsets"]).flat_map(|subset| {
+            list(&subset["addresses"]).flat_map(move |address| {
+                list(&subset["ports"])
+                    .map(move |port| format!("{}:{}", named(address, "ip"), count(&port["port"])))
+            })
+        }))
+    }),
+    AGE,
+];
+const ENDPOINT_SLICE: &[Column] = &[
+    NAME,
+    column("AddressType", "string", 0, |object, _| object["addressType"].clone()),
+    column("Ports", "string", 0, |object, _| {
+        joined(list(&object["ports"]).map(|port| count(&port["port"]).to_string()))
+    }),
+    column("Endpoints", "string", 0, |object, _| {
+        joined(
+            list(&object["endpoints"])
+                .flat_map(|each| list(&each["addresses"]))
+                .filter_map(|each| each.as_str().map(str::to_owned)),
+        )
+    }),
+    AGE,
+];
+
+const NODE: &[Column] = &[
+    NAME,
+    column("Status", "string", 0, |object, _| {
+        let ready = list(&object["status"]["conditions"]).find(|each| each["type"] == "Ready");
+        let mut status = match ready.map(|each| each["status"] == "True") {
+            Some(true) => "Ready",
+            Some(false) => "NotReady",
+            None => "Unknown",
+        }
+        .to_owned();
+        if object["spec"]["unschedulable"] == true {
+            status += ",SchedulingDisabled";
+        }
+        json!(status)
+    }),
+    column("Roles", "string", 0, |object, _| {
+        let labels = object["metadata"]["labels"].as_object().into_iter().flatten();
+        joined(labels.filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/").map(str::to_owned)))
+    }),
+    AGE,
+    column("Version", "string", 0, |object, _| object["status"]["nodeInfo"]["kubeletVersion"].clone()),
+    column("Internal-IP", "string", 1, |object, _| address(object, "InternalIP")),
+    column("External-IP", "string", 1, |object, _| address(object, "ExternalIP")),
+    column("OS-Image", "string", 1, |object, _| text(&object["status"]["nodeInfo"]["osImage"], "<unknown>")),
+    column("Kernel-Version", "string", 1, |object, _| {
+        text(&object["status"]["nodeInfo"]["kernelVersion"], "<unknown>")
+    }),
+    column("Container-Runtime", "string", 1, |object, _| {
+        text(&object["status"]["nodeInfo"]["containerRuntimeVersion"], "<unknown>")
+    }),
+];
+
+fn address(node: &Value, kind: &str) -> Value {
+    let found = list(&node["status"]["addresses"]).find(|each| each["type"] == kind);
+    text(found.map_or(&Value::Null, |each| &each["address"]), "<none>")
+}
+
+const POD: &[Column] = &[
+    NAME,
+    column("Ready", "string", 0, |object, _| {
+        let ready = list(&object["status"]["containerStatuses"]).filter(|each| each["ready"] == true).count();
+        json!(format!("{ready}/{}", list(&object["spec"]["containers"]).count()))
+    }),
+    column("Status", "string", 0, |object, _| json!(pod_status(object))),
+    column("Restarts", "string", 0, |object, now| {
+        let statuses = || list(&object["status"]["containerStatuses"]);
+        let restarts: i64 = statuses().map(|each| count(&each["restartCount"])).sum();
+        let ended =
+            statuses().filter_map(|each| each["lastState"]["terminated"]["finishedAt"].as_str()).max();
+        match ended {
+            Some(ended) if restarts > 0 => json!(format!("{restarts} ({} ago)", age(&json!(ended), now))),
+            _ => json!(restarts.to_string()),
+        }
+    }),
+    AGE,
+    column("IP", "string", 1, |object, _| text(&object["status"]["podIP"], "<none>")),
+    column("Node", "string", 1, |object, _| text(&object["spec"]["nodeName"], "<none>")),
+    column("Nominated Node", "string", 1, |object, _| text(&object["status"]["nominatedNodeName"], "<none>")),
+    column("Readiness Gates", "string", 1, |object, _| {
+        let gates: Vec<&Value> = list(&object["spec"]["readinessGates"]).collect();
+        if gates.is_empty() {
+            return json!("<none>");
+        }
+        let open = gates.iter().filter(|gate| {
+            let kind = &gate["conditionType"];
+            list(&object["status"]["conditions"])
+                .any(|each| each["type"] == *kind && each["status"] == "True")
+        });
+        json!(format!("{}/{}", open.count(), gates.len()))
+    }),
+];
+
+/// One word for how a pod is: the phase, unless its containers say something more telling.
+fn pod_status(pod: &Value) -> String {
+    let status = &pod["status"];
+    let mut reason = [&status["reason"], &status["phase"]]
+        .into_iter()
+        .find_map(|value| value.as_str().filter(|text| !text.is_empty()))
+        .unwrap_or_default()
+        .to_owned();
+    if list(&status["conditions"])
+        .any(|each| each["type"] == "PodScheduled" && each["reason"] == "SchedulingGated")
+    {
+        reason = "SchedulingGated".to_owned();
+    }
+    let total = list(&pod["spec"]["initContainers"]).count();
+    let mut initializing = false;
+    for (index, container) in list(&status["initContainerStatuses"]).enumerate() {
+        let state = &container["state"];
+        if state["terminated"].is_object() && count(&state["terminated"]["exitCode"]) == 0 {
+            continue;
+        }
+        if container["started"] == true && state["running"].is_object() {
+            continue;
+        }
+        let waiting =
+            state["waiting"]["reason"].as_str().filter(|text| !text.is_empty() && *text != "PodInitializing");
+        reason = match (state["terminated"].is_object(), waiting) {
+            (true, _) => format!("Init:{}", ended(&state["terminated"])),
+            (false, Some(waiting)) => format!("Init:{waiting}"),
+            (false, None) => format!("Init:{index}/{total}"),
+        };
+        initializing = true;
+        break;
+    }
+    if !initializing {
+        let mut running = false;
+        for container in list(&status["containerStatuses"]).collect::<Vec<_>>().into_iter().rev() {
+            let state = &container["state"];
+            if let Some(waiting) = state["waiting"]["reason"].as_str().filter(|text| !text.is_empty()) {
+                reason = waiting.to_owned();
+            } else if state["terminated"].is_object() {
+                reason = ended(&state["terminated"]);
+            } else if container["ready"] == true && state["running"].is_object() {
+                running = true;
+            }
+        }
+        if reason == "Completed" && running {
+            let ready =
+                list(&status["conditions"]).any(|each| each["type"] == "Ready" && each["status"] == "True");
+            reason = if ready { "Running" } else { "NotReady" }.to_owned();
+        }
+    }
+    if pod["metadata"]["deletionTimestamp"].is_string() {
+        let lost = status["reason"] == "NodeLost";
+        let over = matches!(status["phase"].as_str(), Some("Succeeded" | "Failed"));
+        if lost {
+            return "Unknown".to_owned();
+        }
+        if !over {
+            return "Terminating".to_owned();
+        }
+    }
+    reason
+}
+
+fn ended(terminated: &Value) -> String {
+    if let Some(reason) = terminated["reason"].as_str().filter(|text| !text.is_empty()) {
+        return reason.to_owned();
+    }
+    match count(&terminated["signal"]) {
+        0 => format!("ExitCode:{}", count(&terminated["exitCode"])),
+        signal => format!("Signal:{signal}"),
+    }
+}

@@ -1,0 +1,97 @@
+//! Proxies: requests that a kubelet, a pod or a Service answers in the server's stead. A
+//! connection that both ends upgrade is copied byte for byte.
+
+mod node;
+mod target;
+
+pub(crate) use node::{connector, node_proxy, pod_stream};
+pub(crate) use target::{pod_proxy, service_proxy};
+
+use std::time::Duration;
+
+use gantry_api::status::ApiError;
+use http::header::{CONNECTION, HOST, HeaderName, UPGRADE};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::body::Body;
+
+/// How long a backend may take to accept a connection.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Headers that belong to one connection, not to the request.
+const HOP_BY_HOP: [HeaderName; 6] = [
+    http::header::PROXY_AUTHENTICATE,
+    http::header::PROXY_AUTHORIZATION,
+    http::header::TE,
+    http::header::TRAILER,
+    http::header::TRANSFER_ENCODING,
+    HeaderName::from_static("keep-alive"),
+];
+
+fn clean(headers: &mut HeaderMap, upgrading: bool) {
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+    if !upgrading {
+        headers.remove(CONNECTION);
+        headers.remove(UPGRADE);
+    }
+}
+
+/// Sends `request` over `stream` to `uri` and copies the answer, or both ways once upgraded.
+pub(crate) async fn forward<S>(
+    stream: S,
+    mut request: Request<Body>,
+    uri: &Uri,
+) -> Result<Response<Body>, ApiError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let upgrading = request.headers().contains_key(UPGRADE);
+    let client_upgrade = upgrading.then(|| hyper::upgrade::on(&mut request));
+    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+        .preserve_header_case(true)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| unavailable(&error))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "proxied connection ended");
+        }
+    });
+    let (parts, body) = request.into_parts();
+    let mut onward = Request::new(body);
+    *onward.method_mut() = parts.method;
+    *onward.uri_mut() =
+        uri.path_and_query().map_or_else(|| Uri::from_static("/"), |path| path.clone().into());
+    *onward.headers_mut() = parts.headers;
+    clean(onward.headers_mut(), upgrading);
+    // The client's credentials are for this server only.
+    onward.headers_mut().remove(http::header::AUTHORIZATION);
+    if let Some(host) = uri.authority().and_then(|authority| authority.as_str().parse().ok()) {
+        onward.headers_mut().insert(HOST, host);
+    }
+    let mut answer = sender.send_request(onward).await.map_err(|error| unavailable(&error))?;
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(client) = client_upgrade
+    {
+        let backend = hyper::upgrade::on(&mut answer);
+        tokio::spawn(async move {
+            let (Ok(client), Ok(backend)) = tokio::join!(client, backend) else { return };
+            let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
+            if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut backend).await {
+                tracing::debug!(%error, "upgraded connection ended");
+            }
+        });
+        return Ok(answer.map(|_| Body::Empty));
+    }
+    clean(answer.headers_mut(), false);
+    Ok(answer.map(Body::Incoming))
+}
+
+/// The backend could not be reached or broke off.
+pub(crate) fn unavailable(error: &dyn std::fmt::Display) -> ApiError {
+    ApiError::service_unavailable(format!("error trying to reach service: {error}"))
+}

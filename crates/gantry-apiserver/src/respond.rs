@@ -1,0 +1,123 @@
+//! Answers: JSON documents, Status errors, warnings and compression.
+
+use std::io::Write;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use futures::StreamExt;
+use gantry_api::status::ApiError;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER, VARY, WARNING};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::Value;
+
+use crate::body::Body;
+use crate::negotiate::Output;
+
+/// Answers smaller than this are not worth compressing.
+const GZIP_FLOOR: u64 = 128 << 10;
+
+/// The media type of every document served.
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// An answer of JSON bytes.
+pub fn bytes(code: StatusCode, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = code;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+/// An answer of text.
+pub fn text(code: StatusCode, body: impl Into<String>) -> Response<Body> {
+    let mut response = bytes(code, body.into().into_bytes());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+        .headers_mut()
+        .insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// An answer of one document.
+pub fn json(code: StatusCode, value: &Value, output: Output) -> Response<Body> {
+    let mut body = if output.pretty { serde_json::to_vec_pretty(value) } else { serde_json::to_vec(value) }
+        .unwrap_or_default();
+    body.push(b'\n');
+    bytes(code, body)
+}
+
+/// An object's stored bytes, shaped for people where they ask.
+pub fn stored(code: StatusCode, body: Bytes, output: Output) -> Response<Body> {
+    if !output.pretty {
+        return bytes(code, body);
+    }
+    match serde_json::from_slice(&body) {
+        Ok(value) => json(code, &value, output),
+        Err(_) => bytes(code, body),
+    }
+}
+
+/// The Status of an error.
+pub fn error(error: &ApiError) -> Response<Body> {
+    let code = StatusCode::from_u16(error.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let value = error.to_value();
+    let mut response = json(code, &value, Output::JSON);
+    if let Some(seconds) = value["details"]["retryAfterSeconds"].as_u64() {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// A failure of the store that is not the client's.
+pub fn storage_error(error: &gantry_store::Error) -> ApiError {
+    match error {
+        gantry_store::Error::Closed => ApiError::service_unavailable("the server is shutting down"),
+        other => ApiError::internal(other),
+    }
+}
+
+/// Adds a `Warning` header for each of `warnings`.
+pub fn warn(response: &mut Response<Body>, warnings: &[String]) {
+    let mut seen: Vec<&str> = Vec::new();
+    for warning in warnings {
+        if seen.contains(&warning.as_str()) {
+            continue;
+        }
+        seen.push(warning);
+        let clean: String = warning.chars().filter(|each| !each.is_control()).collect();
+        let quoted = clean.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
+            response.headers_mut().append(WARNING, value);
+        }
+    }
+}
+
+/// Compresses a large answer, piece by piece.
+pub fn compress(response: Response<Body>) -> Response<Body> {
+    if response.body().len().is_none_or(|length| length < GZIP_FLOOR)
+        || response.headers().contains_key(CONTENT_ENCODING)
+    {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    parts.headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    let encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let chunks =
+        futures::stream::unfold((body.into_data_stream(), Some(encoder)), |(mut body, encoder)| async {
+            let mut encoder = encoder?;
+            loop {
+                let Some(Ok(chunk)) = body.next().await else {
+                    let rest = encoder.finish().ok()?;
+                    return Some((Bytes::from(rest), (body, None)));
+                };
+                encoder.write_all(&chunk).ok()?;
+                if encoder.get_ref().len() >= 32 << 10 {
+                    let ready = std::mem::take(encoder.get_mut());
+                    return Some((Bytes::from(ready), (body, Some(encoder))));
+                }
+            }
+        });
+    Response::from_parts(parts, Body::stream(chunks))
+}

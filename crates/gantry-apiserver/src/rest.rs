@@ -1,0 +1,199 @@
+//! The REST verbs on resources.
+
+mod admit;
+mod body;
+mod collection;
+mod continuation;
+mod create;
+mod delete;
+mod filter;
+mod list;
+mod options;
+mod patch;
+mod precondition;
+mod preparation;
+mod review;
+mod scale;
+mod shape;
+mod subresource;
+mod update;
+mod watch;
+
+use std::sync::Arc;
+
+use gantry_api::registry::Kind;
+use gantry_api::status::ApiError;
+use gantry_store::Entry;
+use http::{Method, Request, Response, StatusCode};
+use serde_json::Value;
+
+use crate::body::Body;
+use crate::negotiate::{ACCEPTED, Output, Shape};
+use crate::request::{Query, RequestInfo};
+use crate::{ApiServer, User, respond, storage};
+
+use options::ListOptions;
+pub(crate) use review::user_info;
+
+/// One request on its way through the verbs.
+pub(crate) struct Context<'a> {
+    pub server: &'a ApiServer,
+    pub info: &'a RequestInfo,
+    pub query: &'a Query,
+    pub user: &'a User,
+    pub kind: &'static Kind,
+    pub output: Output,
+    /// What the client should be told beside the answer.
+    pub warnings: Vec<String>,
+}
+
+impl Context<'_> {
+    /// The store's key of the object that the path names.
+    fn key(&self) -> String {
+        self.key_of(&self.info.name)
+    }
+
+    fn key_of(&self, name: &str) -> String {
+        let prefix = storage::prefix(self.kind.group, self.kind.plural);
+        storage::key(&prefix, self.namespace(), name)
+    }
+
+    /// The namespace of the object; empty for kinds without one, Namespaces among them.
+    fn namespace(&self) -> &str {
+        if self.kind.namespaced { &self.info.namespace } else { "" }
+    }
+
+    fn not_found(&self) -> ApiError {
+        ApiError::not_found(self.kind.group, self.kind.plural, &self.info.name)
+    }
+
+    fn current(&self) -> Result<Arc<Entry>, ApiError> {
+        self.server.store.snapshot().get(&self.key()).cloned().ok_or_else(|| self.not_found())
+    }
+
+    /// Whether the request must change nothing.
+    fn dry_run(&self) -> Result<bool, ApiError> {
+        let mut dry = false;
+        for value in self.query.all("dryRun") {
+            match value {
+                "All" => dry = true,
+                "" => {}
+                other => return Err(dry_run_error(other)),
+            }
+        }
+        Ok(dry)
+    }
+
+    /// An entry, shaped as the client asked.
+    fn entry(&self, code: StatusCode, entry: &Entry) -> Response<Body> {
+        match self.output.shape {
+            Shape::Object => respond::stored(code, entry.value.clone(), self.output),
+            _ => self.object(code, list::value(entry).unwrap_or_default()),
+        }
+    }
+
+    /// An object, shaped as the client asked.
+    fn object(&self, code: StatusCode, object: Value) -> Response<Body> {
+        let shaped = shape::object(self.kind, object, self.output.shape, self.query);
+        respond::json(code, &shaped, self.output)
+    }
+}
+
+fn dry_run_error(value: &str) -> ApiError {
+    use gantry_api::field::{FieldError, Path};
+    let error = FieldError::not_supported(&Path::new("dryRun"), value, &["All"]);
+    ApiError::invalid("meta.k8s.io", "CreateOptions", "", &[error])
+}
+
+/// The verbs of a resource or subresource that is not one.
+fn method_not_allowed(info: &RequestInfo, method: &Method) -> ApiError {
+    let verb = if info.verb.is_empty() { method.as_str() } else { info.verb };
+    ApiError::method_not_allowed(&info.group, &info.resource, verb)
+}
+
+/// Serves a request for a resource.
+pub(crate) async fn serve(
+    server: &ApiServer,
+    info: &RequestInfo,
+    query: &Query,
+    user: &User,
+    request: Request<Body>,
+) -> Result<Response<Body>, ApiError> {
+    if let Some(answer) = review::find(info) {
+        return review::serve(server, answer, info, query, user, request).await;
+    }
+    let kind = server
+        .registry
+        .lookup(&info.group, &info.version, &info.resource)
+        .ok_or_else(ApiError::no_such_resource)?;
+    if kind.namespaced && info.namespace.is_empty() && !matches!(info.verb, "list" | "watch") {
+        return Err(ApiError::no_such_resource());
+    }
+    if !kind.namespaced && !info.namespace.is_empty() && kind.plural != "namespaces" {
+        return Err(ApiError::no_such_resource());
+    }
+    let raw = matches!(info.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy");
+    let output = match Output::negotiate(request.headers(), query) {
+        Some(output) => output,
+        None if raw => Output::JSON,
+        None => {
+            return Err(ApiError::not_acceptable(&ACCEPTED));
+        }
+    };
+    let mut context = Context { server, info, query, user, kind, output, warnings: Vec::new() };
+    let result = dispatch(&mut context, request).await;
+    result.map(|mut response| {
+        respond::warn(&mut response, &context.warnings);
+        if output.gzip { respond::compress(response) } else { response }
+    })
+}
+
+async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+    let info = context.info;
+    if !info.subresource.is_empty() {
+        return subresource::serve(context, request).await;
+    }
+    if !context.kind.verbs.iter().any(|verb| *verb == info.verb) {
+        return Err(method_not_allowed(info, request.method()));
+    }
+    match info.verb {
+        "get" => {
+            if let Some(version) = context.query.filled("resourceVersion").and_then(|text| text.parse().ok())
+                && version > context.server.store.revision()
+            {
+                list::reach(&context.server.store, version).await?;
+            }
+            Ok(context.entry(StatusCode::OK, &*context.current()?))
+        }
+        "list" => {
+            let options = ListOptions::parse(context.query, false)?;
+            let filter = filter::Filter::parse(context.kind, context.query, &info.name)?;
+            let page =
+                list::page(&context.server.store, context.kind, context.namespace(), &options, &filter).await;
+            match page {
+                Ok(page) => Ok(list::respond(context.kind, &page, context.output, context.query)),
+                Err(error) => list::restart(&options, error),
+            }
+        }
+        "watch" => {
+            let options = ListOptions::parse(context.query, true)?;
+            let request = watch::Request {
+                kind: context.kind,
+                namespace: context.namespace().to_owned(),
+                filter: filter::Filter::parse(context.kind, context.query, &info.name)?,
+                options,
+                output: context.output,
+                query: context.query.clone(),
+            };
+            // A watch is not compressed: its events must not wait in a window.
+            context.output.gzip = false;
+            watch::respond(&context.server.store, request, context.server.stopping.clone()).await
+        }
+        "create" => create::serve(context, request).await,
+        "update" => update::serve(context, request).await,
+        "patch" => patch::serve(context, request).await,
+        "delete" => delete::serve(context, request).await,
+        "deletecollection" => collection::serve(context, request).await,
+        _ => Err(method_not_allowed(info, request.method())),
+    }
+}

@@ -1,0 +1,46 @@
+//! DELETE of a collection: each selected object as by its own deletion.
+
+use gantry_api::status::ApiError;
+use http::{Request, Response, StatusCode};
+use serde_json::json;
+
+use super::delete::{DeleteOptions, delete};
+use super::filter::Filter;
+use super::options::ListOptions;
+use super::preparation::meta_text;
+use super::{Context, list};
+use crate::body::Body;
+use crate::request::RequestInfo;
+use crate::respond;
+
+pub(super) async fn serve(
+    context: &mut Context<'_>,
+    request: Request<Body>,
+) -> Result<Response<Body>, ApiError> {
+    let (parts, content) = request.into_parts();
+    let options = DeleteOptions::read(context, &parts.headers, content).await?;
+    let wanted = ListOptions::parse(context.query, false)?;
+    let filter = Filter::parse(context.kind, context.query, "")?;
+    let page = list::page(&context.server.store, context.kind, context.namespace(), &wanted, &filter).await?;
+    let mut items = Vec::new();
+    for object in page.entries.iter().filter_map(|entry| list::value(entry)) {
+        let info = RequestInfo {
+            name: meta_text(&object, "name").to_owned(),
+            namespace: meta_text(&object, "namespace").to_owned(),
+            ..context.info.clone()
+        };
+        let mut each = Context { info: &info, warnings: Vec::new(), ..*context };
+        match delete(&mut each, &info.name, &options).await {
+            Ok(outcome) => items.push(outcome.object),
+            // Someone else was faster, which is what was asked for.
+            Err(error) if error.code == 404 => {}
+            Err(error) => return Err(error),
+        }
+        context.warnings.append(&mut each.warnings);
+    }
+    let list = json!({
+        "kind": context.kind.list_kind, "apiVersion": context.kind.api_version(),
+        "metadata": {"resourceVersion": page.revision.to_string()}, "items": items,
+    });
+    Ok(respond::json(StatusCode::OK, &list, context.output))
+}

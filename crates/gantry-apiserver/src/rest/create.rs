@@ -1,0 +1,136 @@
+//! CREATE: a new object, under its own or a generated name.
+
+use std::time::Duration;
+
+use gantry_api::status::ApiError;
+use gantry_store::Error;
+use http::header::USER_AGENT;
+use http::{HeaderMap, Request, Response, StatusCode};
+use serde_json::Value;
+
+use super::admit::Operation;
+use super::preparation::{fill_new, generate_name, meta_text};
+use super::{Context, body};
+use crate::body::Body;
+use crate::{respond, storage};
+
+/// How long an Event is kept.
+pub(crate) const EVENT_TTL: Duration = Duration::from_secs(3600);
+/// How many generated names are tried.
+const NAMES: usize = 8;
+
+pub(super) fn user_agent(headers: &HeaderMap) -> String {
+    headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+pub(super) async fn serve(
+    context: &mut Context<'_>,
+    request: Request<Body>,
+) -> Result<Response<Body>, ApiError> {
+    let format = body::format(request.headers())?;
+    let manager = context.field_manager(&user_agent(request.headers()))?;
+    let bytes = body::read(request.into_body()).await?;
+    let object = context.decode(&bytes, format)?;
+    if !meta_text(&object, "resourceVersion").is_empty() {
+        return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
+    }
+    let stored = insert(context, object, Manage::Update(&manager)).await?;
+    Ok(answer(context, StatusCode::CREATED, stored))
+}
+
+/// How a new object's fields are attributed.
+pub(super) enum Manage<'a> {
+    /// To this manager, as by an update.
+    Update(&'a str),
+    /// They already are.
+    Done,
+}
+
+/// What a write left behind: stored bytes, or the object of a dry run.
+pub(super) enum Written {
+    Stored(std::sync::Arc<gantry_store::Entry>),
+    Dry(Value),
+}
+
+pub(super) fn answer(context: &Context<'_>, code: StatusCode, written: Written) -> Response<Body> {
+    match written {
+        Written::Stored(entry) => context.entry(code, &entry),
+        Written::Dry(object) => context.object(code, object),
+    }
+}
+
+/// Prepares, admits, checks and stores a new object.
+pub(super) async fn insert(
+    context: &mut Context<'_>,
+    mut object: Value,
+    manage: Manage<'_>,
+) -> Result<Written, ApiError> {
+    let dry_run = context.dry_run()?;
+    let kind = context.kind;
+    context.place(&mut object, "")?;
+    if meta_text(&object, "name").is_empty() && meta_text(&object, "generateName").is_empty() {
+        return Err(ApiError::invalid(kind.group, kind.kind, "", &[name_required()]));
+    }
+    let generated = meta_text(&object, "name").is_empty();
+    let managed = object["metadata"].get("managedFields").cloned();
+    fill_new(kind, &mut object);
+    (kind.rules.default)(&mut object);
+    (kind.rules.prepare_create)(&mut object);
+    context.mutate(Operation::Create, &mut object, None, dry_run)?;
+    match manage {
+        Manage::Update(manager) => context.manage(&Value::Null, &mut object, manager),
+        Manage::Done => {
+            if let Some(managed) = managed {
+                object["metadata"]["managedFields"] = managed;
+            }
+        }
+    }
+    let reservation = context.server.services.create(kind, &mut object)?;
+    let result = finish(context, object, generated, dry_run).await;
+    context.server.services.settle(reservation, result.is_ok() && !dry_run);
+    result
+}
+
+async fn finish(
+    context: &mut Context<'_>,
+    mut object: Value,
+    generated: bool,
+    dry_run: bool,
+) -> Result<Written, ApiError> {
+    let kind = context.kind;
+    let errors = (kind.rules.validate)(&object);
+    if !errors.is_empty() {
+        return Err(ApiError::invalid(kind.group, kind.kind, meta_text(&object, "name"), &errors));
+    }
+    context.validate(Operation::Create, &mut object, None, dry_run)?;
+    let ttl = (kind.kind == "Event").then_some(EVENT_TTL);
+    if dry_run {
+        let name = meta_text(&object, "name");
+        if context.server.store.snapshot().get(&context.key_of(name)).is_some() {
+            return Err(ApiError::already_exists(kind.group, kind.plural, name));
+        }
+        return Ok(Written::Dry(object));
+    }
+    let mut bytes = storage::encode(&object);
+    for attempt in 1.. {
+        let name = meta_text(&object, "name").to_owned();
+        match context.server.store.create(&context.key_of(&name), std::mem::take(&mut bytes), ttl).await {
+            Ok(entry) => return Ok(Written::Stored(entry)),
+            Err(Error::Exists { .. }) if generated && attempt < NAMES => {
+                let name = generate_name(meta_text(&object, "generateName"));
+                object["metadata"]["name"] = name.into();
+                bytes = storage::encode(&object);
+            }
+            Err(Error::Exists { .. }) => {
+                return Err(ApiError::already_exists(kind.group, kind.plural, &name));
+            }
+            Err(error) => return Err(respond::storage_error(&error)),
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+fn name_required() -> gantry_api::field::FieldError {
+    use gantry_api::field::{FieldError, Path};
+    FieldError::required(&Path::new("metadata").child("name"), "name or generateName is required")
+}

@@ -1,0 +1,220 @@
+//! LIST: a page of a consistent snapshot, its objects' stored bytes one after another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use gantry_api::registry::Kind;
+use gantry_api::status::ApiError;
+use gantry_store::{Entry, Snapshot, Store};
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::continuation::Continuation;
+use super::filter::Filter;
+use super::options::{ListOptions, Match};
+use crate::body::Body;
+use crate::negotiate::{Output, Shape};
+use crate::respond;
+use crate::storage;
+
+/// How long a list waits for a revision that has not been reached yet.
+const WAIT_FOR_REVISION: Duration = Duration::from_secs(3);
+/// Objects are gathered into pieces of about this size.
+const PIECE: usize = 64 << 10;
+
+/// One page.
+pub struct Page {
+    /// The objects.
+    pub entries: Vec<Arc<Entry>>,
+    /// The revision of the snapshot.
+    pub revision: u64,
+    /// How to get the next page.
+    pub resume: Option<String>,
+    /// How many objects follow; unknown with selectors.
+    pub remaining: Option<usize>,
+}
+
+/// Reads the page that `options` ask for.
+pub async fn page(
+    store: &Store,
+    kind: &Kind,
+    namespace: &str,
+    options: &ListOptions,
+    filter: &Filter,
+) -> Result<Page, ApiError> {
+    let resource = storage::prefix(kind.group, kind.plural);
+    let prefix = if namespace.is_empty() { resource.clone() } else { format!("{resource}{namespace}/") };
+    let (snapshot, start, as_of) = match &options.resume {
+        Some(text) => resume(store, &prefix, text)?,
+        None => (snapshot(store, options).await?, None, None),
+    };
+    let limit = if options.limit == 0 { usize::MAX } else { options.limit };
+    let mut entries = Vec::new();
+    let mut range = snapshot.range(&prefix, start.as_deref());
+    let mut more = false;
+    for entry in range.by_ref() {
+        if filter.matches(entry) {
+            if entries.len() == limit {
+                more = true;
+                break;
+            }
+            entries.push(entry.clone());
+        }
+    }
+    let remaining = (more && filter.is_empty()).then(|| range.count() + 1);
+    let last = entries.last().map(|entry| entry.key[prefix.len()..].to_owned());
+    let revision = as_of.unwrap_or(snapshot.revision());
+    let resume = match (more, last) {
+        (true, Some(last)) => Some(Continuation::new(revision as i64, &last).encode()),
+        _ => None,
+    };
+    Ok(Page { entries, revision, resume, remaining })
+}
+
+/// The answer to a list that cannot go on at its revision: the error, and a token with which it
+/// goes on at the newest one.
+pub fn restart(options: &ListOptions, error: ApiError) -> Result<Response<Body>, ApiError> {
+    let token = options.resume.as_deref().and_then(|text| Continuation::decode(text).ok());
+    let Some(token) = token.filter(|_| error.code == 410) else { return Err(error) };
+    let mut status = error.to_value();
+    status["metadata"]["continue"] = Continuation::new(-1, &token.start).encode().into();
+    Ok(respond::json(StatusCode::GONE, &status, Output::JSON))
+}
+
+type Resumed = (Snapshot, Option<String>, Option<u64>);
+
+fn resume(store: &Store, prefix: &str, text: &str) -> Result<Resumed, ApiError> {
+    let token = Continuation::decode(text)?;
+    let start = Some(format!("{prefix}{}", token.start));
+    if token.rv < 0 {
+        return Ok((store.snapshot(), start, None));
+    }
+    match store.snapshot_at(token.rv.unsigned_abs()) {
+        Ok(snapshot) => Ok((snapshot, start, None)),
+        Err(_) => Err(ApiError::expired(
+            "The provided continue parameter is too old to display a consistent list result. You can start \
+                 a new list without the continue parameter, or use the continue token in this response to \
+                 retrieve the remainder of the results. Continuing with the provided token results in an \
+                 inconsistent list - objects that were created, modified, or deleted between the time the first \
+                 chunk was returned and now may show up in the list.",
+        )),
+    }
+}
+
+async fn snapshot(store: &Store, options: &ListOptions) -> Result<Snapshot, ApiError> {
+    let wanted = options.resource_version.unwrap_or(0);
+    if wanted > store.revision() {
+        reach(store, wanted).await?;
+    }
+    // An exact read is asked for in words, or by a page limit with a revision.
+    let exact = match options.matching {
+        Some(Match::Exact) => true,
+        Some(Match::NotOlderThan) => false,
+        None => options.limit > 0 && wanted > 0,
+    };
+    if !exact {
+        return Ok(store.snapshot());
+    }
+    store
+        .snapshot_at(wanted)
+        .map_err(|_| ApiError::expired("The resourceVersion for the provided list is too old."))
+}
+
+/// Waits for `revision`; an error that names it when it does not come.
+pub async fn reach(store: &Store, revision: u64) -> Result<(), ApiError> {
+    if tokio::time::timeout(WAIT_FOR_REVISION, store.wait_for(revision)).await.is_ok() {
+        return Ok(());
+    }
+    let current = store.revision();
+    let mut error =
+        ApiError::timeout(format!("Timeout: Too large resource version: {revision}, current: {current}"))
+            .with_causes(vec![
+                json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}),
+            ]);
+    error.details.get_or_insert_default().retry_after_seconds = 1;
+    Err(error)
+}
+
+/// The answer that shows `page`.
+pub fn respond(kind: &Kind, page: &Page, output: Output, query: &crate::request::Query) -> Response<Body> {
+    match output.shape {
+        Shape::Object if !output.pretty => respond::bytes(StatusCode::OK, concatenated(kind, page)),
+        Shape::Object => {
+            let items: Vec<Value> = page.entries.iter().filter_map(|entry| value(entry)).collect();
+            let list = json!({
+                "kind": kind.list_kind, "apiVersion": kind.api_version(), "metadata": list_meta(page), "items": items,
+            });
+            respond::json(StatusCode::OK, &list, output)
+        }
+        Shape::Table | Shape::Metadata => {
+            let items: Vec<Value> = page.entries.iter().filter_map(|entry| value(entry)).collect();
+            let shaped = super::shape::list(kind, items, list_meta(page), output.shape, query);
+            respond::json(StatusCode::OK, &shaped, output)
+        }
+    }
+}
+
+/// An entry's object.
+pub fn value(entry: &Entry) -> Option<Value> {
+    serde_json::from_slice(&entry.value).ok()
+}
+
+fn list_meta(page: &Page) -> Value {
+    let mut meta = json!({"resourceVersion": page.revision.to_string()});
+    if let Some(resume) = &page.resume {
+        meta["continue"] = json!(resume);
+    }
+    if let Some(remaining) = page.remaining {
+        meta["remainingItemCount"] = json!(remaining);
+    }
+    meta
+}
+
+/// The whole list as one document whose pieces are gathered as they are sent.
+fn concatenated(kind: &Kind, page: &Page) -> Body {
+    let head = format!(
+        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
+        kind.list_kind,
+        kind.api_version(),
+        list_meta(page)
+    );
+    let objects = page.entries.iter().map(|entry| entry.value.len()).sum::<usize>();
+    let total = head.len() + objects + page.entries.len().saturating_sub(1) + TAIL.len();
+    let pieces = Pieces { head, entries: page.entries.clone(), next: 0, done: false };
+    Body::Pieces(Box::new(pieces), total as u64)
+}
+
+const TAIL: &[u8] = b"]}\n";
+
+struct Pieces {
+    head: String,
+    entries: Vec<Arc<Entry>>,
+    next: usize,
+    done: bool,
+}
+
+impl Iterator for Pieces {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.done {
+            return None;
+        }
+        let mut piece = BytesMut::with_capacity(PIECE);
+        piece.put_slice(std::mem::take(&mut self.head).as_bytes());
+        while let Some(entry) = self.entries.get(self.next) {
+            if !piece.is_empty() && piece.len() + entry.value.len() + 1 + TAIL.len() > PIECE {
+                return Some(piece.freeze());
+            }
+            if self.next > 0 {
+                piece.put_u8(b',');
+            }
+            piece.put_slice(&entry.value);
+            self.next += 1;
+        }
+        piece.put_slice(TAIL);
+        self.done = true;
+        Some(piece.freeze())
+    }
+}

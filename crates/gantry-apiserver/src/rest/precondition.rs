@@ -1,0 +1,54 @@
+//! Preconditions and optimistic concurrency: who writes must have seen what stands there.
+
+use gantry_api::status::ApiError;
+use serde_json::Value;
+
+use super::Context;
+
+/// What upstream says where a write lost a race.
+pub(super) const MODIFIED: &str =
+    "the object has been modified; please apply your changes to the latest version and try again";
+
+/// What the object must still be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Preconditions {
+    pub uid: Option<String>,
+    pub resource_version: Option<String>,
+}
+
+impl Preconditions {
+    /// Those of a DeleteOptions, or of an object's own metadata.
+    pub fn read(value: &Value) -> Self {
+        let text = |name: &str| value[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        Self { uid: text("uid"), resource_version: text("resourceVersion") }
+    }
+}
+
+impl Context<'_> {
+    pub(super) fn conflict(&self, why: &str) -> ApiError {
+        ApiError::conflict(self.kind.group, self.kind.plural, &self.info.name, why)
+    }
+
+    /// An error where `current` is not what `preconditions` say.
+    pub(super) fn check(&self, preconditions: &Preconditions, current: &Value) -> Result<(), ApiError> {
+        let metadata = &current["metadata"];
+        let stands = |name: &str| metadata[name].as_str().unwrap_or_default();
+        if let Some(uid) = &preconditions.uid
+            && uid != stands("uid")
+        {
+            return Err(self.conflict(&format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                stands("uid")
+            )));
+        }
+        if let Some(version) = &preconditions.resource_version
+            && version != stands("resourceVersion")
+        {
+            return Err(self.conflict(&format!(
+                "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {}",
+                stands("resourceVersion")
+            )));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! Subresources: parts of an object with verbs of their own.
+
+use gantry_api::status::ApiError;
+use http::{Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::admit::Operation;
+use super::create::user_agent;
+use super::delete::{DeleteOptions, delete};
+use super::preparation::{meta_text, now};
+use super::update::change;
+use super::{Context, body, method_not_allowed, patch, scale, update};
+use crate::body::Body;
+use crate::{proxy, respond};
+
+pub(super) async fn serve(
+    context: &mut Context<'_>,
+    request: Request<Body>,
+) -> Result<Response<Body>, ApiError> {
+    let info = context.info;
+    let plural: &str = context.kind.plural;
+    let name = info.subresource.as_str();
+    if !context.kind.subresources.iter().any(|each| *each.name == *name) {
+        return Err(ApiError::no_such_resource());
+    }
+    match (plural, name) {
+        ("pods", "log" | "exec" | "attach" | "portforward") => {
+            return proxy::pod_stream(context.server, info, request).await;
+        }
+        ("nodes", "proxy") => return proxy::node_proxy(context.server, info, request).await,
+        ("pods", "proxy") => return proxy::pod_proxy(context.server, info, request).await,
+        ("services", "proxy") => return proxy::service_proxy(context.server, info, request).await,
+        (_, "scale") => return scale::serve(context, request).await,
+        ("pods", "binding") if *request.method() == Method::POST => {
+            return bind(context, request).await;
+        }
+        ("pods", "eviction") if *request.method() == Method::POST => return evict(context, request).await,
+        ("serviceaccounts", "token") if *request.method() == Method::POST => {
+            return token(context, request).await;
+        }
+        _ => {}
+    }
+    match info.verb {
+        "get" => Ok(context.entry(StatusCode::OK, &*context.current()?)),
+        "update" => update::serve(context, request).await,
+        "patch" => patch::serve(context, request).await,
+        _ => Err(method_not_allowed(info, request.method())),
+    }
+}
+
+async fn read(context: &Context<'_>, request: Request<Body>) -> Result<Value, ApiError> {
+    let format = body::format(request.headers())?;
+    let bytes = body::read(request.into_body()).await?;
+    let value = body::free(&bytes, format)?;
+    let named = meta_text(&value, "name");
+    if !named.is_empty() && named != context.info.name {
+        return Err(ApiError::bad_request(format!(
+            "name in URL does not match name in {} object",
+            value["kind"].as_str().unwrap_or("the")
+        )));
+    }
+    Ok(value)
+}
+
+fn success(code: StatusCode, context: &Context<'_>) -> Response<Body> {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code.as_u16(),
+    });
+    respond::json(code, &status, context.output)
+}
+
+/// Assigns a pod to a node.
+async fn bind(context: &mut Context<'_>, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+    let manager = context.field_manager(&user_agent(request.headers()))?;
+    let mut binding = read(context, request).await?;
+    context.validate(Operation::Create, &mut binding, None, false)?;
+    let target = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
+    if target.is_empty() {
+        use gantry_api::field::{FieldError, Path};
+        let error = FieldError::required(&Path::new("target").child("name"), "");
+        return Err(ApiError::invalid("", "Binding", &context.info.name, &[error]));
+    }
+    let uid = binding["metadata"]["uid"].as_str().map(str::to_owned);
+    change(context, Some(&manager), |context, current, _| {
+        let name = &context.info.name;
+        let preconditions = super::precondition::Preconditions { uid: uid.clone(), resource_version: None };
+        context.check(&preconditions, current)?;
+        if current["metadata"]["deletionTimestamp"].is_string() {
+            return Err(
+                context.conflict(&format!("pod {name} is being deleted, cannot be assigned to a host"))
+            );
+        }
+        let node = current["spec"]["nodeName"].as_str().unwrap_or_default();
+        if !node.is_empty() {
+            return Err(context.conflict(&format!("pod {name} is already assigned to node {node:?}")));
+        }
+        if current["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
+            return Err(context.conflict(&format!("pod {name} has non-empty .spec.schedulingGates")));
+        }
+        let mut pod = current.clone();
+        pod["spec"]["nodeName"] = json!(target);
+        for (key, value) in binding["metadata"]["annotations"].as_object().into_iter().flatten() {
+            pod["metadata"]["annotations"][key] = value.clone();
+        }
+        set_scheduled(&mut pod);
+        Ok(pod)
+    })
+    .await?;
+    Ok(success(StatusCode::CREATED, context))
+}
+
+fn set_scheduled(pod: &mut Value) {
+    if !pod["status"]["conditions"].is_array() {
+        pod["status"]["conditions"] = json!([]);
+    }
+    let Some(conditions) = pod["status"]["conditions"].as_array_mut() else { return };
+    conditions.retain(|each| each["type"] != "PodScheduled");
+    conditions.push(json!({
+        "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now(),
+    }));
+}
+
+/// Deletes a pod as its owner's disruption budget allows; there are no budgets yet.
+async fn evict(context: &mut Context<'_>, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+    let mut eviction = read(context, request).await?;
+    context.validate(Operation::Create, &mut eviction, None, false)?;
+    let options = DeleteOptions::from_value(context, &eviction["deleteOptions"])?;
+    let name = context.info.name.clone();
+    delete(context, &name, &options).await?;
+    Ok(success(StatusCode::CREATED, context))
+}
+
+/// Makes a token for a service account.
+async fn token(context: &mut Context<'_>, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+    let mut review = read(context, request).await?;
+    context.validate(Operation::Create, &mut review, None, false)?;
+    let account = super::list::value(&*context.current()?).unwrap_or_default();
+    let made = context.server.issue_token(&account, &review)?;
+    Ok(respond::json(StatusCode::CREATED, &made, context.output))
+}

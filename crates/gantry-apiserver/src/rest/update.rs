@@ -1,0 +1,253 @@
+//! UPDATE, and the part that every change of an existing object shares.
+
+use std::sync::Arc;
+
+use gantry_api::status::ApiError;
+use gantry_store::{Entry, Error};
+use http::{Request, Response, StatusCode};
+use serde_json::Value;
+
+use super::admit::Operation;
+use super::create::{self, Manage, Written, answer, user_agent};
+use super::precondition::{MODIFIED, Preconditions};
+use super::preparation::{count_generation, keep_system, meta_text, metadata};
+use super::{Context, body, list};
+use crate::body::Body;
+use crate::{respond, storage};
+
+/// How often a write is made anew because another one came first.
+const ATTEMPTS: usize = 32;
+
+pub(super) async fn serve(
+    context: &mut Context<'_>,
+    request: Request<Body>,
+) -> Result<Response<Body>, ApiError> {
+    let format = body::format(request.headers())?;
+    let manager = context.field_manager(&user_agent(request.headers()))?;
+    let bytes = body::read(request.into_body()).await?;
+    let object = context.decode(&bytes, format)?;
+    let name = meta_text(&object, "name").to_owned();
+    if name.is_empty() {
+        return Err(ApiError::bad_request("name must be provided"));
+    }
+    if name != context.info.name {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            context.info.name
+        )));
+    }
+    let creates =
+        context.kind.kind == "Lease" || context.kind.kind == "Event" && context.info.subresource.is_empty();
+    if creates && context.current().is_err() {
+        let mut object = object;
+        metadata(&mut object).remove("resourceVersion");
+        let written = create::insert(context, object, Manage::Update(&manager)).await?;
+        return Ok(answer(context, StatusCode::CREATED, written));
+    }
+    let mut first = Preconditions::read(&object["metadata"]);
+    let version = first.resource_version.take();
+    let written = change(context, Some(&manager), |context, current, _| {
+        context.check(&first, current)?;
+        if version.as_deref().is_some_and(|version| version != meta_text(current, "resourceVersion")) {
+            return Err(context.conflict(MODIFIED));
+        }
+        Ok(object.clone())
+    })
+    .await?;
+    Ok(answer(context, StatusCode::OK, written))
+}
+
+/// Reads the object, makes the new one by `edit(context, current, attempt)`, admits, checks and
+/// stores it; again where another write came first and `edit` allows it.
+pub(super) async fn change(
+    context: &mut Context<'_>,
+    manager: Option<&str>,
+    mut edit: impl FnMut(&mut Context<'_>, &Value, usize) -> Result<Value, ApiError>,
+) -> Result<Written, ApiError> {
+    for attempt in 0..ATTEMPTS {
+        let entry = context.current()?;
+        let current = list::value(&entry).ok_or_else(|| ApiError::internal("a stored object is damaged"))?;
+        let warned = context.warnings.len();
+        let object = edit(context, &current, attempt)?;
+        match replace(context, &entry, &current, object, manager).await {
+            Ok(written) => return Ok(written),
+            Err(Failure::Raced) => context.warnings.truncate(warned),
+            Err(Failure::Api(error)) => return Err(*error),
+        }
+    }
+    Err(context.conflict(MODIFIED))
+}
+
+pub(super) enum Failure {
+    /// Another write came first.
+    Raced,
+    Api(Box<ApiError>),
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self::Api(Box::new(error))
+    }
+}
+
+/// Stores `object` in place of `current`.
+pub(super) async fn replace(
+    context: &mut Context<'_>,
+    entry: &Arc<Entry>,
+    current: &Value,
+    mut object: Value,
+    manager: Option<&str>,
+) -> Result<Written, Failure> {
+    let dry_run = context.dry_run()?;
+    let kind = context.kind;
+    let name = context.info.name.clone();
+    context.place(&mut object, &name)?;
+    keep_system(&mut object, current);
+    (kind.rules.default)(&mut object);
+    split(context, &mut object, current);
+    (kind.rules.prepare_update)(&mut object, current);
+    count_generation(kind, &mut object, current);
+    context.mutate(Operation::Update, &mut object, Some(current), dry_run)?;
+    if let Some(manager) = manager {
+        context.manage(current, &mut object, manager);
+    }
+    let reservation = context.server.services.update(kind, current, &mut object)?;
+    let result = finish(context, entry, current, object, dry_run).await;
+    context.server.services.settle(reservation, result.is_ok() && !dry_run);
+    result
+}
+
+/// The status belongs to the status subresource, everything else to the object itself.
+fn split(context: &Context<'_>, object: &mut Value, current: &Value) {
+    let kind = context.kind;
+    let Some(fields) = object.as_object_mut() else { return };
+    match context.info.subresource.as_str() {
+        "" | "resize" | "binding" | "scale" if kind.has_status => {
+            match current.get("status") {
+                Some(status) => fields.insert("status".into(), status.clone()),
+                None => fields.remove("status"),
+            };
+        }
+        "finalize" => only(object, current, "finalizers"),
+        "ephemeralcontainers" => only(object, current, "ephemeralContainers"),
+        "status" => {
+            let status = fields.remove("status");
+            let new_metadata = fields.remove("metadata");
+            let mut kept = current.clone();
+            if let Some(all) = kept.as_object_mut() {
+                match status {
+                    Some(status) => all.insert("status".into(), status),
+                    None => all.remove("status"),
+                };
+            }
+            // Agents report on nodes and pods by labels and annotations too.
+            let free = matches!(kind.kind, "Pod" | "Node");
+            if let Some(Value::Object(new)) = new_metadata {
+                let metadata = metadata(&mut kept);
+                for (name, value) in new {
+                    let reported = matches!(name.as_str(), "labels" | "annotations" | "finalizers") && free;
+                    if reported || name == "managedFields" {
+                        metadata.insert(name, value);
+                    }
+                }
+            }
+            *object = kept;
+        }
+        _ => {}
+    }
+}
+
+/// Keeps everything of `current` but the field of the spec that the subresource is for.
+fn only(object: &mut Value, current: &Value, field: &str) {
+    let new = object["spec"][field].take();
+    let managed = object["metadata"]["managedFields"].take();
+    *object = current.clone();
+    object["spec"][field] = new;
+    if !managed.is_null() {
+        object["metadata"]["managedFields"] = managed;
+    }
+}
+
+async fn finish(
+    context: &mut Context<'_>,
+    entry: &Arc<Entry>,
+    current: &Value,
+    mut object: Value,
+    dry_run: bool,
+) -> Result<Written, Failure> {
+    let kind = context.kind;
+    let errors = match context.info.subresource.as_str() {
+        // These change what an update of the object itself may not.
+        "binding" | "ephemeralcontainers" | "resize" => (kind.rules.validate)(&object),
+        _ => (kind.rules.validate_update)(&object, current),
+    };
+    if !errors.is_empty() {
+        return Err(ApiError::invalid(kind.group, kind.kind, &context.info.name, &errors).into());
+    }
+    context.validate(Operation::Update, &mut object, Some(current), dry_run)?;
+    if dry_run {
+        return Ok(Written::Dry(object));
+    }
+    let store = &context.server.store;
+    if finished(&object) {
+        let bytes = storage::encode(&object);
+        return match store.delete(&entry.key, Some(entry.mod_revision), Some(bytes)).await {
+            Ok(entry) => {
+                context.server.deleted(kind, &object);
+                Ok(Written::Stored(entry))
+            }
+            Err(error) => Err(raced(&error)),
+        };
+    }
+    if unchanged(&object, current) {
+        return Ok(Written::Stored(entry.clone()));
+    }
+    let bytes = storage::encode(&object);
+    let result = match kind.kind {
+        "Event" => store.update_with_ttl(&entry.key, entry.mod_revision, bytes, create::EVENT_TTL).await,
+        _ => store.update(&entry.key, entry.mod_revision, bytes).await,
+    };
+    result.map(Written::Stored).map_err(|error| raced(&error))
+}
+
+/// Whether the new object is the old one but for the times of its managed fields.
+fn unchanged(object: &Value, current: &Value) -> bool {
+    if object == current {
+        return true;
+    }
+    let (Some(new), Some(old)) = (object.as_object(), current.as_object()) else { return false };
+    let same = |a: &serde_json::Map<String, Value>, b: &serde_json::Map<String, Value>, skip: &str| {
+        a.iter().filter(|(name, _)| *name != skip).eq(b.iter().filter(|(name, _)| *name != skip))
+    };
+    let (Some(new_meta), Some(old_meta)) = (new["metadata"].as_object(), old["metadata"].as_object()) else {
+        return false;
+    };
+    if !same(new, old, "metadata") || !same(new_meta, old_meta, "managedFields") {
+        return false;
+    }
+    let timeless = |meta: &serde_json::Map<String, Value>| {
+        let mut managed = meta.get("managedFields").cloned().unwrap_or_default();
+        for entry in managed.as_array_mut().into_iter().flatten() {
+            entry.as_object_mut().map(|fields| fields.remove("time"));
+        }
+        managed
+    };
+    timeless(new_meta) == timeless(old_meta)
+}
+
+/// Whether nothing holds a deleted object back any longer.
+pub(super) fn finished(object: &Value) -> bool {
+    let metadata = &object["metadata"];
+    let grace = metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+    let finalizers = metadata["finalizers"].as_array().is_some_and(|list| !list.is_empty());
+    let namespace = object["kind"] == "Namespace"
+        && object["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
+    metadata["deletionTimestamp"].is_string() && grace == 0 && !finalizers && !namespace
+}
+
+pub(super) fn raced(error: &Error) -> Failure {
+    match error {
+        Error::Conflict { .. } | Error::NotFound { .. } => Failure::Raced,
+        other => respond::storage_error(other).into(),
+    }
+}

@@ -1,0 +1,292 @@
+//! WATCH: the events of a resource after a revision, as one JSON document a line.
+//!
+//! Events that are ready at the same time go out as one piece; a busy watcher is woken at most
+//! every [`COALESCE`]. An event carries the bytes that were stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::{Stream, StreamExt};
+use gantry_api::registry::Kind;
+use gantry_api::status::ApiError;
+use gantry_store::{Error, Event, Store, WatchEnd, Watcher};
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::filter::{Filter, Transition};
+use super::list;
+use super::options::ListOptions;
+use crate::body::Body;
+use crate::negotiate::{Output, Shape};
+use crate::request::Query;
+use crate::{respond, storage};
+
+/// A busy watcher waits this long for more events before the next piece.
+const COALESCE: Duration = Duration::from_millis(2);
+/// How often a watcher that wants them gets bookmarks.
+const BOOKMARKS: Duration = Duration::from_secs(60);
+/// A watch without a time-out ends after between one and two of these.
+const SHORTEST: u64 = 1800;
+/// Pieces stop growing at this size.
+const PIECE: usize = 256 << 10;
+
+/// What a watch is for.
+pub struct Request {
+    /// The kind watched.
+    pub kind: &'static Kind,
+    /// The namespace, or empty.
+    pub namespace: String,
+    /// The options of the query.
+    pub options: ListOptions,
+    /// The selectors.
+    pub filter: Filter,
+    /// How events are shown.
+    pub output: Output,
+    /// The query, for what a table includes.
+    pub query: Query,
+}
+
+struct Running {
+    store: Store,
+    request: Request,
+    filter: Arc<Filter>,
+    watcher: Watcher,
+    /// The first piece: objects that exist.
+    initial: Option<Box<dyn Iterator<Item = Bytes> + Send>>,
+    revision: u64,
+    deadline: Instant,
+    bookmark: Instant,
+    last_piece: Instant,
+    columns_sent: bool,
+    shutdown: CancellationToken,
+}
+
+/// Starts a watch. It ends at its time-out, when the server stops or when it fell behind.
+pub async fn respond(
+    store: &Store,
+    request: Request,
+    shutdown: CancellationToken,
+) -> Result<Response<Body>, ApiError> {
+    let filter = Arc::new(request.filter.clone());
+    let resource = storage::prefix(request.kind.group, request.kind.plural);
+    let prefix = match request.namespace.as_str() {
+        "" => resource,
+        namespace => format!("{resource}{namespace}/"),
+    };
+    let since = request.options.resource_version.unwrap_or(0);
+    if since > store.revision() {
+        list::reach(store, since).await?;
+    }
+    let with_initial = match request.options.send_initial {
+        Some(asked) => asked,
+        None => since == 0,
+    };
+    let bookmark_initial = request.options.send_initial == Some(true);
+    // A streaming list is as new as the newest write, even where an older revision would do.
+    let snapshot = (with_initial || since == 0).then(|| store.snapshot());
+    let start = snapshot.as_ref().map_or(since, |snapshot| snapshot.revision());
+    let watcher = match store.watch(&prefix, start, filter.for_store()) {
+        Ok(watcher) => watcher,
+        Err(Error::Compacted { requested, oldest }) => return Ok(expired(requested, oldest)),
+        Err(error) => return Err(ApiError::internal(&error.to_string())),
+    };
+    let now = Instant::now();
+    let timeout = request.options.timeout_seconds.filter(|seconds| *seconds > 0);
+    let timeout = timeout.unwrap_or_else(|| SHORTEST + rand::random_range(0..SHORTEST));
+    let initial = snapshot
+        .filter(|_| with_initial)
+        .map(|snapshot| initial(&request, &snapshot, &prefix, &filter, bookmark_initial));
+    let running = Running {
+        store: store.clone(),
+        filter,
+        watcher,
+        columns_sent: initial.is_some(),
+        initial,
+        revision: start,
+        deadline: now + Duration::from_secs(timeout),
+        bookmark: now + BOOKMARKS,
+        last_piece: now - COALESCE,
+        shutdown,
+        request,
+    };
+    Ok(respond::bytes(StatusCode::OK, Body::stream(running.stream())))
+}
+
+/// The objects that exist, as ADDED events, and the bookmark that ends them.
+fn initial(
+    request: &Request,
+    snapshot: &gantry_store::Snapshot,
+    prefix: &str,
+    filter: &Filter,
+    bookmark: bool,
+) -> Box<dyn Iterator<Item = Bytes> + Send> {
+    let entries: Vec<_> =
+        snapshot.range(prefix, None).filter(|entry| filter.matches(entry)).cloned().collect();
+    let (kind, output, query) = (request.kind, request.output, request.query.clone());
+    let last = bookmark.then(|| Bytes::from(bookmark_line(kind, output, snapshot.revision(), true)));
+    let mut entries = entries.into_iter().peekable();
+    let mut first = true;
+    let pieces = std::iter::from_fn(move || {
+        entries.peek()?;
+        let mut piece = BytesMut::with_capacity(32 << 10);
+        while piece.len() < PIECE
+            && let Some(entry) = entries.next()
+        {
+            frame(&mut piece, "ADDED", kind, &entry.value, output, &query, &mut first);
+        }
+        Some(piece.freeze())
+    });
+    Box::new(pieces.chain(last))
+}
+
+impl Running {
+    fn stream(self) -> impl Stream<Item = Bytes> + Send {
+        futures::stream::unfold(Some(self), |state| async move {
+            let mut state = state?;
+            let piece = state.next_piece().await?;
+            Some((piece, Some(state)))
+        })
+    }
+
+    async fn next_piece(&mut self) -> Option<Bytes> {
+        if let Some(initial) = &mut self.initial {
+            if let Some(piece) = initial.next() {
+                return Some(piece);
+            }
+            self.initial = None;
+        }
+        let bookmark = if self.request.options.bookmarks { self.bookmark } else { self.deadline };
+        let event = tokio::select! {
+            biased;
+            event = self.watcher.next() => event,
+            () = tokio::time::sleep_until(bookmark.min(self.deadline)) => {
+                if Instant::now() >= self.deadline {
+                    return None;
+                }
+                return Some(self.send_bookmark());
+            }
+            () = self.shutdown.cancelled() => return None,
+        };
+        let Some(event) = event else {
+            return match self.watcher.end() {
+                // The client lists again, or resumes from its last revision.
+                WatchEnd::TooSlow | WatchEnd::Closed => None,
+            };
+        };
+        let earliest = self.last_piece + COALESCE;
+        if Instant::now() < earliest {
+            tokio::time::sleep_until(earliest).await;
+        }
+        let mut piece = BytesMut::with_capacity(event.entry.value.len() + 64);
+        self.write(&mut piece, &event);
+        while piece.len() < PIECE
+            && let Some(event) = self.watcher.try_next()
+        {
+            self.write(&mut piece, &event);
+        }
+        self.last_piece = Instant::now();
+        if piece.is_empty() { Box::pin(self.next_piece()).await } else { Some(piece.freeze()) }
+    }
+
+    fn write(&mut self, piece: &mut BytesMut, event: &Event) {
+        self.revision = event.revision();
+        let Some(transition) = self.filter.transition(event) else { return };
+        let (kind, output) = (self.request.kind, self.request.output);
+        let mut first = !self.columns_sent;
+        self.columns_sent = true;
+        let name = match transition {
+            Transition::Added => "ADDED",
+            Transition::Modified => "MODIFIED",
+            Transition::Deleted | Transition::Left => "DELETED",
+        };
+        // Who leaves a selection is shown as it last was in it, at the revision it left.
+        if transition == Transition::Left
+            && let Some(prev) = &event.prev
+        {
+            let mut value = prev.value.to_vec();
+            storage::stamp(&mut value, event.revision());
+            frame(piece, name, kind, &value, output, &self.request.query, &mut first);
+        } else {
+            frame(piece, name, kind, &event.entry.value, output, &self.request.query, &mut first);
+        }
+    }
+
+    fn send_bookmark(&mut self) -> Bytes {
+        self.bookmark = Instant::now() + BOOKMARKS;
+        // Every event up to the store's revision has been offered; what waits goes first.
+        let mut piece = BytesMut::new();
+        let reached = self.store.revision();
+        // Asks for the lock under which events up to `reached` are handed to watchers.
+        let _ = self.store.compacted_revision();
+        while let Some(event) = self.watcher.try_next() {
+            self.write(&mut piece, &event);
+        }
+        self.revision = self.revision.max(reached);
+        piece.put_slice(&bookmark_line(self.request.kind, self.request.output, self.revision, false));
+        piece.freeze()
+    }
+}
+
+fn frame(
+    piece: &mut BytesMut,
+    event: &str,
+    kind: &Kind,
+    object: &[u8],
+    output: Output,
+    query: &Query,
+    first: &mut bool,
+) {
+    piece.put_slice(b"{\"type\":\"");
+    piece.put_slice(event.as_bytes());
+    piece.put_slice(b"\",\"object\":");
+    if output.shape == Shape::Object {
+        piece.put_slice(object);
+    } else if let Ok(value) = serde_json::from_slice(object) {
+        let mut shaped = super::shape::object(kind, value, output.shape, query);
+        if output.shape == Shape::Table && !*first {
+            shaped["columnDefinitions"] = Value::Null;
+        }
+        piece.put_slice(shaped.to_string().as_bytes());
+    } else {
+        piece.put_slice(b"null");
+    }
+    *first = false;
+    piece.put_slice(b"}\n");
+}
+
+fn bookmark_line(kind: &Kind, output: Output, revision: u64, initial_end: bool) -> Vec<u8> {
+    let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+    if initial_end {
+        metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+    }
+    let object = match output.shape {
+        Shape::Object => json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata}),
+        Shape::Metadata => {
+            json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+        }
+        Shape::Table => {
+            let row = json!({
+                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
+            });
+            json!({
+                "kind": "Table", "apiVersion": "meta.k8s.io/v1",
+                "metadata": {"resourceVersion": revision.to_string()}, "columnDefinitions": null,
+                "rows": if initial_end { json!([{"cells": [], "object": row}]) } else { json!([]) },
+            })
+        }
+    };
+    let mut line = json!({"type": "BOOKMARK", "object": object}).to_string().into_bytes();
+    line.push(b'\n');
+    line
+}
+
+/// A watch from a revision that is gone: one ERROR event.
+fn expired(requested: u64, oldest: u64) -> Response<Body> {
+    let error = ApiError::expired(format!("too old resource version: {requested} ({oldest})"));
+    let mut line = json!({"type": "ERROR", "object": error.to_value()}).to_string().into_bytes();
+    line.push(b'\n');
+    respond::bytes(StatusCode::OK, line)
+}

@@ -1,0 +1,121 @@
+//! The server: what all requests share, and the pipeline that each one passes.
+
+pub(crate) mod client;
+mod endpoints;
+pub(crate) mod listener;
+mod pipeline;
+mod start;
+mod tokens;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gantry_api::registry::{Kind, Registry};
+use gantry_api::status::ApiError;
+use gantry_store::Store;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_util::sync::CancellationToken;
+
+use crate::admission::Admission;
+use crate::authn::{Authenticators, ServiceAccounts};
+use crate::authz::Authorizer;
+use crate::documents::Documents;
+use crate::metrics::Metrics;
+use crate::services::Services;
+use crate::token::SigningKey;
+use crate::{Config, Error, User, proxy, storage};
+
+pub use client::ClientService;
+pub use listener::PeerCertificates;
+
+/// The API server. Make one with [`ApiServer::new`], then [`ApiServer::serve`] it, or hand
+/// requests to [`ApiServer::handle`].
+pub struct ApiServer {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) registry: &'static Registry,
+    pub(crate) authenticators: Authenticators,
+    pub(crate) authorizer: Arc<Authorizer>,
+    pub(crate) admission: Admission,
+    pub(crate) services: Services,
+    pub(crate) metrics: Metrics,
+    pub(crate) documents: Documents,
+    pub(crate) acceptor: TlsAcceptor,
+    pub(crate) kubelets: Option<TlsConnector>,
+    /// Cancelled when the server stops: ends watches.
+    pub(crate) stopping: CancellationToken,
+    ready: AtomicBool,
+}
+
+impl ApiServer {
+    /// A server over the store in `config`, whose default objects it writes first.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        let authorizer = Arc::new(Authorizer::new(&config.store));
+        let signing_key = SigningKey::from_pem(&config.service_account_key)
+            .map_err(|cause| Error::config("service account key", cause))?;
+        let accounts = ServiceAccounts::new(signing_key, Vec::new(), config.issuer.clone());
+        Ok(Self {
+            store: config.store.clone(),
+            registry: Registry::builtin(),
+            authenticators: Authenticators::new(Arc::new(accounts)),
+            admission: Admission::new(authorizer.clone()),
+            authorizer,
+            services: Services::new(&config),
+            metrics: Metrics::default(),
+            documents: Documents::new(&config.version),
+            acceptor: listener::acceptor(&config)?,
+            kubelets: proxy::connector(&config)?,
+            stopping: CancellationToken::new(),
+            ready: AtomicBool::new(false),
+            config,
+        })
+    }
+
+    /// Accepts connections on `listener` until `shutdown`.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: CancellationToken) {
+        let indexes = {
+            let authorizer = self.authorizer.clone();
+            tokio::spawn(async move { authorizer.follow().await })
+        };
+        let stopping = self.stopping.clone();
+        let stop = async {
+            shutdown.cancelled().await;
+            stopping.cancel();
+        };
+        let bootstrap = self.bootstrap();
+        let served = listener::serve(self.clone(), listener, shutdown.clone());
+        tokio::join!(served, stop, bootstrap);
+        indexes.abort();
+    }
+
+    /// A transport for clients in this process, whose requests are made by `user`.
+    pub fn client_service(self: &Arc<Self>, user: User) -> ClientService {
+        ClientService { server: self.clone(), user: Arc::new(user) }
+    }
+
+    /// A stored object, for the server's own use.
+    pub(crate) fn read_object(
+        &self,
+        group: &str,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Value, ApiError> {
+        let key = storage::key(&storage::prefix(group, plural), namespace, name);
+        let snapshot = self.store.snapshot();
+        let entry = snapshot.get(&key).ok_or_else(|| ApiError::not_found(group, plural, name))?;
+        serde_json::from_slice(&entry.value).map_err(ApiError::internal)
+    }
+
+    /// Whether the objects that every cluster starts with are there.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Notes that an object is gone.
+    pub(crate) fn deleted(&self, kind: &Kind, object: &Value) {
+        self.services.deleted(kind, object);
+    }
+}

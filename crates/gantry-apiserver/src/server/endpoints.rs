@@ -1,0 +1,151 @@
+//! Paths that name no resource: health, version, metrics, discovery and OpenAPI.
+
+use gantry_api::status::ApiError;
+use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use serde_json::json;
+
+use crate::body::Body;
+use crate::documents::Document;
+use crate::negotiate::Output;
+use crate::request::{Query, RequestInfo};
+use crate::{ApiServer, respond};
+
+/// The checks of each health endpoint.
+const CHECKS: [&str; 4] = ["ping", "log", "store", "poststarthook/bootstrap"];
+
+/// Answers a path that names no resource.
+pub(super) async fn serve(
+    server: &ApiServer,
+    info: &RequestInfo,
+    query: &Query,
+    request: Request<Body>,
+) -> Result<Response<Body>, ApiError> {
+    let path = info.path.trim_end_matches('/');
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(ApiError::no_such_resource());
+    }
+    let output = Output::negotiate(request.headers(), query).unwrap_or(Output::JSON);
+    let ok = |value| Ok(respond::json(StatusCode::OK, &value, output));
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let aggregated = accept.contains("as=APIGroupDiscoveryList");
+    match segments.as_slice() {
+        ["healthz" | "livez" | "readyz", rest @ ..] => health(server, segments[0], &rest.join("/"), query),
+        ["version"] => ok(version(server)),
+        ["metrics"] => Ok(respond::text(StatusCode::OK, server.metrics.encode(&server.store))),
+        [] => ok(json!({"paths": server.documents.paths()})),
+        ["api"] if aggregated => shared(&request, &server.documents.aggregated_core, output),
+        ["apis"] if aggregated => shared(&request, &server.documents.aggregated_groups, output),
+        ["api"] => ok(json!({
+            "kind": "APIVersions", "versions": ["v1"],
+            "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": server.config.advertise.to_string()}],
+        })),
+        ["apis"] => ok(server.documents.groups.clone()),
+        ["apis", group] => server.documents.group(group).map_or_else(missing, ok),
+        ["api", version] => server.documents.resources("", version).map_or_else(missing, ok),
+        ["apis", group, version] => server.documents.resources(group, version).map_or_else(missing, ok),
+        ["openapi", "v2"] => openapi_v2(server, &request, accept, output),
+        ["openapi", "v3"] => shared(&request, server.documents.openapi_index(), output),
+        ["openapi", "v3", path @ ..] => match server.documents.openapi(&path.join("/")) {
+            Some(document) => shared(&request, &document, output),
+            None => missing(),
+        },
+        [".well-known", "openid-configuration"] => {
+            let uri = format!("https://{}/openid/v1/jwks", server.config.advertise);
+            ok(server.authenticators.service_accounts.discovery_document(&uri))
+        }
+        ["openid", "v1", "jwks"] => ok(server.authenticators.service_accounts.key_set()),
+        _ => missing(),
+    }
+}
+
+fn missing() -> Result<Response<Body>, ApiError> {
+    Err(ApiError::no_such_resource())
+}
+
+fn version(server: &ApiServer) -> serde_json::Value {
+    let version = &server.config.version;
+    json!({
+        "major": version.major, "minor": version.minor, "gitVersion": version.git_version,
+        "gitCommit": version.git_commit, "gitTreeState": "clean", "buildDate": version.build_date,
+        "goVersion": "", "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        }),
+    })
+}
+
+fn health(server: &ApiServer, name: &str, only: &str, query: &Query) -> Result<Response<Body>, ApiError> {
+    let failed = |check: &str| match check {
+        "poststarthook/bootstrap" if name == "readyz" && !server.is_ready() => {
+            Some("not finished".to_owned())
+        }
+        _ => None,
+    };
+    if !only.is_empty() {
+        if !CHECKS.contains(&only) {
+            return missing();
+        }
+        return Ok(match failed(only) {
+            None => respond::text(StatusCode::OK, "ok"),
+            Some(why) => {
+                respond::text(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {why}\n"))
+            }
+        });
+    }
+    let excluded: Vec<&str> = query.all("exclude").collect();
+    let mut lines = String::new();
+    let mut healthy = true;
+    for check in CHECKS {
+        if excluded.contains(&check) {
+            lines += &format!("[+]{check} excluded: ok\n");
+        } else if failed(check).is_some() {
+            healthy = false;
+            lines += &format!("[-]{check} failed: reason withheld\n");
+        } else {
+            lines += &format!("[+]{check} ok\n");
+        }
+    }
+    if !healthy {
+        lines += &format!("{name} check failed\n");
+        return Ok(respond::text(StatusCode::INTERNAL_SERVER_ERROR, lines));
+    }
+    if query.get("verbose").is_some() {
+        lines += &format!("{name} check passed\n");
+        return Ok(respond::text(StatusCode::OK, lines));
+    }
+    Ok(respond::text(StatusCode::OK, "ok"))
+}
+
+fn openapi_v2(
+    server: &ApiServer,
+    request: &Request<Body>,
+    accept: &str,
+    output: Output,
+) -> Result<Response<Body>, ApiError> {
+    // Protobuf alone is not made here; clients that can read JSON say so.
+    if !accept.is_empty() && !accept.contains("json") && !accept.contains("*/*") {
+        return Err(ApiError::not_acceptable(&["application/json"]));
+    }
+    shared(request, server.documents.openapi_v2(), output)
+}
+
+/// A document that is made once: with its hash as ETag, and nothing where the client has it.
+fn shared(request: &Request<Body>, document: &Document, output: Output) -> Result<Response<Body>, ApiError> {
+    let tag = format!("\"{}\"", document.hash);
+    let known = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let mut response = respond::bytes(StatusCode::OK, document.bytes.clone());
+    if known.is_some_and(|known| known.contains(&tag)) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.body_mut() = Body::Empty;
+    }
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    response.headers_mut().insert(CONTENT_TYPE, document.content_type.clone());
+    response.headers_mut().insert(http::header::VARY, HeaderValue::from_static("Accept"));
+    Ok(if output.gzip { respond::compress(response) } else { response })
+}

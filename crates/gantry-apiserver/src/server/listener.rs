@@ -1,0 +1,141 @@
+//! The TLS listener: HTTP/1.1 and HTTP/2 on one port, client certificates where they are shown.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::RootCertStore;
+use rustls::server::WebPkiClientVerifier;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::body::Body;
+use crate::{ApiServer, Config, Error, Identity};
+
+/// How long a client may take for the TLS handshake, and for a request's header.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long open requests may take to end once the server stops.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// The certificates that the peer of a connection showed, verified against the client CA.
+#[derive(Clone, Debug, Default)]
+pub struct PeerCertificates(pub Arc<[CertificateDer<'static>]>);
+
+/// Reads a PEM chain and its key.
+pub(crate) fn identity(
+    identity: &Identity,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
+    let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|cause| Error::tls("read a certificate", cause))?;
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())
+        .map_err(|cause| Error::tls("read a private key", cause))?;
+    Ok((chain, key))
+}
+
+/// The certificates of a PEM bundle, as roots of trust.
+pub(crate) fn roots(pem: &str) -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|cause| Error::tls("read a CA certificate", cause))?;
+        roots.add(certificate).map_err(|cause| Error::tls("trust a CA certificate", cause))?;
+    }
+    Ok(roots)
+}
+
+pub(crate) fn acceptor(config: &Config) -> Result<TlsAcceptor, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let roots = Arc::new(roots(&config.client_ca)?);
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+        .allow_unauthenticated()
+        .build()
+        .map_err(|cause| Error::tls("verify client certificates", cause))?;
+    let (chain, key) = identity(&config.serving)?;
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|cause| Error::tls("choose protocol versions", cause))?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .map_err(|cause| Error::tls("use the serving certificate", cause))?;
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(tls)))
+}
+
+/// Accepts connections until `shutdown`, then lets open requests end for a short while.
+pub(crate) async fn serve(server: Arc<ApiServer>, listener: TcpListener, shutdown: CancellationToken) {
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (server, shutdown) = (server.clone(), shutdown.clone());
+                connections.spawn(async move {
+                    if let Err(error) = connection(server, stream, shutdown).await {
+                        tracing::debug!(%error, "connection ended");
+                    }
+                });
+            }
+            // Out of file descriptors, mostly: pause, or this loop takes the processor.
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    connections.close();
+    if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
+        tracing::debug!("connections were still open when the server stopped");
+    }
+}
+
+async fn connection(
+    server: Arc<ApiServer>,
+    stream: TcpStream,
+    shutdown: CancellationToken,
+) -> Result<(), crate::body::BoxError> {
+    stream.set_nodelay(true)?;
+    let handshake = server.acceptor.accept(stream);
+    let stream = tokio::time::timeout(HEADER_TIMEOUT, handshake)
+        .await
+        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "TLS handshake took too long"))??;
+    let peers = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let peers = PeerCertificates(peers.iter().map(|each| each.clone().into_owned()).collect());
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let server = server.clone();
+        let peers = peers.clone();
+        async move {
+            let mut request = request.map(Body::Incoming);
+            request.extensions_mut().insert(peers);
+            Ok::<_, std::convert::Infallible>(server.handle(request, None).await)
+        }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(250)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .max_header_list_size(64 << 10)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(15));
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        result = connection.as_mut() => return result,
+        () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}

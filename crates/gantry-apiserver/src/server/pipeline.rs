@@ -1,0 +1,140 @@
+//! The pipeline: every request, from the network or this process, passes it once.
+
+use std::time::Instant;
+
+use gantry_api::status::ApiError;
+use http::header::HeaderName;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response};
+
+use super::endpoints;
+use super::listener::PeerCertificates;
+use crate::body::Body;
+use crate::request::{Query, RequestInfo};
+use crate::{ApiServer, Attributes, User, authn, authz, respond, rest};
+
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+impl ApiServer {
+    /// Answers `request`. With an `identity` it counts as authenticated.
+    pub async fn handle(&self, request: Request<Body>, identity: Option<User>) -> Response<Body> {
+        let started = Instant::now();
+        let query = Query::parse(request.uri().query());
+        let info = RequestInfo::parse(request.method(), request.uri().path(), &query);
+        let audit_id = audit_id(&request);
+        let head = *request.method() == Method::HEAD;
+        let mut response = match self.answer(&info, &query, request, identity).await {
+            Ok(response) => response,
+            Err(error) => respond::error(&error),
+        };
+        let headers = response.headers_mut();
+        headers.insert(AUDIT_ID, audit_id);
+        headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+        if head {
+            *response.body_mut() = Body::Empty;
+        }
+        self.metrics.observe(&info, response.status().as_u16(), started.elapsed());
+        response
+    }
+
+    async fn answer(
+        &self,
+        info: &RequestInfo,
+        query: &Query,
+        request: Request<Body>,
+        identity: Option<User>,
+    ) -> Result<Response<Body>, ApiError> {
+        let (parts, body) = request.into_parts();
+        let user = match identity {
+            Some(user) => user,
+            None => {
+                let peers = parts.extensions.get::<PeerCertificates>().cloned().unwrap_or_default();
+                self.authenticate(info, &parts, &peers)?
+            }
+        };
+        let mut attributes = attributes(info, query, user);
+        if let Some(asked) = authn::impersonate(&parts.headers).map_err(ApiError::bad_request)? {
+            for question in asked.questions(&attributes.user) {
+                self.authorize(&question)?;
+            }
+            attributes.user = asked.user;
+        }
+        self.authorize(&attributes)?;
+        let request = Request::from_parts(parts, body);
+        if info.is_resource {
+            rest::serve(self, info, query, &attributes.user, request).await
+        } else {
+            endpoints::serve(self, info, query, request).await
+        }
+    }
+}
+
+impl ApiServer {
+    fn authenticate(
+        &self,
+        info: &RequestInfo,
+        parts: &Parts,
+        peers: &PeerCertificates,
+    ) -> Result<User, ApiError> {
+        let now = jiff::Timestamp::now().as_second();
+        let user = self.authenticators.authenticate(parts, &peers.0, &self.store.snapshot(), now);
+        let user = user.and_then(|user| match user {
+            Some(user) => Ok(user),
+            None => authn::anonymous(&info.path),
+        });
+        user.map_err(|error| {
+            tracing::debug!(%error, path = info.path, "unauthorized");
+            ApiError::unauthorized()
+        })
+    }
+
+    /// A 403 where `attributes` are not allowed.
+    pub(crate) fn authorize(&self, attributes: &Attributes) -> Result<(), ApiError> {
+        let decision = self.authorizer.authorize(attributes);
+        if decision.is_allowed() {
+            return Ok(());
+        }
+        let mut error = ApiError::forbidden(&attributes.group, &attributes.resource, &attributes.name, "");
+        error.message = authz::forbidden_message(attributes, decision.reason());
+        Err(error)
+    }
+}
+
+/// The client's audit id where it gave a usable one, or a new one.
+fn audit_id(request: &Request<Body>) -> HeaderValue {
+    let given = request.headers().get(&AUDIT_ID).filter(|value| !value.is_empty() && value.len() <= 64);
+    given.cloned().unwrap_or_else(|| {
+        let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
+        let text = uuid::Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
+        HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"))
+    })
+}
+
+fn attributes(info: &RequestInfo, query: &Query, user: User) -> Attributes {
+    let mut name = info.name.clone();
+    let selected = matches!(info.verb, "list" | "watch" | "deletecollection");
+    if selected
+        && name.is_empty()
+        && let Some(field) = query.filled("fieldSelector")
+        && let Some(only) = field.split(',').find_map(|each| each.strip_prefix("metadata.name="))
+    {
+        // Who may read one object may also list and watch it alone.
+        name = only.trim_start_matches('=').to_owned();
+    }
+    let selector =
+        |name: &str| if selected { query.get(name).unwrap_or_default().to_owned() } else { String::new() };
+    Attributes {
+        user,
+        verb: info.verb.to_owned(),
+        group: info.group.clone(),
+        version: info.version.clone(),
+        resource: info.resource.clone(),
+        subresource: info.subresource.clone(),
+        namespace: info.namespace.clone(),
+        name,
+        path: info.path.clone(),
+        is_resource: info.is_resource,
+        field_selector: selector("fieldSelector"),
+        label_selector: selector("labelSelector"),
+    }
+}

@@ -1,0 +1,156 @@
+//! How objects are kept in the store: their keys, their bytes, and where the resource version
+//! goes into them.
+//!
+//! Bytes are written with `metadata` near the front and `resourceVersion` first in it, so that
+//! the writer of the store finds the place for the revision within the first bytes.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gantry_api::registry::{Kind, Registry};
+use gantry_store::Options;
+use serde_json::{Map, Value};
+
+/// How the store must be opened for the API server's objects.
+pub fn options() -> Options {
+    Options { header, stamp, ..Options::default() }
+}
+
+/// What selectors look at, parsed once for each stored object.
+#[derive(Debug, Default)]
+pub struct Header {
+    /// The object's labels.
+    pub labels: BTreeMap<String, String>,
+    /// The values of the fields that its kind can be selected by.
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Header {
+    /// The value of a field that the kind can be selected by.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str())
+    }
+}
+
+fn header(_key: &str, value: &Bytes) -> Arc<dyn Any + Send + Sync> {
+    let object: Value = serde_json::from_slice(value).unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let labels = object["metadata"]["labels"].as_object().into_iter().flatten();
+    let mut fields = kind_of(&object).map(|kind| (kind.rules.selectable)(&object)).unwrap_or_default();
+    fields.push(("metadata.name", text(&object["metadata"]["name"])));
+    fields.push(("metadata.namespace", text(&object["metadata"]["namespace"])));
+    Arc::new(Header { labels: labels.map(|(key, value)| (key.clone(), text(value))).collect(), fields })
+}
+
+/// The kind of a stored object.
+pub fn kind_of(object: &Value) -> Option<&'static Kind> {
+    let api_version = object["apiVersion"].as_str()?;
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    Registry::builtin().by_gvk(group, version, object["kind"].as_str()?)
+}
+
+/// The prefix of all keys of a resource, with a slash at its end.
+pub fn prefix(group: &str, plural: &str) -> String {
+    if group.is_empty() { format!("/registry/{plural}/") } else { format!("/registry/{group}/{plural}/") }
+}
+
+/// The key of one object. `namespace` is empty for objects without one.
+pub fn key(prefix: &str, namespace: &str, name: &str) -> String {
+    if namespace.is_empty() { format!("{prefix}{name}") } else { format!("{prefix}{namespace}/{name}") }
+}
+
+/// The bytes of `object`, ready to be stamped.
+pub fn encode(object: &Value) -> Vec<u8> {
+    let mut out = Vec::with_capacity(2048);
+    let Some(fields) = object.as_object() else {
+        write_value(&mut out, object);
+        return out;
+    };
+    out.push(b'{');
+    for name in ["kind", "apiVersion"] {
+        if let Some(value) = fields.get(name) {
+            write_field(&mut out, name, value);
+        }
+    }
+    if let Some(metadata) = fields.get("metadata").and_then(Value::as_object) {
+        write_metadata(&mut out, metadata);
+    }
+    for (name, value) in fields {
+        if !matches!(name.as_str(), "kind" | "apiVersion" | "metadata") {
+            write_field(&mut out, name, value);
+        }
+    }
+    out.push(b'}');
+    out
+}
+
+fn write_metadata(out: &mut Vec<u8>, metadata: &Map<String, Value>) {
+    separate(out);
+    out.extend_from_slice(b"\"metadata\":{\"resourceVersion\":\"\"");
+    for (name, value) in metadata {
+        if name != "resourceVersion" {
+            write_field(out, name, value);
+        }
+    }
+    out.push(b'}');
+}
+
+fn separate(out: &mut Vec<u8>) {
+    if !matches!(out.last(), Some(b'{')) {
+        out.push(b',');
+    }
+}
+
+fn write_field(out: &mut Vec<u8>, name: &str, value: &Value) {
+    separate(out);
+    write_value(out, &Value::String(name.to_owned()));
+    out.push(b':');
+    write_value(out, value);
+}
+
+fn write_value(out: &mut Vec<u8>, value: &Value) {
+    serde_json::to_writer(out, value).expect("a JSON value is always serialisable into memory");
+}
+
+const MARK: &[u8] = b"\"metadata\":{\"resourceVersion\":\"";
+
+/// Writes `revision` as the object's resource version.
+pub fn stamp(value: &mut Vec<u8>, revision: u64) {
+    // Only kind and apiVersion, which never hold a quote, come before the mark.
+    let head = &value[..value.len().min(512)];
+    let Some(at) = head.windows(MARK.len()).position(|window| window == MARK) else { return };
+    let start = at + MARK.len();
+    let Some(length) = value[start..].iter().position(|byte| *byte == b'"') else { return };
+    value.splice(start..start + length, revision.to_string().into_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_stamp_sets_the_resource_version_and_nothing_else() {
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": {"metadata": "\"metadata\":{\"resourceVersion\":\""},
+            "metadata": {"name": "a", "annotations": {"resourceVersion": "x"}, "resourceVersion": "3"},
+        });
+        let mut bytes = encode(&object);
+        for revision in [7, 1_234_567] {
+            stamp(&mut bytes, revision);
+            let mut expect = object.clone();
+            expect["metadata"]["resourceVersion"] = json!(revision.to_string());
+            assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), expect);
+        }
+    }
+
+    #[test]
+    fn keys() {
+        assert_eq!(key(&prefix("", "pods"), "ns", "p"), "/registry/pods/ns/p");
+        assert_eq!(key(&prefix("apps", "deployments"), "ns", "d"), "/registry/apps/deployments/ns/d");
+        assert_eq!(key(&prefix("", "nodes"), "", "n"), "/registry/nodes/n");
+    }
+}
