@@ -292,6 +292,7 @@ impl Worker {
             self.setup_failed("volumes");
             return Err(Halt::Later);
         }
+        self.setup.reset("volumes");
         if let Some(attempt) = plan.create_sandbox {
             self.create_sandbox(attempt).await?;
             self.report(false).await;

@@ -136,7 +136,15 @@ impl Worker {
             },
             ..TokenRequest::default()
         };
-        let response = api.create_token_request(&account, &PostParams::default(), &request).await;
+        let mut response = api.create_token_request(&account, &PostParams::default(), &request).await;
+        // The authorizer may learn of the pod a moment after the node does.
+        for delay in [10, 30, 100, 300] {
+            if !matches!(&response, Err(kube::Error::Api(status)) if status.code == 403) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+            response = api.create_token_request(&account, &PostParams::default(), &request).await;
+        }
         let response = response.map_err(|e| format!("failed to fetch token: {e}"))?;
         let status = response.status.ok_or("failed to fetch token: no status")?;
         let now = self.agent.now();
