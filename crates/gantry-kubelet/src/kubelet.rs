@@ -11,7 +11,7 @@ use crate::{
     agent::Agent,
     config::{Config, Error},
     events::Events,
-    gc,
+    gc, image_gc,
     machine::Machine,
     names, node,
     objects::Cache,
@@ -65,6 +65,7 @@ impl Kubelet {
         tasks.spawn(pods::run(agent.clone(), shutdown.clone()));
         tasks.spawn(pods::runtime_events(agent.clone(), shutdown.clone()));
         tasks.spawn(gc::run(agent.clone(), shutdown.clone()));
+        tasks.spawn(image_gc::run(agent.clone(), shutdown.clone()));
         tasks.spawn(async move {
             tokio::select! {
                 () = shutdown.cancelled() => {}

@@ -13,6 +13,7 @@ mod expand;
 mod field_ref;
 mod gc;
 mod image;
+mod image_gc;
 mod kubelet;
 mod lifecycle;
 mod logs;
