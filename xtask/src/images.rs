@@ -60,6 +60,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let mut rootfs = Rootfs::base(&shell)?;
         rootfs.program(&tree, "usr/sbin/nginx")?;
         rootfs.copy_tree(&tree, "etc/nginx")?;
+        rootfs.copy_tree(&tree, "usr/share/nginx/html")?;
+        // The package's scripts, which are not run here, would enable its default site.
+        rootfs
+            .write("etc/nginx/conf.d/default.conf", "server { listen 80; root /usr/share/nginx/html; }\n")?;
         for dir in ["var/log/nginx", "var/lib/nginx", "run", "var/cache/nginx"] {
             rootfs.directory(dir, 0o755)?;
         }

@@ -54,6 +54,11 @@ impl RuntimeConfig {
             unpack_command: this("unpack"),
         }
     }
+
+    /// Cgroup of the shims: beside that of the pods, so that pods' limits do not count them.
+    pub(crate) fn shim_cgroup(&self) -> String {
+        format!("/{}-shims", self.cgroup_root.trim_matches('/'))
+    }
 }
 
 /// A network that leaves sandboxes with their loopback interface only.
@@ -135,9 +140,10 @@ impl Runtime {
         }
     }
 
-    /// Removes the cgroups below the configured root, and the root.
+    /// Removes the cgroups of containers and shims, those that are empty.
     pub fn remove_cgroups(&self) {
         self.inner.hierarchies.remove(&self.inner.config.cgroup_root);
+        self.inner.hierarchies.remove(&self.inner.config.shim_cgroup());
     }
 
     /// Removes every pod, cgroup, mount and file of the runtime, also those that no record is left of.
@@ -148,10 +154,9 @@ impl Runtime {
         }
         let hierarchies = Hierarchies::detect();
         kill_tree(&hierarchies, &config.cgroup_root).await;
-        kill_tree(&hierarchies, SHIM_CGROUP).await;
-        for path in [config.cgroup_root.as_str(), SHIM_CGROUP, "/gantry"] {
-            hierarchies.remove(path);
-        }
+        kill_tree(&hierarchies, &config.shim_cgroup()).await;
+        hierarchies.remove(&config.cgroup_root);
+        hierarchies.remove(&config.shim_cgroup());
         unmount_below(&config.run);
         unmount_below(&config.root);
         for dir in ["pods", "netns", "ipcns", "utsns", "seccomp"].map(|name| config.run.join(name)) {
@@ -160,9 +165,6 @@ impl Runtime {
         remove_dir(&config.root)
     }
 }
-
-/// Cgroup of all shims.
-pub(crate) const SHIM_CGROUP: &str = "/gantry/shims";
 
 fn remove_dir(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use crate::{
     cgroup,
     error::{Result, RuntimeError},
-    runtime::{Inner, SHIM_CGROUP},
+    runtime::Inner,
     shim_client::{ShimClient, read_frame},
     spec::*,
     state::{Files, SandboxState, new_id, now},
@@ -235,7 +235,7 @@ impl Inner {
     async fn start_sandbox(self: &Arc<Self>, sandbox: &Arc<Sandbox>) -> Result<()> {
         let places = self.places(&sandbox.id);
         sandbox.write_files(&places).map_err(RuntimeError::io(format_args!("sandbox {}", sandbox.id)))?;
-        let shim_cgroups = self.hierarchies.create(SHIM_CGROUP)?.into_values().collect();
+        let shim_cgroups = self.hierarchies.create(&self.config.shim_cgroup())?.into_values().collect();
         let spec = sandbox.pod_spec(&places, shim_cgroups);
         Files(places.dir.clone()).write(POD_FILE, &spec)?;
         let shim = self.shim(&sandbox.id);

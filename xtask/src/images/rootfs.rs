@@ -54,6 +54,13 @@ impl Rootfs {
         Ok(())
     }
 
+    /// Writes a file.
+    pub fn write(&self, path: &str, text: &str) -> Result<()> {
+        let path = self.dir.path().join(path);
+        fs::create_dir_all(path.parent().context("no parent")?)?;
+        Ok(fs::write(path, text)?)
+    }
+
     /// Copies a directory of a package tree.
     pub fn copy_tree(&mut self, tree: &Path, path: &str) -> Result<()> {
         let (from, to) = (tree.join(path), self.dir.path().join(path));

@@ -247,3 +247,62 @@ async fn logs_rotate_and_images_go() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_images_serve() {
+    Node::with(async |node| {
+        for name in ["redis", "guestbook", "nginx"] {
+            node.runtime.image_import(&support::archive(name)).await.unwrap();
+        }
+        let pod = node.run(sandbox("demo")).await;
+        let image = |name: &str, args: &[&str]| ContainerConfig {
+            metadata: Some(ContainerMetadata { name: name.into(), attempt: 0 }),
+            image: Some(ImageSpec { image: format!("gantry.local/{name}:1"), ..Default::default() }),
+            args: args.iter().map(ToString::to_string).collect(),
+            envs: vec![KeyValue { key: "REDIS".into(), value: "127.0.0.1:6379".into() }],
+            log_path: format!("{name}/0.log"),
+            ..Default::default()
+        };
+        let redis = node.create(&pod, image("redis", &["--save", "", "--bind", "127.0.0.1"])).await;
+        let app = node.create(&pod, image("guestbook", &[])).await;
+        let nginx = node.create(&pod, image("nginx", &[])).await;
+        for id in [&redis, &app, &nginx] {
+            node.start(id).await;
+        }
+        let wait = "until wget -q -O - 127.0.0.1:8080/healthz; do usleep 20000; done";
+        assert_eq!(node.sh(&app, wait).await, "ok\n");
+        let sign = "wget -q -O /dev/null --post-data 'name=Ada&message=hello+there' 127.0.0.1:8080/sign; \
+                    wget -q -O - 127.0.0.1:8080/";
+        let page = node.sh(&app, sign).await;
+        assert!(page.contains("<b>Ada</b>: hello there"), "{page}");
+        assert_eq!(node.sh(&redis, "redis-cli llen guestbook").await, "1\n");
+        let out = node
+            .sh(&nginx, "for i in $(seq 100); do wget -q -O - 127.0.0.1 && break; usleep 50000; done")
+            .await;
+        let log = std::fs::read_to_string(node.status(&nginx).await.log_path).unwrap();
+        assert!(out.contains("nginx"), "{out}{log}");
+        let stop = StopContainerRequest { container_id: app.clone(), timeout: 10 };
+        within(node.runtime.stop_container(stop)).await.unwrap();
+        assert_eq!(node.status(&app).await.exit_code, 0, "it ends by itself when asked to");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cleanup_leaves_nothing() {
+    Node::with(async |node| {
+        let pod = node.run(sandbox("cleanup")).await;
+        let id = node.create(&pod, container("main", "exec sleep 4711")).await;
+        node.start(&id).await;
+        node.cleanup().await;
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let dir = node.dir.path().display().to_string();
+        assert!(!mounts.contains(&dir));
+        assert!(!node.dir.path().join("root").exists());
+        let sleeps = std::fs::read_dir("/proc").unwrap().flatten().any(|process| {
+            std::fs::read(process.path().join("cmdline")).is_ok_and(|line| line == b"sleep\x004711\x00")
+        });
+        assert!(!sleeps, "a container is left");
+    })
+    .await;
+}

@@ -27,9 +27,10 @@ pub async fn within<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), work).await.expect("took too long")
 }
 
-fn archive() -> PathBuf {
+/// The archive of a demo image.
+pub fn archive(name: &str) -> PathBuf {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/images");
-    std::env::var_os("GANTRY_IMAGES").map_or(default, PathBuf::from).join("busybox.tar")
+    std::env::var_os("GANTRY_IMAGES").map_or(default, PathBuf::from).join(format!("{name}.tar"))
 }
 
 /// A sandbox's configuration.
@@ -84,7 +85,7 @@ impl Node {
             unpack_command: helper("unpack"),
         };
         let runtime = Runtime::open(config.clone()).await.unwrap();
-        let archive = archive();
+        let archive = archive("busybox");
         let imported = runtime.image_import(&archive).await;
         imported.unwrap_or_else(|e| panic!("{e}: build it with `cargo run -p xtask -- images`"));
         let mut node = Node { runtime, dir, config };
@@ -98,6 +99,11 @@ impl Node {
             std::panic::resume_unwind(panic);
         }
         assert!(left.is_empty(), "mounts are left: {left:?}");
+    }
+
+    /// Removes everything as a reset does.
+    pub async fn cleanup(&self) {
+        Runtime::cleanup(&self.config).await.unwrap();
     }
 
     /// Opens the runtime anew, as after a restart of the agent.
