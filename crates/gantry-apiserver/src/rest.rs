@@ -153,7 +153,7 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
     if !info.subresource.is_empty() {
         return subresource::serve(context, request).await;
     }
-    if !context.kind.verbs.iter().any(|verb| *verb == info.verb) {
+    if !context.kind.verbs.contains(&info.verb) {
         return Err(method_not_allowed(info, request.method()));
     }
     match info.verb {

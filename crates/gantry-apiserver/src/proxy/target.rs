@@ -41,7 +41,9 @@ pub(crate) async fn service_proxy(
     let chosen = match port {
         None if ports.len() == 1 => ports.first(),
         None => None,
-        Some(port) => ports.iter().find(|each| each["name"] == port || each["port"].to_string() == port),
+        Some(port) => {
+            ports.iter().find(|each| each["name"] == port || each["port"].as_u64() == port.parse().ok())
+        }
     };
     let missing =
         || ApiError::service_unavailable(format!("no endpoints available for service {:?}", info.name));

@@ -49,7 +49,7 @@ impl Filter {
         };
         for field in fields.requirements().iter().map(|each| each.field.as_str()) {
             let known = matches!(field, "metadata.name" | "metadata.namespace");
-            if !known && !kind.selectable_fields.iter().any(|each| *each == field) {
+            if !known && !kind.selectable_fields.contains(&field) {
                 return Err(ApiError::bad_request(format!(
                     "Unable to find {:?} that match label selector \"{}\", field selector \"{}\": field label not supported: {field}",
                     format!("{}/{}, Resource={}", kind.group, kind.version, kind.plural),

@@ -36,8 +36,7 @@ pub(super) async fn serve(
             context.info.name
         )));
     }
-    let creates =
-        context.kind.kind == "Lease" || context.kind.kind == "Event" && context.info.subresource.is_empty();
+    let creates = matches!(context.kind.kind, "Lease" | "Event") && context.info.subresource.is_empty();
     if creates && context.current().is_err() {
         let mut object = object;
         metadata(&mut object).remove("resourceVersion");

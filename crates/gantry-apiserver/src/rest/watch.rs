@@ -91,7 +91,7 @@ pub async fn respond(
     let watcher = match store.watch(&prefix, start, filter.for_store()) {
         Ok(watcher) => watcher,
         Err(Error::Compacted { requested, oldest }) => return Ok(expired(requested, oldest)),
-        Err(error) => return Err(ApiError::internal(&error.to_string())),
+        Err(error) => return Err(ApiError::internal(error)),
     };
     let now = Instant::now();
     let timeout = request.options.timeout_seconds.filter(|seconds| *seconds > 0);

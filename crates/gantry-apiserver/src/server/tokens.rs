@@ -22,9 +22,7 @@ impl ApiServer {
             }
             TokenRequestError::BadRequest(why) => ApiError::bad_request(why),
             TokenRequestError::NotFound(resource, name) => ApiError::not_found("", resource, &name),
-            TokenRequestError::Conflict(resource, name, why) => {
-                ApiError::conflict("", &resource, &name, &why)
-            }
+            TokenRequestError::Conflict(resource, name, why) => ApiError::conflict("", resource, &name, &why),
             TokenRequestError::Key(error) => ApiError::internal(error),
         })
     }
