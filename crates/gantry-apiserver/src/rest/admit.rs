@@ -9,6 +9,13 @@ use crate::admission;
 pub(super) use crate::admission::Operation;
 
 impl Context<'_> {
+    /// Waits for the service account of a new pod, where its namespace is new as well.
+    pub(super) async fn wait_for_account(&self, object: &mut Value) {
+        let request = self.admission_request(Operation::Create, std::mem::take(object), None, false);
+        self.server.admission.wait_for_account(&request, &self.server.store).await;
+        *object = request.object;
+    }
+
     /// Lets the plugins change `object`.
     pub(super) fn mutate(
         &mut self,

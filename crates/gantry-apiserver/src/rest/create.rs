@@ -76,6 +76,7 @@ pub(super) async fn insert(
     fill_new(kind, &mut object);
     (kind.rules.default)(&mut object);
     (kind.rules.prepare_create)(&mut object);
+    context.wait_for_account(&mut object).await;
     context.mutate(Operation::Create, &mut object, None, dry_run)?;
     match manage {
         Manage::Update(manager) => context.manage(&Value::Null, &mut object, manager),
