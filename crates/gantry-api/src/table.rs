@@ -40,6 +40,9 @@ pub fn table(kind: &Kind, items: &[Value], meta: Value, include: IncludeObject, 
         .map(|item| {
             let cells: Vec<Value> = columns.iter().map(|column| (column.cell)(item, now)).collect();
             let mut row = json!({"cells": cells});
+            if let Some(condition) = columns::over(kind, item) {
+                row["conditions"] = json!([condition]);
+            }
             match include {
                 IncludeObject::None => {}
                 IncludeObject::Metadata => row["object"] = partial(item),

@@ -47,6 +47,19 @@ pub(super) fn of(kind: &Kind) -> &'static [Column] {
     }
 }
 
+/// The condition of a row whose object has come to its end.
+pub(super) fn over(kind: &Kind, object: &Value) -> Option<Value> {
+    let reason = match object["status"]["phase"].as_str() {
+        Some(phase @ ("Succeeded" | "Failed")) if kind.group.is_empty() && kind.kind == "Pod" => phase,
+        _ => return None,
+    };
+    let message = match reason {
+        "Succeeded" => "The pod has completed successfully.",
+        _ => "The pod failed.",
+    };
+    Some(json!({"type": "Completed", "status": "True", "reason": reason, "message": message}))
+}
+
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
@@ -66,6 +79,25 @@ fn length(value: &Value) -> usize {
 fn joined(parts: impl Iterator<Item = String>) -> Value {
     let text = parts.collect::<Vec<_>>().join(",");
     json!(if text.is_empty() { "<none>".to_owned() } else { text })
+}
+
+/// The first three parts, and how many more there are.
+fn shortened(parts: impl Iterator<Item = String>) -> Value {
+    let parts: Vec<String> = parts.collect();
+    match parts.len() {
+        0 => json!("<none>"),
+        1..=3 => json!(parts.join(",")),
+        count => json!(format!("{} + {} more...", parts[..3].join(","), count - 3)),
+    }
+}
+
+fn subjects(binding: &Value, kind: &str) -> Value {
+    let wanted = list(&binding["subjects"]).filter(|each| each["kind"] == kind);
+    let names = wanted.map(|each| match each["namespace"].as_str() {
+        Some(namespace) if !namespace.is_empty() => format!("{namespace}/{}", named(each, "name")),
+        _ => named(each, "name"),
+    });
+    json!(names.collect::<Vec<_>>().join(", "))
 }
 
 fn labels(selector: &Value) -> Value {
@@ -91,6 +123,9 @@ const BINDING: &[Column] = &[
         json!(format!("{}/{}", named(role, "kind"), named(role, "name")))
     }),
     AGE,
+    column("Users", "string", 1, |object, _| subjects(object, "User")),
+    column("Groups", "string", 1, |object, _| subjects(object, "Group")),
+    column("ServiceAccounts", "string", 1, |object, _| subjects(object, "ServiceAccount")),
 ];
 const NAMESPACE: &[Column] =
     &[NAME, column("Status", "string", 0, |object, _| text(&object["status"]["phase"], "Active")), AGE];
@@ -122,7 +157,25 @@ const EVENT: &[Column] = &[
         let about = &object["involvedObject"];
         json!(format!("{}/{}", named(about, "kind").to_lowercase(), named(about, "name")))
     }),
+    column("Subobject", "string", 1, |object, _| text(&object["involvedObject"]["fieldPath"], "")),
+    column("Source", "string", 1, |object, _| {
+        let component = text(&object["source"]["component"], "");
+        let component = if component == "" { text(&object["reportingComponent"], "") } else { component };
+        let host = text(&object["source"]["host"], "");
+        let parts = [component, host];
+        let parts = parts.iter().filter_map(Value::as_str).filter(|part| !part.is_empty());
+        json!(parts.collect::<Vec<_>>().join(", "))
+    }),
     column("Message", "string", 0, |object, _| json!(named(object, "message").trim())),
+    column("First Seen", "string", 1, |object, now| {
+        let time =
+            [&object["firstTimestamp"], &object["eventTime"]].into_iter().find(|time| time.is_string());
+        json!(age(time.unwrap_or(&Value::Null), now))
+    }),
+    column("Count", "string", 1, |object, _| {
+        let counted = [&object["series"]["count"], &object["count"]].into_iter().find_map(Value::as_i64);
+        json!(counted.unwrap_or(1).max(1))
+    }),
     column("Name", "string", 1, |object, _| object["metadata"]["name"].clone()),
 ];
 
@@ -154,10 +207,16 @@ const SERVICE: &[Column] = &[
     column("Type", "string", 0, |object, _| text(&object["spec"]["type"], "ClusterIP")),
     column("Cluster-IP", "string", 0, |object, _| text(&object["spec"]["clusterIP"], "<none>")),
     column("External-IP", "string", 0, |object, _| {
-        if object["spec"]["type"] == "ExternalName" {
+        let kind = &object["spec"]["type"];
+        if kind == "ExternalName" {
             return object["spec"]["externalName"].clone();
         }
-        joined(list(&object["spec"]["externalIPs"]).filter_map(|each| each.as_str().map(str::to_owned)))
+        let balanced = list(&object["status"]["loadBalancer"]["ingress"])
+            .filter(|_| kind == "LoadBalancer")
+            .filter_map(|each| each["ip"].as_str().or(each["hostname"].as_str()));
+        let given = list(&object["spec"]["externalIPs"]).filter_map(Value::as_str);
+        let shown = joined(balanced.chain(given).map(str::to_owned));
+        if kind == "LoadBalancer" && shown == "<none>" { json!("<pending>") } else { shown }
     }),
     column("Port(s)", "string", 0, |object, _| {
         joined(list(&object["spec"]["ports"]).map(|port| {
@@ -174,7 +233,7 @@ const SERVICE: &[Column] = &[
 const ENDPOINTS: &[Column] = &[
     NAME,
     column("Endpoints", "string", 0, |object, _| {
-        joined(list(&object["subsets"]).flat_map(|subset| {
+        shortened(list(&object["subsets"]).flat_map(|subset| {
             list(&subset["addresses"]).flat_map(move |address| {
                 list(&subset["ports"])
                     .map(move |port| format!("{}:{}", named(address, "ip"), count(&port["port"])))
@@ -187,10 +246,10 @@ const ENDPOINT_SLICE: &[Column] = &[
     NAME,
     column("AddressType", "string", 0, |object, _| object["addressType"].clone()),
     column("Ports", "string", 0, |object, _| {
-        joined(list(&object["ports"]).map(|port| count(&port["port"]).to_string()))
+        shortened(list(&object["ports"]).map(|port| count(&port["port"]).to_string()))
     }),
     column("Endpoints", "string", 0, |object, _| {
-        joined(
+        shortened(
             list(&object["endpoints"])
                 .flat_map(|each| list(&each["addresses"]))
                 .filter_map(|each| each.as_str().map(str::to_owned)),
@@ -236,18 +295,44 @@ fn address(node: &Value, kind: &str) -> Value {
     text(found.map_or(&Value::Null, |each| &each["address"]), "<none>")
 }
 
+fn is_sidecar(container: &Value) -> bool {
+    container["restartPolicy"] == "Always"
+}
+
+/// The statuses of the containers that run for the pod's whole life.
+fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
+    let sidecars = list(&pod["status"]["initContainerStatuses"]).filter(move |status| {
+        list(&pod["spec"]["initContainers"]).any(|each| is_sidecar(each) && each["name"] == status["name"])
+    });
+    list(&pod["status"]["containerStatuses"]).chain(sidecars)
+}
+
+/// Whether an init container has not done its part yet.
+fn is_initializing(pod: &Value) -> bool {
+    list(&pod["status"]["initContainerStatuses"]).any(|each| {
+        let ended = &each["state"]["terminated"];
+        let done = ended.is_object() && count(&ended["exitCode"]) == 0;
+        let started = each["started"] == true && each["state"]["running"].is_object();
+        !done && !started
+    })
+}
+
 const POD: &[Column] = &[
     NAME,
     column("Ready", "string", 0, |object, _| {
-        let ready = list(&object["status"]["containerStatuses"]).filter(|each| each["ready"] == true).count();
-        json!(format!("{ready}/{}", list(&object["spec"]["containers"]).count()))
+        let ready = statuses(object).filter(|each| each["ready"] == true).count();
+        let sidecars = list(&object["spec"]["initContainers"]).filter(|each| is_sidecar(each)).count();
+        json!(format!("{ready}/{}", list(&object["spec"]["containers"]).count() + sidecars))
     }),
     column("Status", "string", 0, |object, _| json!(pod_status(object))),
     column("Restarts", "string", 0, |object, now| {
-        let statuses = || list(&object["status"]["containerStatuses"]);
-        let restarts: i64 = statuses().map(|each| count(&each["restartCount"])).sum();
+        let shown: Vec<&Value> = match is_initializing(object) {
+            true => list(&object["status"]["initContainerStatuses"]).collect(),
+            false => statuses(object).collect(),
+        };
+        let restarts: i64 = shown.iter().map(|each| count(&each["restartCount"])).sum();
         let ended =
-            statuses().filter_map(|each| each["lastState"]["terminated"]["finishedAt"].as_str()).max();
+            shown.iter().filter_map(|each| each["lastState"]["terminated"]["finishedAt"].as_str()).max();
         match ended {
             Some(ended) if restarts > 0 => json!(format!("{restarts} ({} ago)", age(&json!(ended), now))),
             _ => json!(restarts.to_string()),
@@ -342,5 +427,42 @@ fn ended(terminated: &Value) -> String {
     match count(&terminated["signal"]) {
         0 => format!("ExitCode:{}", count(&terminated["exitCode"])),
         signal => format!("Signal:{signal}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells(columns: &[Column], object: &Value) -> Vec<Value> {
+        let now = "2026-01-01T01:00:00Z".parse().expect("a time");
+        columns.iter().map(|column| (column.cell)(object, now)).collect()
+    }
+
+    #[test]
+    fn pods() {
+        let pod = json!({"metadata": {"name": "p", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"containers": [{"name": "c"}], "initContainers": [{"name": "i"}]},
+            "status": {"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": {"running": {}}}]}});
+        assert_eq!(
+            cells(POD, &pod)[..5],
+            [json!("p"), json!("0/1"), json!("Init:0/1"), json!("0"), json!("60m")]
+        );
+        let mut crashed = pod.clone();
+        crashed["status"] = json!({"phase": "Running", "containerStatuses": [{"name": "c", "restartCount": 3,
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+            "lastState": {"terminated": {"finishedAt": "2026-01-01T00:50:00Z"}}}]});
+        assert_eq!(cells(POD, &crashed)[2..4], [json!("CrashLoopBackOff"), json!("3 (10m ago)")]);
+        crashed["metadata"]["deletionTimestamp"] = "2026-01-01T00:59:00Z".into();
+        assert_eq!(cells(POD, &crashed)[2], json!("Terminating"));
+    }
+
+    #[test]
+    fn services_and_endpoints() {
+        let service = json!({"spec": {"type": "LoadBalancer", "clusterIP": "10.43.0.1",
+            "ports": [{"port": 80, "nodePort": 30000, "protocol": "TCP"}]}});
+        assert_eq!(cells(SERVICE, &service)[3..5], [json!("<pending>"), json!("80:30000/TCP")]);
+        let slice = json!({"endpoints": [{"addresses": ["1", "2"]}, {"addresses": ["3", "4", "5"]}]});
+        assert_eq!(cells(ENDPOINT_SLICE, &slice)[3], json!("1,2,3 + 2 more..."));
     }
 }
