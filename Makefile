@@ -1,17 +1,13 @@
-# Two commands: `make up` runs a cluster with the guestbook on it, `make test` runs every test.
+# `make server` runs a control plane, `make test` runs every test.
 CARGO ?= cargo
 GANTRY := target/release/gantry
 IMAGES := target/images
 
-.PHONY: up down test bench build images tools check fmt lint docs
+.PHONY: server test bench build images tools check fmt lint docs
 
-## up: a running single-node cluster with the guestbook; ends with its page.
-up: build images
-	hack/up.sh $(GANTRY) $(IMAGES)
-
-## down: stops the cluster and removes everything it made.
-down:
-	$(GANTRY) reset --yes
+## server: a control plane on this machine, in the foreground.
+server: build
+	$(GANTRY) server
 
 ## test: unit, property, API-level and end-to-end tests.
 test: tools

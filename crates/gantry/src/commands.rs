@@ -2,6 +2,7 @@
 
 pub mod completion;
 pub mod kubeconfig;
+pub mod server;
 pub mod status;
 pub mod version;
 
@@ -28,6 +29,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Run a control plane without a node.
+    Server,
     /// Print the administrator's kubeconfig, or merge it into another.
     Kubeconfig(kubeconfig::Arguments),
     /// Show components, ports and certificates.
@@ -52,6 +55,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<()> {
     let resolve = || Config::resolve(cli.settings, cli.config.as_deref());
     match cli.verb {
+        Verb::Server => server::run(&resolve()?),
         Verb::Kubeconfig(arguments) => kubeconfig::run(&resolve()?, &arguments),
         Verb::Status => status::run(&resolve()?),
         Verb::Version => {

@@ -19,12 +19,6 @@ pub struct Settings {
     /// Directory of the configuration and the kubeconfig.
     #[arg(long, env = "GANTRY_CONFIG_DIR", global = true)]
     pub config_dir: Option<PathBuf>,
-    /// Directory of sockets and network namespaces.
-    #[arg(long, env = "GANTRY_RUN_DIR", global = true)]
-    pub run_dir: Option<PathBuf>,
-    /// Directory of the pods' log files.
-    #[arg(long, env = "GANTRY_LOG_DIR", global = true)]
-    pub pod_logs_dir: Option<PathBuf>,
     /// Address that the API server listens on.
     #[arg(long, env = "GANTRY_BIND_ADDRESS", global = true)]
     pub bind_address: Option<IpAddr>,
@@ -46,9 +40,6 @@ pub struct Settings {
     /// Port of the node's own API.
     #[arg(long, env = "GANTRY_KUBELET_PORT", global = true)]
     pub kubelet_port: Option<u16>,
-    /// Addresses of pods.
-    #[arg(long, env = "GANTRY_CLUSTER_CIDR", global = true)]
-    pub cluster_cidr: Option<IpNet>,
     /// Addresses of Services.
     #[arg(long, env = "GANTRY_SERVICE_CIDR", global = true)]
     pub service_cidr: Option<IpNet>,
@@ -58,12 +49,6 @@ pub struct Settings {
     /// Domain of the cluster's DNS.
     #[arg(long, env = "GANTRY_CLUSTER_DOMAIN", global = true)]
     pub cluster_domain: Option<String>,
-    /// URL of the API server that an agent joins.
-    #[arg(long, env = "GANTRY_SERVER", global = true)]
-    pub server: Option<String>,
-    /// Token that an agent joins with (`gantry token` prints one).
-    #[arg(long, env = "GANTRY_TOKEN", hide_env_values = true, global = true)]
-    pub token: Option<String>,
     /// Log level or filter: error, warn, info, debug, trace, or `crate=level,...`.
     #[arg(long, env = "GANTRY_LOG_LEVEL", global = true)]
     pub log_level: Option<String>,
@@ -75,8 +60,6 @@ pub struct Settings {
 const KEYS: &[&str] = &[
     "data-dir",
     "config-dir",
-    "run-dir",
-    "pod-logs-dir",
     "bind-address",
     "https-port",
     "advertise-address",
@@ -84,12 +67,9 @@ const KEYS: &[&str] = &[
     "node-name",
     "node-ip",
     "kubelet-port",
-    "cluster-cidr",
     "service-cidr",
     "cluster-dns",
     "cluster-domain",
-    "server",
-    "token",
     "log-level",
     "log-format",
 ];
@@ -101,10 +81,6 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Configuration and kubeconfig.
     pub config_dir: PathBuf,
-    /// Sockets and namespaces.
-    pub run_dir: PathBuf,
-    /// Pods' logs.
-    pub pod_logs_dir: PathBuf,
     /// API server's listening address.
     pub bind_address: IpAddr,
     /// API server's port.
@@ -119,18 +95,12 @@ pub struct Config {
     pub node_ip: IpAddr,
     /// The kubelet's port.
     pub kubelet_port: u16,
-    /// Pods' addresses.
-    pub cluster_cidr: IpNet,
     /// Services' addresses.
     pub service_cidr: IpNet,
     /// DNS address.
     pub cluster_dns: IpAddr,
     /// DNS domain.
     pub cluster_domain: String,
-    /// Server to join.
-    pub server: Option<String>,
-    /// Token to join with.
-    pub token: Option<String>,
     /// Log filter.
     pub log_level: String,
     /// Whether logs are JSON.
@@ -165,8 +135,6 @@ impl Config {
         Ok(Self {
             data_dir: pick!(data_dir).unwrap_or_else(|| "/var/lib/gantry".into()),
             config_dir: given.config_dir.or(stored.config_dir).unwrap_or(config_dir),
-            run_dir: pick!(run_dir).unwrap_or_else(|| "/run/gantry".into()),
-            pod_logs_dir: pick!(pod_logs_dir).unwrap_or_else(|| "/var/log/pods".into()),
             bind_address: pick!(bind_address).map_or_else(|| "0.0.0.0".parse(), Ok)?,
             https_port: pick!(https_port).unwrap_or(6443),
             advertise_address: pick!(advertise_address).unwrap_or(node_ip),
@@ -174,15 +142,12 @@ impl Config {
             node_name: pick!(node_name).map_or_else(host_name, Ok)?.to_lowercase(),
             node_ip,
             kubelet_port: pick!(kubelet_port).unwrap_or(10250),
-            cluster_cidr: pick!(cluster_cidr).map_or_else(|| "10.42.0.0/16".parse(), Ok)?,
             cluster_dns: match pick!(cluster_dns) {
                 Some(address) => address,
                 None => service_cidr.hosts().nth(9).context("service-cidr has no room for cluster DNS")?,
             },
             service_cidr,
             cluster_domain: pick!(cluster_domain).unwrap_or_else(|| "cluster.local".into()),
-            server: pick!(server),
-            token: pick!(token),
             log_level: pick!(log_level).unwrap_or_else(|| "info".into()),
             log_json: log_format == "json",
         })

@@ -2,6 +2,7 @@
 
 mod commands;
 mod config;
+mod control_plane;
 mod kubeconfig;
 mod logging;
 mod pki;

@@ -161,18 +161,6 @@ pub fn inspect(pem: &str) -> Result<Facts> {
     })
 }
 
-/// SHA-256 of the first certificate of `pem`, in hexadecimal: what a join token pins.
-pub fn fingerprint(pem: &str) -> Result<String> {
-    let (_, block) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).context("not a PEM certificate")?;
-    Ok(fingerprint_der(&block.contents))
-}
-
-/// SHA-256 of a certificate in DER, in hexadecimal.
-pub fn fingerprint_der(der: &[u8]) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, der);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn address(bytes: &[u8]) -> Option<String> {
     let address = match bytes.len() {
         4 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
@@ -242,6 +230,5 @@ mod tests {
         let first = Authority::open(directory.path()).expect("opens");
         let second = Authority::open(directory.path()).expect("opens");
         assert_eq!(first.certificate, second.certificate);
-        assert_eq!(fingerprint(&first.certificate).expect("hash").len(), 64);
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -61,13 +61,21 @@ impl Client {
         Ok(Connection(sender))
     }
 
-    /// Creates a namespace and its default ServiceAccount's precondition: waits for neither.
+    /// Creates a namespace with the ServiceAccount that its pods run under.
     pub async fn create_namespace(&self, name: &str) -> Result<()> {
         let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         let mut connection = self.connect().await?;
         let (status, text) = connection.post("/api/v1/namespaces", body.to_string().into()).await?;
         ensure!(status == StatusCode::CREATED, "creating namespace {name}: {status} {text:?}");
-        connection.wait_for_service_account(name).await
+        let body = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+        let path = format!("/api/v1/namespaces/{name}/serviceaccounts");
+        let (status, text) = connection.post(&path, body.to_string().into()).await?;
+        // A controller may have been quicker.
+        ensure!(
+            matches!(status, StatusCode::CREATED | StatusCode::CONFLICT),
+            "creating a ServiceAccount: {status} {text:?}"
+        );
+        Ok(())
     }
 }
 
@@ -98,21 +106,6 @@ impl Connection {
             .header("content-type", "application/json")
             .body(Full::new(body))?;
         Ok(self.0.send_request(request).await?)
-    }
-
-    /// Waits for the default ServiceAccount of `namespace` by watching for it.
-    async fn wait_for_service_account(&mut self, namespace: &str) -> Result<()> {
-        let path = format!(
-            "/api/v1/namespaces/{namespace}/serviceaccounts?watch=true&timeoutSeconds=30\
-             &fieldSelector=metadata.name%3Ddefault"
-        );
-        let mut body = self.watch(&path).await?;
-        while let Some(frame) = body.frame().await {
-            if frame?.data_ref().is_some_and(|data| data.starts_with(b"{\"type\":\"ADDED\"")) {
-                return Ok(());
-            }
-        }
-        bail!("namespace {namespace} got no default ServiceAccount within 30 s")
     }
 }
 

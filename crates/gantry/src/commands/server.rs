@@ -1,0 +1,31 @@
+//! `gantry server`: a control plane without a node.
+
+use anyhow::Result;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::control_plane::ControlPlane;
+use crate::logging;
+
+/// Runs until it is told to end.
+pub fn run(config: &Config) -> Result<()> {
+    logging::start(&config.log_level, config.log_json)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
+}
+
+async fn serve(config: &Config) -> Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let plane = ControlPlane::open(config).await?;
+    println!("The API server listens on {}.", config.local_url());
+    println!("Use it with: export KUBECONFIG={}", config.kubeconfig().display());
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn(plane.serve(shutdown.clone()));
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    shutdown.cancel();
+    serving.await?;
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! The control plane of one server: store, API server, and how they are secured.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use gantry_apiserver::{ApiServer, Identity, Version, storage};
+use gantry_store::Store;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::kubeconfig;
+use crate::pki::{Authority, Leaf, Pair};
+
+/// A control plane that listens.
+pub struct ControlPlane {
+    server: Arc<ApiServer>,
+    listener: TcpListener,
+}
+
+impl ControlPlane {
+    /// Opens the store, makes the certificates that are missing, binds the port and writes the
+    /// administrator's kubeconfig.
+    pub async fn open(config: &Config) -> Result<Self> {
+        let authority = Authority::open(&config.pki_dir())?;
+        let names = serving_names(config)?;
+        let serving = authority.leaf(&Leaf {
+            file: "apiserver",
+            common_name: "kube-apiserver",
+            organizations: &[],
+            names: &names,
+        })?;
+        let kubelet_client = authority.leaf(&Leaf {
+            file: "apiserver-kubelet-client",
+            common_name: "kube-apiserver-kubelet-client",
+            organizations: &["system:masters"],
+            names: &[],
+        })?;
+        let admin = authority.leaf(&Leaf {
+            file: "admin",
+            common_name: "kubernetes-admin",
+            organizations: &["system:masters"],
+            names: &[],
+        })?;
+        let path = config.data_dir.join("store");
+        let store = Store::open(&path, storage::options())
+            .with_context(|| format!("opening the store in {}", path.display()))?;
+        let server = ApiServer::new(gantry_apiserver::Config {
+            advertise: SocketAddr::new(config.advertise_address, config.https_port),
+            store,
+            serving: identity(serving),
+            client_ca: authority.certificate.clone(),
+            cluster_ca: authority.certificate.clone(),
+            service_account_key: authority.service_account_key()?,
+            issuer: format!("https://kubernetes.default.svc.{}", config.cluster_domain),
+            service_cidr: config.service_cidr,
+            node_ports: 30000..=32767,
+            kubelet_client: Some(identity(kubelet_client)),
+            kubelet_ca: authority.certificate.clone(),
+            version: Version {
+                git_version: super::commands::version::KUBERNETES.into(),
+                ..Version::default()
+            },
+        })?;
+        let address = SocketAddr::new(config.bind_address, config.https_port);
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("listening on {address}; choose another --https-port"))?;
+        let document = kubeconfig::document(&config.local_url(), &authority.certificate, &admin);
+        kubeconfig::write(&config.kubeconfig(), &document)?;
+        Ok(Self { server: Arc::new(server), listener })
+    }
+
+    /// Serves until `shutdown`.
+    pub async fn serve(self, shutdown: CancellationToken) {
+        self.server.serve(self.listener, shutdown).await;
+    }
+}
+
+fn identity(pair: Pair) -> Identity {
+    Identity { certificate: pair.certificate, key: pair.key }
+}
+
+/// Every name and address that clients reach the API server by.
+fn serving_names(config: &Config) -> Result<Vec<String>> {
+    let first = config.service_cidr.hosts().next().context("service-cidr is empty")?;
+    let mut names: Vec<String> =
+        ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"].map(str::to_owned).into();
+    names.push(format!("kubernetes.default.svc.{}", config.cluster_domain));
+    names.push(config.node_name.clone());
+    let addresses = [IpAddr::from([127, 0, 0, 1]), config.advertise_address, config.node_ip, first];
+    names.extend(addresses.iter().map(IpAddr::to_string));
+    names.extend(config.tls_san.iter().cloned());
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
