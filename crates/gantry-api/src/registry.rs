@@ -1,6 +1,6 @@
 //! The kinds that are served, as data, and the rules that each has of its own.
 //!
-//! To add a kind, add a line to [`KINDS`]; where it has rules, a module to [`crate::rules`].
+//! To add a kind, add a line to the table `KINDS`; where it has rules, a module to [`crate::rules`].
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

@@ -7,6 +7,7 @@ pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod event;
+pub mod metadata;
 pub mod namespace;
 pub mod node;
 pub mod pod;

@@ -20,7 +20,7 @@ use crate::config::{Config, Settings};
 pub struct Cli {
     #[command(subcommand)]
     verb: Verb,
-    /// YAML file of settings; <config-dir>/config.yaml where absent.
+    /// YAML file of settings; `config.yaml` in the configuration directory where absent.
     #[arg(long, env = "GANTRY_CONFIG", global = true)]
     config: Option<PathBuf>,
     #[command(flatten)]

@@ -129,6 +129,31 @@ fn secrets_keep_texts_as_bytes() {
 }
 
 #[test]
+fn names_follow_their_kind() {
+    let errors = |kind_name: &str, name: &str| {
+        let object = json!({"metadata": {"name": name}});
+        super::metadata::validate(kind(kind_name), &object).len()
+    };
+    for (kind_name, name, expected) in [
+        ("ConfigMap", "a.b-c", 0),
+        ("ConfigMap", "Upper", 1),
+        ("Namespace", "a.b", 1),
+        ("Service", "1a", 1),
+        ("Service", "a1", 0),
+        ("ClusterRole", "system:Node", 0),
+        ("ClusterRole", "a/b", 1),
+    ] {
+        assert_eq!(errors(kind_name, name), expected, "{kind_name} {name}");
+    }
+    assert_eq!(errors("ConfigMap", &"a".repeat(254)), 1);
+    let labelled = json!({"metadata": {"name": "a", "labels": {"k": "-"}, "annotations": {"x/y": "z"}}});
+    let errors = super::metadata::validate(kind("Pod"), &labelled);
+    assert!(
+        errors[0].to_string().starts_with("metadata.labels: Invalid value: \"-\": a valid label must be")
+    );
+}
+
+#[test]
 fn service_ports() {
     let mut service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}, {"port": 80}]}});
     (kind("Service").rules.default)(&mut service);

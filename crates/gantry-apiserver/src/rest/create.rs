@@ -99,7 +99,8 @@ async fn finish(
     dry_run: bool,
 ) -> Result<Written, ApiError> {
     let kind = context.kind;
-    let errors = (kind.rules.validate)(&object);
+    let mut errors = gantry_api::rules::metadata::validate(kind, &object);
+    errors.extend((kind.rules.validate)(&object));
     if !errors.is_empty() {
         return Err(ApiError::invalid(kind.group, kind.kind, meta_text(&object, "name"), &errors));
     }

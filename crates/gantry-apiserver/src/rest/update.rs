@@ -175,11 +175,16 @@ async fn finish(
     dry_run: bool,
 ) -> Result<Written, Failure> {
     let kind = context.kind;
-    let errors = match context.info.subresource.as_str() {
+    let mut errors = gantry_api::rules::metadata::validate(kind, &object);
+    match context.info.subresource.as_str() {
         // These change what an update of the object itself may not.
-        "binding" | "ephemeralcontainers" | "resize" => (kind.rules.validate)(&object),
-        _ => (kind.rules.validate_update)(&object, current),
-    };
+        "binding" | "ephemeralcontainers" | "resize" => errors.extend((kind.rules.validate)(&object)),
+        "status" | "finalize" => {}
+        _ => {
+            errors.extend((kind.rules.validate)(&object));
+            errors.extend((kind.rules.validate_update)(&object, current));
+        }
+    }
     if !errors.is_empty() {
         return Err(ApiError::invalid(kind.group, kind.kind, &context.info.name, &errors).into());
     }

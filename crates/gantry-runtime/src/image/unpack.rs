@@ -31,7 +31,7 @@ pub struct Unpacked {
     pub size: u64,
 }
 
-/// Unpacks standard input (plain, gzip or zstd) to the directory `args[0]`; prints an [`Unpacked`].
+/// Unpacks standard input (plain, gzip or zstd) to the directory `args[0]`; prints what it unpacked.
 pub fn main(args: &[String]) -> ! {
     let result = match args {
         [dir] => unpack_to(Path::new(dir)),

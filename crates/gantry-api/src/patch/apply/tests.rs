@@ -1,3 +1,5 @@
+//! Ownership, conflicts and merging: stories, and the properties of apply.
+
 use proptest::prelude::*;
 
 use super::*;

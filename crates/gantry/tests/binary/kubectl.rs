@@ -1,0 +1,52 @@
+//! The real binary driven by the real kubectl 1.35, as a person at a terminal would.
+//!
+//! `hack/packages.sh` puts kubectl into `target/tools`, `hack/test.sh` puts that into `PATH`.
+
+use crate::server::Server;
+
+#[test]
+fn a_person_works_with_the_control_plane() {
+    let server = Server::start();
+    let kubectl = |words: &[&str]| server.kubectl(words);
+    let guestbook = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/guestbook/guestbook.yaml");
+
+    assert!(kubectl(&["get", "namespaces"]).contains("kube-node-lease   Active"));
+    let created = kubectl(&["apply", "-f", guestbook]);
+    assert!(created.contains("deployment.apps/front created"), "{created}");
+    let again = kubectl(&["apply", "-f", guestbook]);
+    assert!(again.lines().all(|line| line.ends_with(" unchanged")), "{again}");
+    let applied = kubectl(&["apply", "--server-side", "--force-conflicts", "-f", guestbook]);
+    assert!(applied.lines().all(|line| line.ends_with(" serverside-applied")), "{applied}");
+    assert_eq!(kubectl(&["diff", "-f", guestbook]), "");
+
+    let services = kubectl(&["-n", "guestbook", "get", "services"]);
+    assert!(services.contains("80:30080/TCP"), "{services}");
+    let replicas = ["-n", "guestbook", "get", "deployment", "front", "-o", "jsonpath={.spec.replicas}"];
+    assert_eq!(kubectl(&replicas), "2");
+    kubectl(&["-n", "guestbook", "patch", "deployment", "front", "-p", r#"{"spec":{"replicas":5}}"#]);
+    assert_eq!(kubectl(&replicas), "5");
+    kubectl(&["-n", "guestbook", "label", "service", "front", "team=web"]);
+    let labelled = kubectl(&["-n", "guestbook", "get", "service", "-l", "team=web", "-o", "name"]);
+    assert_eq!(labelled, "service/front\n");
+    assert!(kubectl(&["explain", "deployment.spec.strategy"]).contains("rollingUpdate"));
+    assert!(kubectl(&["api-resources"]).contains("deployments                 deploy       apps/v1"));
+    kubectl(&["-n", "guestbook", "delete", "deployment", "front"]);
+    let gone = server.refused(&["-n", "guestbook", "get", "deployment", "front"]);
+    assert_eq!(gone, "Error from server (NotFound): deployments.apps \"front\" not found\n");
+}
+
+#[test]
+fn mistakes_are_told_as_kubernetes_tells_them() {
+    let server = Server::start();
+    let strict = server.refused_input(
+        &["create", "--validate=strict", "-f", "-"],
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndatum: {}\n",
+    );
+    assert!(strict.contains("unknown field \"datum\""), "{strict}");
+    let invalid = server
+        .refused_input(&["create", "-f", "-"], "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: Upper}\n");
+    assert!(
+        invalid.contains("The ConfigMap \"Upper\" is invalid: metadata.name: Invalid value"),
+        "{invalid}"
+    );
+}
