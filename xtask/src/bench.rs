@@ -43,12 +43,18 @@ const CONNECTIONS: usize = 64;
 pub async fn run(arguments: Arguments) -> Result<()> {
     let mut report = Report::default();
     let window = Duration::from_secs(arguments.seconds);
-    control_plane(&arguments, window, &mut report).await?;
-    scheduling(&arguments, &mut report).await?;
-    if arguments.node {
-        node(&arguments, &mut report).await?;
-    }
+    let outcome = measure(&arguments, window, &mut report).await;
+    // What was measured before a failure is still worth its table.
     report.print();
+    outcome
+}
+
+async fn measure(arguments: &Arguments, window: Duration, report: &mut Report) -> Result<()> {
+    control_plane(arguments, window, report).await?;
+    scheduling(arguments, report).await?;
+    if arguments.node {
+        node(arguments, report).await?;
+    }
     Ok(())
 }
 
