@@ -1,1 +1,6 @@
-//! placeholder
+//! The controllers: each keeps one thing about the cluster true. One module per controller, with its
+//! decision as a pure function and a driver that carries it out; [`run`] starts them all.
+
+mod controllers;
+
+pub use controllers::{Config, Context, run};

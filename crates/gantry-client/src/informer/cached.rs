@@ -1,0 +1,37 @@
+//! What an informer keeps of an object.
+
+use std::fmt::Debug;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use serde::de::DeserializeOwned;
+
+/// A kind as an informer keeps it. Kinds themselves are kept whole but for `managedFields`; a
+/// component that holds many objects defines a leaner type and keeps only what it reads.
+pub trait Cached: Sized + Send + Sync + 'static {
+    /// The kind that is watched.
+    type Object: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static;
+
+    /// What to keep of `object`.
+    fn from_object(object: Self::Object) -> Self;
+
+    /// The metadata, of which at least the name, the namespace, the owner references and the
+    /// resource version are kept.
+    fn meta(&self) -> &ObjectMeta;
+}
+
+impl<K> Cached for K
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    type Object = K;
+
+    fn from_object(mut object: K) -> K {
+        object.meta_mut().managed_fields = None;
+        object
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        Resource::meta(self)
+    }
+}
