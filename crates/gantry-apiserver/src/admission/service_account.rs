@@ -83,7 +83,7 @@ fn mount(spec: &mut Value) {
     let name = known.clone().unwrap_or_else(|| format!("{VOLUME_PREFIX}{}", suffix(rand::random())));
     let mut mounted = false;
     for list in ["initContainers", "containers"] {
-        for container in spec[list].as_array_mut().into_iter().flatten() {
+        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             let mounts = container["volumeMounts"].as_array().into_iter().flatten();
             if mounts.into_iter().any(|mount| mount["mountPath"] == MOUNT_PATH) {
                 continue;

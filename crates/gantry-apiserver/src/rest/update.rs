@@ -104,7 +104,10 @@ pub(super) async fn replace(
     keep_system(&mut object, current);
     (kind.rules.default)(&mut object);
     split(context, &mut object, current);
-    (kind.rules.prepare_update)(&mut object, current);
+    // These set what an update of the object itself leaves as it is.
+    if !matches!(context.info.subresource.as_str(), "status" | "finalize" | "binding") {
+        (kind.rules.prepare_update)(&mut object, current);
+    }
     count_generation(kind, &mut object, current);
     context.mutate(Operation::Update, &mut object, Some(current), dry_run)?;
     if let Some(manager) = manager {
@@ -121,7 +124,7 @@ fn split(context: &Context<'_>, object: &mut Value, current: &Value) {
     let kind = context.kind;
     let Some(fields) = object.as_object_mut() else { return };
     match context.info.subresource.as_str() {
-        "" | "resize" | "binding" | "scale" if kind.has_status => {
+        "" | "resize" | "scale" if kind.has_status => {
             match current.get("status") {
                 Some(status) => fields.insert("status".into(), status.clone()),
                 None => fields.remove("status"),
