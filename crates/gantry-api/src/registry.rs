@@ -24,6 +24,10 @@ pub struct Rules {
     pub validate: fn(&Value) -> Vec<FieldError>,
     /// What is wrong with a change: new, old.
     pub validate_update: fn(&Value, &Value) -> Vec<FieldError>,
+    /// Makes an object ready whose status or approval changed, beside the old one; the subresource.
+    pub prepare_status: fn(&mut Value, &Value, &str),
+    /// What is wrong with a change of the status or the approval: new, old, the subresource.
+    pub validate_status: fn(&Value, &Value, &str) -> Vec<FieldError>,
     /// The fields that an object is selected by, with their values.
     pub selectable: fn(&Value) -> Vec<(&'static str, String)>,
 }
@@ -36,6 +40,8 @@ impl Rules {
         prepare_update: |_, _| {},
         validate: |_| Vec::new(),
         validate_update: |_, _| Vec::new(),
+        prepare_status: |_, _, _| {},
+        validate_status: |_, _, _| Vec::new(),
         selectable: |_| Vec::new(),
     };
 }
@@ -208,6 +214,13 @@ const KINDS: &[Row] = &[
         ..row("discovery.k8s.io", "EndpointSlice", "endpointslices", true)
     },
     row("coordination.k8s.io", "Lease", "leases", true),
+    Row {
+        short_names: &["csr"],
+        subresources: &["approval", "status"],
+        selectable: &["spec.signerName"],
+        rules: rules::certificate_signing_request::RULES,
+        ..row("certificates.k8s.io", "CertificateSigningRequest", "certificatesigningrequests", false)
+    },
     Row {
         short_names: &["deploy"],
         categories: &["all"],

@@ -1,5 +1,6 @@
 //! The rules of the built-in kinds: defaults, preparation, validation. One module per kind.
 
+pub mod certificate_signing_request;
 pub mod common;
 pub mod config_map;
 pub mod container;

@@ -66,7 +66,11 @@ pub fn age(time: &Value, now: Timestamp) -> String {
     if seconds < -1 {
         return "<invalid>".to_owned();
     }
-    let seconds = seconds.max(0);
+    duration(seconds.max(0))
+}
+
+/// A number of seconds in the two largest units that matter.
+fn duration(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let two = |large: i64, unit: &str, small: i64, small_unit: &str| match small {
         0 => format!("{large}{unit}"),

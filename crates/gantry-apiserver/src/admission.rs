@@ -3,6 +3,10 @@
 //! Plugins run in upstream's order, each in a file of its own: first all that change the object, then
 //! all that only look.
 
+mod certificate_approval;
+mod certificate_requestor;
+mod certificate_signing;
+mod certificate_subject_restriction;
 mod default_toleration_seconds;
 mod namespace_lifecycle;
 mod node_restriction;
@@ -125,6 +129,10 @@ impl Admission {
             Box::new(taint_nodes_by_condition::TaintNodesByCondition),
             Box::new(priority::Priority),
             Box::new(default_toleration_seconds::DefaultTolerationSeconds),
+            Box::new(certificate_requestor::CertificateRequestor),
+            Box::new(certificate_approval::CertificateApproval(authorizer.clone())),
+            Box::new(certificate_signing::CertificateSigning(authorizer.clone())),
+            Box::new(certificate_subject_restriction::CertificateSubjectRestriction),
             Box::new(rbac_escalation::RbacEscalation(authorizer)),
         ];
         Self { plugins }

@@ -68,6 +68,8 @@ fn name(kind: &Kind, path: &Path, name: &str, errors: &mut Vec<FieldError>) {
                 errors.push(FieldError::invalid(path, name, format!("may not contain '{character}'")));
             }
         }
+        // Whatever fits into a path.
+        "CertificateSigningRequest" => {}
         _ => dns_subdomain(path, name, errors),
     }
 }

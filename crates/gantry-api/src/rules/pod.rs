@@ -63,6 +63,7 @@ pub const RULES: Rules = Rules {
             ("status.nominatedNodeName", text(status, "nominatedNodeName").into()),
         ]
     },
+    ..Rules::NONE
 };
 
 /// Sets the defaults of a pod's spec.

@@ -26,6 +26,7 @@ pub const RULES: Rules = Rules {
     selectable: |set| {
         vec![("status.replicas", set["status"]["replicas"].as_i64().unwrap_or_default().to_string())]
     },
+    ..Rules::NONE
 };
 
 /// Sets the defaults of a spec with replicas and a pod template.

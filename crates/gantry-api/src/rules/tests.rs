@@ -186,3 +186,101 @@ proptest! {
         prop_assert_eq!(once, copy);
     }
 }
+
+/// A request for `CN=system:node:n1, O=system:nodes`, signed with a P-256 key.
+const NODE_REQUEST: &str = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlIcU1JR1NBZ0VBTURBeEZUQVRCZ05WQkFvTURITjVjM1JsYlRwdWIyUmxjekVYTUJVR0ExVUVBd3dPYzNsegpkR1Z0T201dlpHVTZiakV3V1RBVEJnY3Foa2pPUFFJQkJnZ3Foa2pPUFFNQkJ3TkNBQVRBTFFrSmRJYWZRTzFMCklnbW1QZGpjdjdxM1hCSHVYOWwyWHp2NVA1TzBLenNZRHMrS0M1Z0JQRmdkUEgzbEkyUU9ieW93NDBnSnlTQXoKT2tVTkpiZFRvQUF3Q2dZSUtvWkl6ajBFQXdJRFJ3QXdSQUlnQXdYcHpkOXNnUFdhOE1Cckk0OWZRanBmbjlaRAppbldiMkZHTG42M240YThDSUY4SDNvY29Ncm9VVWZJaGxBcXMxQkRvRVJOa29mQUJNNlZDSFE0amJzRFcKLS0tLS1FTkQgQ0VSVElGSUNBVEUgUkVRVUVTVC0tLS0tCg==";
+
+fn signing_request(extra: Value) -> Value {
+    let mut object = json!({"metadata": {"name": "r"}, "spec": {"request": NODE_REQUEST,
+        "signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"]}});
+    json_patch::merge(&mut object, &extra);
+    (kind("CertificateSigningRequest").rules.prepare_create)(&mut object);
+    object
+}
+
+#[test]
+fn certificate_signing_request_errors() {
+    let check = |spec: Value, expected: &[&str]| {
+        check("CertificateSigningRequest", &signing_request(json!({"spec": spec})), expected)
+    };
+    check(json!({"expirationSeconds": 600}), &[]);
+    check(
+        json!({"expirationSeconds": 599}),
+        &[
+            "spec.expirationSeconds: Invalid value: 599: may not specify a duration less than 600 seconds (10 minutes)",
+        ],
+    );
+    check(json!({"usages": []}), &["spec.usages: Required value"]);
+    check(json!({"usages": ["signing", "signing"]}), &["spec.usages[1]: Duplicate value: \"signing\""]);
+    check(
+        json!({"request": "eA=="}),
+        &["spec.request: Invalid value: \"eA==\": PEM block type must be CERTIFICATE REQUEST"],
+    );
+    check(json!({"signerName": ""}), &["spec.signerName: Required value"]);
+    check(
+        json!({"signerName": "kubernetes.io/legacy-unknown"}),
+        &[
+            "spec.signerName: Invalid value: \"kubernetes.io/legacy-unknown\": the legacy signerName is not allowed via this API version",
+        ],
+    );
+    check(
+        json!({"signerName": "plain"}),
+        &[
+            "spec.signerName: Invalid value: \"plain\": must be a fully qualified domain and path of the form 'example.com/signer-name'",
+        ],
+    );
+    check(
+        json!({"signerName": "local/x"}),
+        &[
+            "spec.signerName: Invalid value: \"local\": should be a domain with at least two segments separated by dots",
+        ],
+    );
+}
+
+#[test]
+fn certificate_signing_requests_change_by_subresources_only() {
+    let rules = &kind("CertificateSigningRequest").rules;
+    let old = signing_request(json!({}));
+    let mut new = old.clone();
+    new["spec"]["usages"] = json!(["any"]);
+    new["status"]["certificate"] = json!("eA==");
+    (rules.prepare_update)(&mut new, &old);
+    assert_eq!(new, old);
+    let with = |conditions: Value| {
+        let mut object = old.clone();
+        object["status"]["conditions"] = conditions;
+        object
+    };
+    let check = |new: Value, old: &Value, subresource: &str, expected: &[&str]| {
+        let errors: Vec<_> =
+            (rules.validate_status)(&new, old, subresource).iter().map(ToString::to_string).collect();
+        assert_eq!(errors, expected);
+    };
+    let approved = with(json!([{"type": "Approved", "status": "True"}]));
+    check(approved.clone(), &old, "approval", &[]);
+    let added = "status.conditions: Forbidden: updates may not add a condition of type \"Approved\"";
+    check(approved.clone(), &old, "status", &[added]);
+    let removed = "status.conditions: Forbidden: updates may not remove a condition of type \"Approved\"";
+    check(old.clone(), &approved, "approval", &[removed]);
+    check(
+        with(json!([{"type": "Approved", "status": "False"}])),
+        &approved,
+        "approval",
+        &["status.conditions[0].status: Unsupported value: \"False\": supported values: \"True\""],
+    );
+    check(
+        with(json!([{"type": "Approved", "status": "True"}, {"type": "Denied", "status": "True"}])),
+        &approved,
+        "approval",
+        &[
+            "status.conditions: Invalid value: \"Denied\": Approved and Denied conditions are mutually exclusive",
+        ],
+    );
+    let mut issued = approved.clone();
+    issued["status"]["certificate"] = json!("eA==");
+    let malformed =
+        "status.certificate: Invalid value: \"<certificate data>\": must be PEM-encoded certificates";
+    check(issued.clone(), &approved, "status", &[malformed]);
+    let changed = "status.certificate: Forbidden: updates may not modify existing certificate content";
+    check(approved.clone(), &issued, "status", &[changed]);
+}

@@ -39,6 +39,7 @@ pub(super) fn of(kind: &Kind) -> &'static [Column] {
         ("", "Event") => EVENT,
         ("apps", "Deployment") => DEPLOYMENT,
         ("apps", "ReplicaSet") => REPLICA_SET,
+        ("certificates.k8s.io", "CertificateSigningRequest") => CERTIFICATE_SIGNING_REQUEST,
         ("coordination.k8s.io", "Lease") => LEASE,
         ("discovery.k8s.io", "EndpointSlice") => ENDPOINT_SLICE,
         (_, "RoleBinding" | "ClusterRoleBinding") => BINDING,
@@ -142,6 +143,31 @@ const SECRET: &[Column] = &[
 ];
 const SERVICE_ACCOUNT: &[Column] =
     &[NAME, column("Secrets", "string", 0, |object, _| json!(list(&object["secrets"]).count())), AGE];
+const CERTIFICATE_SIGNING_REQUEST: &[Column] = &[
+    NAME,
+    AGE,
+    column("SignerName", "string", 0, |object, _| text(&object["spec"]["signerName"], "<none>")),
+    column("Requestor", "string", 0, |object, _| json!(named(&object["spec"], "username"))),
+    column("RequestedDuration", "string", 0, |object, _| {
+        json!(object["spec"]["expirationSeconds"].as_i64().map_or("<none>".to_owned(), super::duration))
+    }),
+    column("Condition", "string", 0, |object, _| {
+        let has = |kind: &str| list(&object["status"]["conditions"]).any(|each| each["type"] == kind);
+        let mut shown = match (has("Denied"), has("Approved")) {
+            (true, _) => "Denied",
+            (false, true) => "Approved",
+            (false, false) => "Pending",
+        }
+        .to_owned();
+        if has("Failed") {
+            shown += ",Failed";
+        }
+        if object["status"]["certificate"].as_str().is_some_and(|certificate| !certificate.is_empty()) {
+            shown += ",Issued";
+        }
+        json!(shown)
+    }),
+];
 const LEASE: &[Column] =
     &[NAME, column("Holder", "string", 0, |object, _| text(&object["spec"]["holderIdentity"], "")), AGE];
 

@@ -104,9 +104,11 @@ pub(super) async fn replace(
     keep_system(&mut object, current);
     (kind.rules.default)(&mut object);
     split(context, &mut object, current);
-    // These set what an update of the object itself leaves as it is.
-    if !matches!(context.info.subresource.as_str(), "status" | "finalize" | "binding") {
-        (kind.rules.prepare_update)(&mut object, current);
+    match context.info.subresource.as_str() {
+        part @ ("status" | "approval") => (kind.rules.prepare_status)(&mut object, current, part),
+        // These set what an update of the object itself leaves as it is.
+        "finalize" | "binding" => {}
+        _ => (kind.rules.prepare_update)(&mut object, current),
     }
     count_generation(kind, &mut object, current);
     context.mutate(Operation::Update, &mut object, Some(current), dry_run)?;
@@ -132,7 +134,7 @@ fn split(context: &Context<'_>, object: &mut Value, current: &Value) {
         }
         "finalize" => only(object, current, "finalizers"),
         "ephemeralcontainers" => only(object, current, "ephemeralContainers"),
-        "status" => {
+        "status" | "approval" => {
             let status = fields.remove("status");
             let new_metadata = fields.remove("metadata");
             let mut kept = current.clone();
@@ -182,7 +184,10 @@ async fn finish(
     match context.info.subresource.as_str() {
         // These change what an update of the object itself may not.
         "binding" | "ephemeralcontainers" | "resize" => errors.extend((kind.rules.validate)(&object)),
-        "status" | "finalize" => {}
+        part @ ("status" | "approval") => {
+            errors.extend((kind.rules.validate_status)(&object, current, part));
+        }
+        "finalize" => {}
         _ => {
             errors.extend((kind.rules.validate)(&object));
             errors.extend((kind.rules.validate_update)(&object, current));
