@@ -147,7 +147,8 @@ impl<T> Change<T> {
 /// Keeps `store` as the API has it.
 async fn follow<T: Cached>(client: Client, store: Arc<Store<T>>, shutdown: CancellationToken) {
     let api: Api<T::Object> = Api::all(client);
-    let config = watcher::Config::default().streaming_lists();
+    let mut config = watcher::Config::default().streaming_lists();
+    config.field_selector = T::FIELDS.map(str::to_owned);
     let mut stream = watcher(api, config).default_backoff().boxed();
     let mut listed = std::collections::HashSet::new();
     loop {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use gantry_client::{Informers, Recorder};
 use ipnet::IpNet;
@@ -36,7 +37,12 @@ pub struct Config {
 type Entry = (&'static str, &'static str, fn(Context) -> BoxFuture<'static, ()>);
 
 /// Every controller.
-const CONTROLLERS: &[Entry] = &[];
+const CONTROLLERS: &[Entry] = &[
+    ("root-ca-cert-publisher", "root-ca-cert-publisher", |context| crate::root_ca::run(context).boxed()),
+    ("serviceaccount-controller", "service-account-controller", |context| {
+        crate::serviceaccount::run(context).boxed()
+    }),
+];
 
 /// Runs every controller until `shutdown`. `client` gives the API under the identity
 /// `system:serviceaccount:kube-system:NAME`; `informers` are under the controller manager's.

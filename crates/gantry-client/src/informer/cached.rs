@@ -12,6 +12,9 @@ pub trait Cached: Sized + Send + Sync + 'static {
     /// The kind that is watched.
     type Object: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static;
 
+    /// Which objects are watched, as a field selector; all where `None`.
+    const FIELDS: Option<&'static str> = None;
+
     /// What to keep of `object`.
     fn from_object(object: Self::Object) -> Self;
 

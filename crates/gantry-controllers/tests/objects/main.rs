@@ -1,0 +1,5 @@
+//! Controllers that keep objects in order, against a whole API server: each runs under its own
+//! identity with the rights that it gets by default.
+
+mod accounts;
+mod cluster;
