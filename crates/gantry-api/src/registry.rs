@@ -22,6 +22,8 @@ pub struct Rules {
     pub prepare_update: fn(&mut Value, &Value),
     /// What is wrong with an object.
     pub validate: fn(&Value) -> Vec<FieldError>,
+    /// What is wrong with a new object alone.
+    pub validate_create: fn(&Value) -> Vec<FieldError>,
     /// What is wrong with a change: new, old.
     pub validate_update: fn(&Value, &Value) -> Vec<FieldError>,
     /// Makes an object ready whose status or approval changed, beside the old one; the subresource.
@@ -39,11 +41,26 @@ impl Rules {
         prepare_create: |_| {},
         prepare_update: |_, _| {},
         validate: |_| Vec::new(),
+        validate_create: |_| Vec::new(),
         validate_update: |_, _| Vec::new(),
         prepare_status: |_, _, _| {},
         validate_status: |_, _, _| Vec::new(),
         selectable: |_| Vec::new(),
     };
+}
+
+/// The form in which the objects of a kind are kept, where it is another kind's.
+pub struct Stored {
+    /// The group of the kind that is kept.
+    pub group: &'static str,
+    /// The resource of the kind that is kept.
+    pub plural: &'static str,
+    /// Turns an object of the kind into the one that is kept.
+    pub pack: fn(&mut Value),
+    /// Turns a kept object into one of the kind.
+    pub unpack: fn(&mut Value),
+    /// The selectable fields, each with its name in the form that is kept.
+    pub fields: &'static [(&'static str, &'static str)],
 }
 
 /// A subresource of a kind.
@@ -90,9 +107,17 @@ pub struct Kind {
     pub generation: bool,
     /// The kind's own rules.
     pub rules: Rules,
+    /// How objects are kept, where not as they are.
+    pub stored: Option<&'static Stored>,
 }
 
 impl Kind {
+    /// The name under which the stored object keeps a selectable field.
+    pub fn stored_field<'a>(&self, field: &'a str) -> &'a str {
+        let mut renamed = self.stored.into_iter().flat_map(|stored| stored.fields);
+        renamed.find(|(name, _)| *name == field).map_or(field, |(_, kept)| kept)
+    }
+
     /// `group/version`, or the version alone in the core group.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() {
@@ -129,6 +154,7 @@ struct Row {
     selectable: &'static [&'static str],
     generation: bool,
     rules: Rules,
+    stored: Option<&'static Stored>,
 }
 
 /// A kind in a group, without short names, subresources or rules.
@@ -144,6 +170,7 @@ const fn row(group: &'static str, kind: &'static str, plural: &'static str, name
         selectable: &[],
         generation: false,
         rules: Rules::NONE,
+        stored: None,
     }
 }
 
@@ -210,6 +237,13 @@ const KINDS: &[Row] = &[
         ..row("", "Event", "events", true)
     },
     Row {
+        short_names: &["ev"],
+        selectable: rules::event::SELECTABLE_REGARDING,
+        rules: rules::event::REGARDING,
+        stored: Some(&rules::event::STORED),
+        ..row("events.k8s.io", "Event", "events", true)
+    },
+    Row {
         rules: rules::endpoint_slice::RULES,
         ..row("discovery.k8s.io", "EndpointSlice", "endpointslices", true)
     },
@@ -238,6 +272,12 @@ const KINDS: &[Row] = &[
         rules: rules::replica_set::RULES,
         ..row("apps", "ReplicaSet", "replicasets", true)
     },
+    Row {
+        short_names: &["pc"],
+        rules: rules::priority_class::RULES,
+        ..row("scheduling.k8s.io", "PriorityClass", "priorityclasses", false)
+    },
+    Row { rules: rules::runtime_class::RULES, ..row("node.k8s.io", "RuntimeClass", "runtimeclasses", false) },
     Row { rules: rules::rbac::ROLE, ..row(RBAC, "Role", "roles", true) },
     Row { rules: rules::rbac::BINDING, ..row(RBAC, "RoleBinding", "rolebindings", true) },
     Row { rules: rules::rbac::ROLE, ..row(RBAC, "ClusterRole", "clusterroles", false) },
@@ -300,6 +340,7 @@ fn kind(row: &Row) -> Option<Kind> {
         has_status: row.subresources.contains(&"status"),
         generation: row.generation,
         rules: row.rules,
+        stored: row.stored,
     })
 }
 

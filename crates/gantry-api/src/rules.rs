@@ -12,8 +12,10 @@ pub mod metadata;
 pub mod namespace;
 pub mod node;
 pub mod pod;
+pub mod priority_class;
 pub mod rbac;
 pub mod replica_set;
+pub mod runtime_class;
 pub mod secret;
 pub mod service;
 

@@ -327,6 +327,15 @@ impl FieldSelector {
         &self.0
     }
 
+    /// The selector with each field under the name that `rename` gives it.
+    #[must_use]
+    pub fn renamed(mut self, rename: impl Fn(&str) -> &str) -> Self {
+        for each in &mut self.0 {
+            each.field = rename(&each.field).to_owned();
+        }
+        self
+    }
+
     /// The value that `field` must have, where the selector asks for one.
     pub fn required_value(&self, field: &str) -> Option<&str> {
         self.0.iter().find(|each| each.equal && each.field == field).map(|each| each.value.as_str())

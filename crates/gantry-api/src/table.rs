@@ -38,7 +38,13 @@ pub fn table(kind: &Kind, items: &[Value], meta: Value, include: IncludeObject, 
     let rows: Vec<Value> = items
         .iter()
         .map(|item| {
-            let cells: Vec<Value> = columns.iter().map(|column| (column.cell)(item, now)).collect();
+            let kept = kind.stored.map(|stored| {
+                let mut kept = item.clone();
+                (stored.pack)(&mut kept);
+                kept
+            });
+            let shown = kept.as_ref().unwrap_or(item);
+            let cells: Vec<Value> = columns.iter().map(|column| (column.cell)(shown, now)).collect();
             let mut row = json!({"cells": cells});
             if let Some(condition) = columns::over(kind, item) {
                 row["conditions"] = json!([condition]);

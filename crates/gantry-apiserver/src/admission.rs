@@ -12,6 +12,7 @@ mod namespace_lifecycle;
 mod node_restriction;
 mod priority;
 mod rbac_escalation;
+mod runtime_class;
 mod service_account;
 mod taint_nodes_by_condition;
 
@@ -129,6 +130,7 @@ impl Admission {
             Box::new(taint_nodes_by_condition::TaintNodesByCondition),
             Box::new(priority::Priority),
             Box::new(default_toleration_seconds::DefaultTolerationSeconds),
+            Box::new(runtime_class::RuntimeClass),
             Box::new(certificate_requestor::CertificateRequestor),
             Box::new(certificate_approval::CertificateApproval(authorizer.clone())),
             Box::new(certificate_signing::CertificateSigning(authorizer.clone())),

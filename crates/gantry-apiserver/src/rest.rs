@@ -54,8 +54,7 @@ impl Context<'_> {
     }
 
     fn key_of(&self, name: &str) -> String {
-        let prefix = storage::prefix(self.kind.group, self.kind.plural);
-        storage::key(&prefix, self.namespace(), name)
+        storage::key(&storage::prefix_of(self.kind), self.namespace(), name)
     }
 
     /// The namespace of the object; empty for kinds without one, Namespaces among them.
@@ -87,8 +86,10 @@ impl Context<'_> {
     /// An entry, shaped as the client asked.
     fn entry(&self, code: StatusCode, entry: &Entry) -> Response<Body> {
         match self.output.shape {
-            Shape::Object => respond::stored(code, entry.value.clone(), self.output),
-            _ => self.object(code, list::value(entry).unwrap_or_default()),
+            Shape::Object if self.kind.stored.is_none() => {
+                respond::stored(code, entry.value.clone(), self.output)
+            }
+            _ => self.object(code, list::value(self.kind, entry).unwrap_or_default()),
         }
     }
 

@@ -56,6 +56,31 @@ pub fn prefix(group: &str, plural: &str) -> String {
     if group.is_empty() { format!("/registry/{plural}/") } else { format!("/registry/{group}/{plural}/") }
 }
 
+/// The prefix of all keys of a kind's objects.
+pub fn prefix_of(kind: &Kind) -> String {
+    match kind.stored {
+        Some(stored) => prefix(stored.group, stored.plural),
+        None => prefix(kind.group, kind.plural),
+    }
+}
+
+/// A stored object as `kind` shows it.
+pub fn decode(kind: &Kind, bytes: &[u8]) -> Option<Value> {
+    let mut object = serde_json::from_slice(bytes).ok()?;
+    if let Some(stored) = kind.stored {
+        (stored.unpack)(&mut object);
+    }
+    Some(object)
+}
+
+/// The bytes of an object of `kind`, as they are stored.
+pub fn encode_as(kind: &Kind, object: &Value) -> Vec<u8> {
+    let Some(stored) = kind.stored else { return encode(object) };
+    let mut object = object.clone();
+    (stored.pack)(&mut object);
+    encode(&object)
+}
+
 /// The key of one object. `namespace` is empty for objects without one.
 pub fn key(prefix: &str, namespace: &str, name: &str) -> String {
     if namespace.is_empty() { format!("{prefix}{name}") } else { format!("{prefix}{namespace}/{name}") }

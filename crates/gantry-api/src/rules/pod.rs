@@ -236,7 +236,8 @@ pub fn validate_spec(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
     tolerations(&path.child("tolerations"), list(spec, "tolerations"), errors);
 }
 
-fn tolerations(path: &Path, tolerations: &[Value], errors: &mut Vec<FieldError>) {
+/// Checks tolerations.
+pub(super) fn tolerations(path: &Path, tolerations: &[Value], errors: &mut Vec<FieldError>) {
     for (at, toleration) in tolerations.iter().enumerate() {
         let path = path.index(at);
         let (key, value, effect) =

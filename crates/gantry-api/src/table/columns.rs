@@ -36,12 +36,14 @@ pub(super) fn of(kind: &Kind) -> &'static [Column] {
         ("", "ConfigMap") => CONFIG_MAP,
         ("", "Secret") => SECRET,
         ("", "ServiceAccount") => SERVICE_ACCOUNT,
-        ("", "Event") => EVENT,
+        ("" | "events.k8s.io", "Event") => EVENT,
         ("apps", "Deployment") => DEPLOYMENT,
         ("apps", "ReplicaSet") => REPLICA_SET,
         ("certificates.k8s.io", "CertificateSigningRequest") => CERTIFICATE_SIGNING_REQUEST,
         ("coordination.k8s.io", "Lease") => LEASE,
         ("discovery.k8s.io", "EndpointSlice") => ENDPOINT_SLICE,
+        ("scheduling.k8s.io", "PriorityClass") => PRIORITY_CLASS,
+        ("node.k8s.io", "RuntimeClass") => RUNTIME_CLASS,
         (_, "RoleBinding" | "ClusterRoleBinding") => BINDING,
         (_, "Role" | "ClusterRole") => ROLE,
         _ => PLAIN,
@@ -170,6 +172,15 @@ const CERTIFICATE_SIGNING_REQUEST: &[Column] = &[
 ];
 const LEASE: &[Column] =
     &[NAME, column("Holder", "string", 0, |object, _| text(&object["spec"]["holderIdentity"], "")), AGE];
+const PRIORITY_CLASS: &[Column] = &[
+    NAME,
+    column("Value", "integer", 0, |object, _| json!(count(&object["value"]))),
+    column("Global-Default", "boolean", 0, |object, _| json!(object["globalDefault"] == true)),
+    AGE,
+    column("PreemptionPolicy", "string", 0, |object, _| object["preemptionPolicy"].clone()),
+];
+const RUNTIME_CLASS: &[Column] =
+    &[NAME, column("Handler", "string", 0, |object, _| object["handler"].clone()), AGE];
 
 const EVENT: &[Column] = &[
     column("Last Seen", "string", 0, |object, now| {

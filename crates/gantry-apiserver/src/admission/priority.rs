@@ -1,11 +1,14 @@
 //! Priority: the number and the preemption policy behind a pod's priority class.
 
+use gantry_api::rules::priority_class::is_system;
 use gantry_api::status::ApiError;
 use serde_json::{Value, json};
 
 use super::{Operation, Plugin, Request, text};
 use crate::Lookup;
 use crate::bootstrap;
+
+const GROUP: &str = "scheduling.k8s.io";
 
 pub(super) struct Priority;
 
@@ -32,19 +35,42 @@ impl Plugin for Priority {
             _ => Ok(()),
         }
     }
+
+    fn validate(&self, request: &Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {
+        if (request.group, request.resource) != (GROUP, "priorityclasses") {
+            return Ok(());
+        }
+        if request.operation == Operation::Delete {
+            return match is_system(request.object_name()) {
+                true => Err(request.forbidden("this is a system priority class and cannot be deleted")),
+                false => Ok(()),
+            };
+        }
+        let other = default_class(objects)
+            .map(|class| text(&class, "/metadata/name").to_owned())
+            .filter(|name| request.operation == Operation::Create || name != request.object_name());
+        match other.filter(|_| request.object["globalDefault"] == true) {
+            Some(name) => Err(request.forbidden(format!(
+                "PriorityClass {name} is already marked as default. Only one default can exist"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The class of pods that name none; of several the lowest.
+fn default_class(objects: &dyn Lookup) -> Option<Value> {
+    let classes = objects.list(GROUP, "priorityclasses", "").into_iter();
+    let defaults = classes.filter(|class| class["globalDefault"] == true);
+    defaults.min_by_key(|class| class["value"].as_i64().unwrap_or(0))
 }
 
 fn resolve(request: &mut Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {
-    const GROUP: &str = "scheduling.k8s.io";
     let name = request.text("/spec/priorityClassName").to_owned();
     let class = if name.is_empty() {
-        let defaults = objects.list(GROUP, "priorityclasses", "").into_iter();
-        let defaults = defaults.filter(|class| class["globalDefault"] == true);
-        defaults
-            .min_by_key(|class| class["value"].as_i64().unwrap_or(0))
-            .unwrap_or_else(|| json!({"value": 0}))
+        default_class(objects).unwrap_or_else(|| json!({"value": 0}))
     } else {
-        // The system's own classes count even where their kind is not served.
+        // The system's own classes count before they are written as well.
         let own =
             || bootstrap::priority_classes().into_iter().find(|class| class["metadata"]["name"] == *name);
         let class = objects.get(GROUP, "priorityclasses", "", &name).or_else(own);
@@ -117,5 +143,34 @@ mod tests {
         let wrong = "pods \"a\" is forbidden: the integer value of priority (7) must not be provided in pod spec; \
                      priority admission controller computed 0 from the given PriorityClass name";
         check(json!({"priority": 7}), &none, Err(wrong));
+    }
+
+    #[test]
+    fn classes_of_the_system_stay_and_one_is_the_default() {
+        let usual = json!({"metadata": {"name": "usual"}, "value": 10, "globalDefault": true});
+        let objects = Objects(vec![("priorityclasses", usual.clone())]);
+        let check = |operation, name: &str, expect: Result<(), &str>| {
+            let user = User::new("ada", []);
+            let class = json!({"metadata": {"name": name}, "value": 20, "globalDefault": true});
+            let target = "scheduling.k8s.io:priorityclasses";
+            let got = match operation {
+                Operation::Delete => request(operation, target, &user, Value::Null, Some(&class)),
+                _ => request(operation, target, &user, class.clone(), Some(&usual)),
+            };
+            let got = Priority.validate(&got, &objects).map_err(|refusal| refusal.message);
+            assert_eq!(
+                got,
+                expect.map_err(|why| {
+                    format!("priorityclasses.scheduling.k8s.io \"{name}\" is forbidden: {why}")
+                })
+            );
+        };
+        let taken = "PriorityClass usual is already marked as default. Only one default can exist";
+        check(Operation::Create, "other", Err(taken));
+        check(Operation::Update, "other", Err(taken));
+        check(Operation::Update, "usual", Ok(()));
+        check(Operation::Delete, "usual", Ok(()));
+        let why = "this is a system priority class and cannot be deleted";
+        check(Operation::Delete, "system-node-critical", Err(why));
     }
 }

@@ -115,7 +115,6 @@ async fn put(api: &dyn Api, group: &str, object: &Value, reconcile: Reconcile) -
             // Another server was quicker.
             404 | 409 if attempt < ATTEMPTS && method == Method::PUT => {}
             409 if attempt < ATTEMPTS => {}
-            404 if plural == "priorityclasses" => return Ok(()),
             _ => return Err(failed(method, path, code, &answer)),
         }
     }
@@ -139,9 +138,6 @@ mod tests {
     impl Api for Fake {
         async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> (u16, Value) {
             let mut state = self.0.lock();
-            if path.contains("/priorityclasses") {
-                return (404, Value::Null);
-            }
             let Some(body) = body else {
                 return state.0.get(path).map_or((404, Value::Null), |object| (200, object.clone()));
             };
@@ -161,7 +157,7 @@ mod tests {
             ensure(&api, "10.43.0.0/16".parse().unwrap(), server).await.unwrap();
             std::mem::take(&mut api.0.lock().1)
         };
-        assert_eq!(run(6443).await, 4 + roles().len() + bindings().len() + 3);
+        assert_eq!(run(6443).await, 4 + roles().len() + bindings().len() + 3 + 2);
         assert_eq!(run(6443).await, 0);
         assert_eq!(run(7443).await, 3, "the address changed");
         let role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:kube-dns";

@@ -23,7 +23,7 @@ pub(super) async fn serve(
     let filter = Filter::parse(context.kind, context.query, "")?;
     let page = list::page(&context.server.store, context.kind, context.namespace(), &wanted, &filter).await?;
     let mut items = Vec::new();
-    for object in page.entries.iter().filter_map(|entry| list::value(entry)) {
+    for object in page.entries.iter().filter_map(|entry| list::value(context.kind, entry)) {
         let info = RequestInfo {
             name: meta_text(&object, "name").to_owned(),
             namespace: meta_text(&object, "namespace").to_owned(),

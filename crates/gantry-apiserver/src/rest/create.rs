@@ -101,6 +101,7 @@ async fn finish(
     let kind = context.kind;
     let mut errors = gantry_api::rules::metadata::validate(kind, &object);
     errors.extend((kind.rules.validate)(&object));
+    errors.extend((kind.rules.validate_create)(&object));
     if !errors.is_empty() {
         return Err(ApiError::invalid(kind.group, kind.kind, meta_text(&object, "name"), &errors));
     }
@@ -113,7 +114,7 @@ async fn finish(
         }
         return Ok(Written::Dry(object));
     }
-    let mut bytes = storage::encode(&object);
+    let mut bytes = storage::encode_as(kind, &object);
     for attempt in 1.. {
         let name = meta_text(&object, "name").to_owned();
         match context.server.store.create(&context.key_of(&name), std::mem::take(&mut bytes), ttl).await {
@@ -121,7 +122,7 @@ async fn finish(
             Err(Error::Exists { .. }) if generated && attempt < NAMES => {
                 let name = generate_name(meta_text(&object, "generateName"));
                 object["metadata"]["name"] = name.into();
-                bytes = storage::encode(&object);
+                bytes = storage::encode_as(kind, &object);
             }
             Err(Error::Exists { .. }) => {
                 return Err(ApiError::already_exists(kind.group, kind.plural, &name));

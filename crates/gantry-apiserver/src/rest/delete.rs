@@ -146,7 +146,8 @@ pub(super) async fn delete(
     let not_found = || ApiError::not_found(context.kind.group, context.kind.plural, name);
     for _ in 0..ATTEMPTS {
         let entry = store.snapshot().get(&key).cloned().ok_or_else(not_found)?;
-        let current = list::value(&entry).ok_or_else(|| ApiError::internal("a stored object is damaged"))?;
+        let current = list::value(context.kind, &entry)
+            .ok_or_else(|| ApiError::internal("a stored object is damaged"))?;
         context.check(&options.preconditions, &current)?;
         context.validate(Operation::Delete, &mut Value::Null, Some(&current), options.dry_run)?;
         let object = marked(context, &current, options);
@@ -155,15 +156,19 @@ pub(super) async fn delete(
             return Ok(Outcome { object, gone: gone && !options.dry_run });
         }
         let result = match gone {
-            true => store.delete(&key, Some(entry.mod_revision), Some(storage::encode(&object))).await,
-            false => store.update(&key, entry.mod_revision, storage::encode(&object)).await,
+            true => {
+                store
+                    .delete(&key, Some(entry.mod_revision), Some(storage::encode_as(context.kind, &object)))
+                    .await
+            }
+            false => store.update(&key, entry.mod_revision, storage::encode_as(context.kind, &object)).await,
         };
         match result {
             Ok(entry) => {
                 if gone {
                     context.server.deleted(context.kind, &current);
                 }
-                return Ok(Outcome { object: list::value(&entry).unwrap_or(object), gone });
+                return Ok(Outcome { object: list::value(context.kind, &entry).unwrap_or(object), gone });
             }
             Err(Error::Conflict { .. } | Error::NotFound { .. }) => {}
             Err(error) => return Err(respond::storage_error(&error)),

@@ -58,6 +58,7 @@ impl Filter {
                 )));
             }
         }
+        let fields = fields.renamed(|field| kind.stored_field(field));
         Ok(Self { labels, fields, name: (!name.is_empty()).then(|| name.to_owned()) })
     }
 

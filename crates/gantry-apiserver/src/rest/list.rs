@@ -43,7 +43,7 @@ pub async fn page(
     options: &ListOptions,
     filter: &Filter,
 ) -> Result<Page, ApiError> {
-    let resource = storage::prefix(kind.group, kind.plural);
+    let resource = storage::prefix_of(kind);
     let prefix = if namespace.is_empty() { resource.clone() } else { format!("{resource}{namespace}/") };
     let (snapshot, start, as_of) = match &options.resume {
         Some(text) => resume(store, &prefix, text)?,
@@ -139,25 +139,27 @@ pub async fn reach(store: &Store, revision: u64) -> Result<(), ApiError> {
 /// The answer that shows `page`.
 pub fn respond(kind: &Kind, page: &Page, output: Output, query: &crate::request::Query) -> Response<Body> {
     match output.shape {
-        Shape::Object if !output.pretty => respond::bytes(StatusCode::OK, concatenated(kind, page)),
+        Shape::Object if !output.pretty && kind.stored.is_none() => {
+            respond::bytes(StatusCode::OK, concatenated(kind, page))
+        }
         Shape::Object => {
-            let items: Vec<Value> = page.entries.iter().filter_map(|entry| value(entry)).collect();
+            let items: Vec<Value> = page.entries.iter().filter_map(|entry| value(kind, entry)).collect();
             let list = json!({
                 "kind": kind.list_kind, "apiVersion": kind.api_version(), "metadata": list_meta(page), "items": items,
             });
             respond::json(StatusCode::OK, &list, output)
         }
         Shape::Table | Shape::Metadata => {
-            let items: Vec<Value> = page.entries.iter().filter_map(|entry| value(entry)).collect();
+            let items: Vec<Value> = page.entries.iter().filter_map(|entry| value(kind, entry)).collect();
             let shaped = super::shape::list(kind, items, list_meta(page), output.shape, query);
             respond::json(StatusCode::OK, &shaped, output)
         }
     }
 }
 
-/// An entry's object.
-pub fn value(entry: &Entry) -> Option<Value> {
-    serde_json::from_slice(&entry.value).ok()
+/// An entry's object, as `kind` shows it.
+pub fn value(kind: &Kind, entry: &Entry) -> Option<Value> {
+    storage::decode(kind, &entry.value)
 }
 
 fn list_meta(page: &Page) -> Value {

@@ -50,7 +50,7 @@ pub(super) async fn serve(
         _ => return Err(method_not_allowed(context.info, request.method())),
     };
     let object = match written {
-        Written::Stored(entry) => list::value(&entry).unwrap_or_default(),
+        Written::Stored(entry) => list::value(context.kind, &entry).unwrap_or_default(),
         Written::Dry(object) => object,
     };
     Ok(respond::json(StatusCode::OK, &scale_of(&object), context.output))

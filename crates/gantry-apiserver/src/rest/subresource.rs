@@ -134,7 +134,7 @@ async fn evict(context: &mut Context<'_>, request: Request<Body>) -> Result<Resp
 async fn token(context: &mut Context<'_>, request: Request<Body>) -> Result<Response<Body>, ApiError> {
     let mut review = read(context, request).await?;
     context.validate(Operation::Create, &mut review, None, false)?;
-    let account = super::list::value(&*context.current()?).unwrap_or_default();
+    let account = super::list::value(context.kind, &*context.current()?).unwrap_or_default();
     let made = context.server.issue_token(&account, &review)?;
     Ok(respond::json(StatusCode::CREATED, &made, context.output))
 }

@@ -65,7 +65,8 @@ pub(super) async fn change(
 ) -> Result<Written, ApiError> {
     for attempt in 0..ATTEMPTS {
         let entry = context.current()?;
-        let current = list::value(&entry).ok_or_else(|| ApiError::internal("a stored object is damaged"))?;
+        let current = list::value(context.kind, &entry)
+            .ok_or_else(|| ApiError::internal("a stored object is damaged"))?;
         let warned = context.warnings.len();
         let object = edit(context, &current, attempt)?;
         match replace(context, &entry, &current, object, manager).await {
@@ -202,7 +203,7 @@ async fn finish(
     }
     let store = &context.server.store;
     if finished(&object) {
-        let bytes = storage::encode(&object);
+        let bytes = storage::encode_as(kind, &object);
         return match store.delete(&entry.key, Some(entry.mod_revision), Some(bytes)).await {
             Ok(entry) => {
                 context.server.deleted(kind, &object);
@@ -214,7 +215,7 @@ async fn finish(
     if unchanged(&object, current) {
         return Ok(Written::Stored(entry.clone()));
     }
-    let bytes = storage::encode(&object);
+    let bytes = storage::encode_as(kind, &object);
     let result = match kind.kind {
         "Event" => store.update_with_ttl(&entry.key, entry.mod_revision, bytes, create::EVENT_TTL).await,
         _ => store.update(&entry.key, entry.mod_revision, bytes).await,

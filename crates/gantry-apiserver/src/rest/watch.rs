@@ -71,7 +71,7 @@ pub async fn respond(
     shutdown: CancellationToken,
 ) -> Result<Response<Body>, ApiError> {
     let filter = Arc::new(request.filter.clone());
-    let resource = storage::prefix(request.kind.group, request.kind.plural);
+    let resource = storage::prefix_of(request.kind);
     let prefix = match request.namespace.as_str() {
         "" => resource,
         namespace => format!("{resource}{namespace}/"),
@@ -242,9 +242,9 @@ fn frame(
     piece.put_slice(b"{\"type\":\"");
     piece.put_slice(event.as_bytes());
     piece.put_slice(b"\",\"object\":");
-    if output.shape == Shape::Object {
+    if output.shape == Shape::Object && kind.stored.is_none() {
         piece.put_slice(object);
-    } else if let Ok(value) = serde_json::from_slice(object) {
+    } else if let Some(value) = storage::decode(kind, object) {
         let mut shaped = super::shape::object(kind, value, output.shape, query);
         if output.shape == Shape::Table && !*first {
             shaped["columnDefinitions"] = Value::Null;
