@@ -1,6 +1,7 @@
 //! Which controllers there are, and how they are started.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
@@ -31,6 +32,48 @@ pub struct Config {
     pub root_ca: String,
     /// Addresses of pods, of which each node gets a part.
     pub cluster_cidr: IpNet,
+    /// The key of that authority; without it nobody's certificate is signed.
+    pub ca_key: Option<PrivateKey>,
+    /// How long nodes may be silent.
+    pub nodes: NodeTimes,
+}
+
+impl Config {
+    /// Settings with the usual times and without the authority's key.
+    pub fn new(root_ca: impl Into<String>, cluster_cidr: IpNet) -> Self {
+        Self { root_ca: root_ca.into(), cluster_cidr, ca_key: None, nodes: NodeTimes::default() }
+    }
+}
+
+/// A private key in PEM, which no log shows.
+#[derive(Clone)]
+pub struct PrivateKey(pub String);
+
+impl std::fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PrivateKey")
+    }
+}
+
+/// How long nodes may be silent; the defaults are upstream's.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeTimes {
+    /// After this time without a sign of life a node is unreachable.
+    pub grace: Duration,
+    /// The same for a node that has never reported.
+    pub startup_grace: Duration,
+    /// How long a node must be gone before its pods are removed.
+    pub quarantine: Duration,
+}
+
+impl Default for NodeTimes {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(50),
+            startup_grace: Duration::from_secs(60),
+            quarantine: Duration::from_secs(40),
+        }
+    }
 }
 
 /// Name of the controller, its service account in `kube-system`, and what starts it.
@@ -42,6 +85,9 @@ const CONTROLLERS: &[Entry] = &[
     ("serviceaccount-controller", "service-account-controller", |context| {
         crate::serviceaccount::run(context).boxed()
     }),
+    ("csrapproving", "certificate-controller", |context| crate::csr_approving::run(context).boxed()),
+    ("csrcleaner", "certificate-controller", |context| crate::csr_cleaner::run(context).boxed()),
+    ("csrsigning", "certificate-controller", |context| crate::csr_signing::run(context).boxed()),
 ];
 
 /// Runs every controller until `shutdown`. `client` gives the API under the identity

@@ -3,7 +3,11 @@
 
 mod answer;
 mod controllers;
+pub mod csr_approving;
+pub mod csr_cleaner;
+pub mod csr_signing;
+mod kubelet_certificate;
 pub mod root_ca;
 pub mod serviceaccount;
 
-pub use controllers::{Config, Context, run};
+pub use controllers::{Config, Context, NodeTimes, PrivateKey, run};

@@ -37,6 +37,11 @@ impl Authority {
         self.issuer.pem()
     }
 
+    /// The authority's private key, in PEM.
+    pub fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// A certificate of `common_name` in `organizations`, for clients and for servers on the loopback.
     pub fn issue(&self, common_name: &str, organizations: &[&str]) -> Result<Pair> {
         let key = KeyPair::generate()?;

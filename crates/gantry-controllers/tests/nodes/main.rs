@@ -1,0 +1,4 @@
+//! Controllers of nodes against a real API server.
+
+mod certificates;
+mod support;
