@@ -49,8 +49,7 @@ impl Cluster {
         let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"];
         let user = User::new(format!("system:serviceaccount:kube-system:{account}"), groups);
         let client = self.server.client_as(user);
-        let config =
-            Config { root_ca: ROOT_CA.into(), cluster_cidr: "10.42.0.0/16".parse().expect("a network") };
+        let config = Config::new(ROOT_CA, "10.42.0.0/16".parse().expect("a network"));
         tokio::spawn(controller(Context {
             recorder: Recorder::new(client.clone(), account),
             client,
