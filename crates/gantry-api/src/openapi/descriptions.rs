@@ -93,7 +93,6 @@ fn move_text(from: &mut Value, to: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::openapi::{v3_document, v3_paths};
     use crate::registry::Registry;
 
