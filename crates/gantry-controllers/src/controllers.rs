@@ -81,6 +81,8 @@ type Entry = (&'static str, &'static str, fn(Context) -> BoxFuture<'static, ()>)
 
 /// Every controller.
 const CONTROLLERS: &[Entry] = &[
+    ("deployment-controller", "deployment-controller", |context| crate::deployment::run(context).boxed()),
+    ("replicaset-controller", "replicaset-controller", |context| crate::replicaset::run(context).boxed()),
     ("root-ca-cert-publisher", "root-ca-cert-publisher", |context| crate::root_ca::run(context).boxed()),
     ("serviceaccount-controller", "service-account-controller", |context| {
         crate::serviceaccount::run(context).boxed()

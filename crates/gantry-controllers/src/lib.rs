@@ -2,12 +2,16 @@
 //! decision as a pure function and a driver that carries it out; [`run`] starts them all.
 
 mod answer;
+mod claim;
 mod controllers;
 pub mod csr_approving;
 pub mod csr_cleaner;
 pub mod csr_signing;
+pub mod deployment;
 mod kubelet_certificate;
+pub mod replicaset;
 pub mod root_ca;
 pub mod serviceaccount;
+mod writes;
 
 pub use controllers::{Config, Context, NodeTimes, PrivateKey, run};

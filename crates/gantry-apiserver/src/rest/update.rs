@@ -147,11 +147,17 @@ fn split(context: &Context<'_>, object: &mut Value, current: &Value) {
             }
             // Agents report on nodes and pods by labels and annotations too.
             let free = matches!(kind.kind, "Pod" | "Node");
+            // A Deployment's revision, which belongs with the status, is an annotation.
+            let revised = kind.kind == "Deployment";
             if let Some(Value::Object(new)) = new_metadata {
                 let metadata = metadata(&mut kept);
                 for (name, value) in new {
-                    let reported = matches!(name.as_str(), "labels" | "annotations" | "finalizers") && free;
-                    if reported || name == "managedFields" {
+                    let reported = match name.as_str() {
+                        "annotations" => free || revised,
+                        "labels" | "finalizers" => free,
+                        other => other == "managedFields",
+                    };
+                    if reported {
                         metadata.insert(name, value);
                     }
                 }

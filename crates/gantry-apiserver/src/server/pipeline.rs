@@ -29,8 +29,7 @@ impl ApiServer {
         };
         let headers = response.headers_mut();
         headers.insert(AUDIT_ID, audit_id);
-        let fresh = HeaderValue::from_static("no-cache, private");
-        headers.entry(http::header::CACHE_CONTROL).or_insert(fresh);
+        headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
         if head {
             *response.body_mut() = Body::Empty;
         }

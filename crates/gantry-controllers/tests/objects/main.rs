@@ -3,3 +3,4 @@
 
 mod accounts;
 mod cluster;
+mod workloads;

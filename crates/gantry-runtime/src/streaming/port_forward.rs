@@ -36,7 +36,7 @@ pub async fn serve(socket: Socket, netns: Option<PathBuf>) {
                 return;
             }
         }
-        super::close(sink).await;
+        let _ = sink.close().await;
     });
     let mut reader = Reader::new();
     let mut writer = Writer::default();

@@ -160,7 +160,7 @@ async fn write_socket(mut sink: SplitSink<Socket, Message>, mut output: mpsc::Re
             return;
         }
     }
-    super::close(sink).await;
+    let _ = sink.close().await;
 }
 
 fn pipe_pair() -> io::Result<(OwnedFd, OwnedFd)> {

@@ -1,0 +1,292 @@
+//! Keeps as many pods of a ReplicaSet as it asks for.
+//!
+//! Flow: a change of a ReplicaSet or of one of its pods queues the ReplicaSet. Its pods are claimed
+//! (adopted and released by selector), missing ones made, surplus ones removed, and the counts written
+//! where they differ from what is stored.
+//!
+//! Guarantees: while a creation or deletion has not come back through the informer, no further one is
+//! asked for, so that stale reads never make too many pods or remove too many. A pod is only removed if
+//! it still is the one that was looked at. Nothing is written where nothing has changed.
+//!
+//! Assumes a single running instance; a second one would at worst make pods that are removed again.
+
+mod expectations;
+mod plan;
+mod pods;
+mod ranking;
+pub(crate) mod status;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_client::{Change, Failure, Informer, ObjectKey, PodView, WorkQueue, run_workers};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::api::PostParams;
+use kube::core::Selector;
+use kube::{Api, ResourceExt};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::Context;
+use crate::claim::{self, Orphans, controller_of};
+use crate::writes::{MANAGER, is_gone, is_stale};
+use expectations::Expectations;
+use plan::{Plan, plan};
+use pods::Pods;
+
+/// ReplicaSets worked on at once.
+const WORKERS: usize = 5;
+
+/// Time between two looks at the same ReplicaSet while only its pods change: what happens to hundreds
+/// of pods at once is counted and written once.
+const PACE: Duration = Duration::from_millis(20);
+
+/// How long counts may be old while pods are being made or removed.
+const STALE_COUNTS: Duration = Duration::from_secs(1);
+
+/// Runs the controller until shutdown.
+pub async fn run(context: Context) {
+    let sets = context.informers.get::<ReplicaSet>();
+    let pods = context.informers.get::<PodView>();
+    sets.synced().await;
+    pods.synced().await;
+    let (mut set_changes, mut pod_changes) = (sets.changes(), pods.changes());
+    let controller = Controller {
+        context: context.clone(),
+        sets,
+        pods,
+        queue: WorkQueue::new(),
+        orphans: Orphans::default(),
+        expectations: Expectations::default(),
+        looked_at: Mutex::default(),
+    };
+    // What is there already must not count as what is awaited later.
+    while let Some(change) = pod_changes.try_next() {
+        controller.pod_changed(&change);
+    }
+    let follow = async {
+        loop {
+            tokio::select! {
+                Some(change) = set_changes.next() => controller.set_changed(&change),
+                Some(change) = pod_changes.next() => controller.pod_changed(&change),
+                else => break,
+            }
+        }
+    };
+    let reconcile = |key| controller.reconcile(key);
+    let workers =
+        run_workers("replicaset", controller.queue.clone(), WORKERS, reconcile, context.shutdown.clone());
+    tokio::join!(follow, workers);
+}
+
+struct Controller {
+    context: Context,
+    sets: Informer<ReplicaSet>,
+    pods: Informer<PodView>,
+    queue: WorkQueue<ObjectKey>,
+    orphans: Orphans,
+    expectations: Expectations,
+    /// When a ReplicaSet was looked at last, and its generation then.
+    looked_at: Mutex<HashMap<ObjectKey, (Instant, Option<i64>)>>,
+}
+
+impl Controller {
+    fn set_changed(&self, change: &Change<ReplicaSet>) {
+        let key = ObjectKey::of(&change.object().metadata);
+        if let Change::Deleted(set) = change {
+            self.expectations.forget(set.metadata.uid.as_deref().unwrap_or_default());
+            self.looked_at.lock().remove(&key);
+        }
+        self.queue.add(key);
+    }
+
+    fn pod_changed(&self, change: &Change<PodView>) {
+        match change {
+            Change::Applied { old, new } => {
+                let orphan = self.orphans.note(&new.metadata, true);
+                let owner = owner(&new.metadata);
+                let before = old.as_ref().and_then(|old| self::owner(&old.metadata));
+                let handed_over = before.map(|owner| &owner.uid) != owner.map(|owner| &owner.uid);
+                if let Some(before) = before.filter(|_| handed_over) {
+                    self.add_owner(&new.metadata, before);
+                }
+                if let Some(owner) = owner {
+                    let uid = new.metadata.uid.as_deref().unwrap_or_default();
+                    if old.is_none() {
+                        self.expectations.created(&owner.uid, 1);
+                    }
+                    if new.is_deleted() {
+                        self.expectations.deleted(&owner.uid, uid);
+                    }
+                    if handed_over || old.as_ref().is_none_or(|old| matters(old, new)) {
+                        self.add_owner(&new.metadata, owner);
+                    }
+                } else if orphan && old.as_ref().is_none_or(|old| handed_over || matters(old, new)) {
+                    self.add_selecting(&new.metadata);
+                }
+            }
+            Change::Deleted(last) => {
+                self.orphans.note(&last.metadata, false);
+                if let Some(owner) = owner(&last.metadata) {
+                    self.expectations.deleted(&owner.uid, last.metadata.uid.as_deref().unwrap_or_default());
+                    self.add_owner(&last.metadata, owner);
+                }
+            }
+        }
+    }
+
+    /// Queues the ReplicaSet that a pod's owner reference means.
+    fn add_owner(&self, pod: &ObjectMeta, owner: &OwnerReference) {
+        let key = ObjectKey::new(pod.namespace.clone().unwrap_or_default(), &owner.name);
+        if self.sets.get(&key).is_some_and(|set| set.metadata.uid.as_deref() == Some(&owner.uid)) {
+            self.queue.add(key);
+        }
+    }
+
+    /// Queues every ReplicaSet that might adopt a pod.
+    fn add_selecting(&self, pod: &ObjectMeta) {
+        for set in self.sets.in_namespace(pod.namespace.as_deref().unwrap_or_default()) {
+            if selector(&set).is_some_and(|selector| claim::selects(&selector, pod)) {
+                self.queue.add(ObjectKey::of(&set.metadata));
+            }
+        }
+    }
+
+    async fn reconcile(&self, key: ObjectKey) -> Result<Option<Duration>, Failure> {
+        let Some(set) = self.sets.get(&key) else { return Ok(None) };
+        if let Some(wait) = self.pace(&key, &set) {
+            return Ok(Some(wait));
+        }
+        let uid = set.metadata.uid.as_deref().unwrap_or_default();
+        // Asked before the pods are read: what comes back in between is seen.
+        let pending = self.expectations.pending(uid);
+        let (active, terminating) = self.claim(&key, &set).await?;
+        let now = Timestamp::now();
+        if let Some(since) = pending {
+            let age = since.elapsed();
+            if age < STALE_COUNTS {
+                return Ok(Some(STALE_COUNTS - age));
+            }
+            return self.report(&set, &active, terminating, None, now).await;
+        }
+        let work = match set.metadata.deletion_timestamp {
+            None => plan(&set, &active, || self.related(&set), now),
+            Some(_) => Plan::Nothing,
+        };
+        let pods = Pods {
+            client: &self.context.client,
+            recorder: &self.context.recorder,
+            expectations: &self.expectations,
+            set: &set,
+        };
+        let outcome = match work {
+            Plan::Nothing => return self.report(&set, &active, terminating, None, now).await,
+            Plan::Create(count) => {
+                self.expectations.expect(uid, count, []);
+                pods.create(count).await
+            }
+            Plan::Delete(surplus) => {
+                let uids = surplus.iter().filter_map(|pod| pod.metadata.uid.clone());
+                self.expectations.expect(uid, 0, uids);
+                pods.delete(&surplus).await
+            }
+        };
+        match outcome {
+            // The pods come back through the informer and are counted then.
+            Ok(()) => Ok(None),
+            Err(message) => {
+                // The queue's back-off sets the pace from here.
+                self.looked_at.lock().remove(&key);
+                self.report(&set, &active, terminating, Some(&message), now).await?;
+                Err(message.into())
+            }
+        }
+    }
+
+    /// How long to wait before looking at `set` again, if it was looked at just now.
+    fn pace(&self, key: &ObjectKey, set: &ReplicaSet) -> Option<Duration> {
+        let mut looked_at = self.looked_at.lock();
+        let now = Instant::now();
+        let generation = set.metadata.generation;
+        if let Some((last, seen)) = looked_at.get(key)
+            && *seen == generation
+            && let Some(wait) = PACE.checked_sub(now - *last).filter(|wait| !wait.is_zero())
+        {
+            return Some(wait);
+        }
+        looked_at.insert(key.clone(), (now, generation));
+        None
+    }
+
+    /// The active pods of `set`, and how many are on their way out.
+    async fn claim(&self, key: &ObjectKey, set: &ReplicaSet) -> Result<(Vec<Arc<PodView>>, usize), Failure> {
+        let uid = set.metadata.uid.as_deref().unwrap_or_default();
+        let controlled = self.pods.controlled_by(uid);
+        let terminating = controlled.iter().filter(|pod| pod.is_deleted() && !pod.is_terminal()).count();
+        let Some(selector) = selector(set) else { return Ok((Vec::new(), terminating)) };
+        let active = |pods: Vec<Arc<PodView>>| pods.into_iter().filter(|pod| pod.is_active()).collect();
+        let orphans = self.orphans.of(&key.namespace).iter().filter_map(|key| self.pods.get(key)).collect();
+        let claims = claim::claims(&set.metadata, &selector, active(controlled), active(orphans));
+        Ok((claim::settle(&self.context.client, set, claims).await?, terminating))
+    }
+
+    /// The pods of all ReplicaSets that have the same controller as `set`.
+    fn related(&self, set: &ReplicaSet) -> Vec<Arc<PodView>> {
+        let own = || self.pods.controlled_by(set.metadata.uid.as_deref().unwrap_or_default());
+        let Some(controller) = controller_of(&set.metadata) else { return own() };
+        let sets = self.sets.controlled_by(&controller.uid);
+        let uids = sets.iter().filter_map(|set| set.metadata.uid.as_deref());
+        uids.flat_map(|uid| self.pods.controlled_by(uid)).collect()
+    }
+
+    /// Writes the status where it differs; gives when it will differ next by itself.
+    async fn report(
+        &self,
+        set: &ReplicaSet,
+        active: &[Arc<PodView>],
+        terminating: usize,
+        failure: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Option<Duration>, Failure> {
+        let new = status::status(set, active, terminating, failure, now);
+        if status::differs(set.status.as_ref(), &new) {
+            self.write(set, new).await?;
+        }
+        Ok(status::next_available(set, active, now))
+    }
+
+    async fn write(&self, set: &ReplicaSet, status: ReplicaSetStatus) -> Result<(), kube::Error> {
+        let namespace = set.namespace().unwrap_or_default();
+        let api: Api<ReplicaSet> = Api::namespaced(self.context.client.clone(), &namespace);
+        let params = PostParams { field_manager: Some(MANAGER.into()), ..Default::default() };
+        let changed = ReplicaSet { status: Some(status), ..set.clone() };
+        match api.replace_status(&set.name_any(), &params, &changed).await {
+            Err(error) if is_stale(&error) || is_gone(&error) => Ok(()),
+            outcome => outcome.map(drop),
+        }
+    }
+}
+
+/// The ReplicaSet that controls an object, if one does.
+fn owner(meta: &ObjectMeta) -> Option<&OwnerReference> {
+    controller_of(meta)
+        .filter(|owner| owner.kind == "ReplicaSet" && owner.api_version.split('/').next() == Some("apps"))
+}
+
+/// The selector; `None` where it selects nothing or everything, which is never meant.
+fn selector(set: &ReplicaSet) -> Option<Selector> {
+    let selector = Selector::try_from(set.spec.as_ref()?.selector.clone()).ok()?;
+    Some(selector).filter(|selector| !selector.selects_all())
+}
+
+/// Whether a change of a pod can change anything about its owner.
+fn matters(old: &PodView, new: &PodView) -> bool {
+    old.phase != new.phase
+        || old.is_deleted() != new.is_deleted()
+        || old.is_ready() != new.is_ready()
+        || old.ready_since() != new.ready_since()
+        || old.metadata.labels != new.metadata.labels
+}
