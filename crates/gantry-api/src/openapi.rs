@@ -3,6 +3,8 @@
 //! Each group and version has a version 3 document: its kinds' definitions with all that they
 //! refer to, and its paths with the parameters that writes take.
 
+mod descriptions;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
@@ -24,14 +26,21 @@ fn base(kind: &Kind) -> String {
     }
 }
 
-/// The version 3 document of a path; `None` where there is none.
-pub fn v3_document(registry: &Registry, path: &str, version: &str) -> Option<Value> {
+/// The version 3 document of a path; `None` where there is none. Descriptions make it several times
+/// larger.
+pub fn v3_document(registry: &Registry, path: &str, version: &str, described: bool) -> Option<Value> {
     let kinds: Vec<&Kind> = registry.iter().filter(|kind| base(kind) == path).collect();
     if kinds.is_empty() {
         return None;
     }
     let style = Style { prefix: "#/components/schemas/", v3: true };
-    let schemas = definitions(&kinds, &style);
+    let mut schemas = definitions(&kinds, &style);
+    if described {
+        let of_subresources = kinds.iter().flat_map(|kind| &kind.subresources).filter_map(|each| each.kind);
+        let own = kinds.iter().map(|kind| (kind.group, kind.kind));
+        let all = own.chain(of_subresources.map(|[group, _, kind]| (group, kind)));
+        descriptions::describe(all, &mut schemas);
+    }
     Some(json!({
         "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": version},
         "paths": paths(&kinds, true), "components": {"schemas": schemas},
@@ -71,11 +80,47 @@ fn definitions(kinds: &[&Kind], style: &Style) -> Map<String, Value> {
         if seen.insert(definition.name.to_string()) {
             for field in &definition.fields {
                 references(&field.kind, &mut waiting);
+                if let Some((name, shape)) = scalar(innermost(&field.kind), style) {
+                    out.insert(name.to_owned(), shape);
+                }
             }
             out.insert(definition.name.to_string(), object(schemas, definition, style));
         }
     }
     out
+}
+
+fn innermost(kind: &Type) -> &Type {
+    match kind {
+        Type::List(items) | Type::Map(items) => innermost(items),
+        other => other,
+    }
+}
+
+/// The definition of a value that has a name of its own.
+fn scalar(kind: &Type, style: &Style) -> Option<(&'static str, Value)> {
+    let date = json!({"type": "string", "format": "date-time"});
+    Some(match kind {
+        Type::Quantity => {
+            let shape = match style.v3 {
+                true => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
+                false => json!({"type": "string"}),
+            };
+            ("io.k8s.apimachinery.pkg.api.resource.Quantity", shape)
+        }
+        Type::IntOrString => {
+            let shape = match style.v3 {
+                true => {
+                    json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
+                }
+                false => json!({"type": "string", "format": "int-or-string"}),
+            };
+            ("io.k8s.apimachinery.pkg.util.intstr.IntOrString", shape)
+        }
+        Type::Time => ("io.k8s.apimachinery.pkg.apis.meta.v1.Time", date),
+        Type::MicroTime => ("io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime", date),
+        _ => return None,
+    })
 }
 
 fn references(kind: &Type, out: &mut Vec<DefinitionId>) {
@@ -139,26 +184,26 @@ fn field(schemas: &Schemas, field: &Field, style: &Style) -> Value {
 
 fn shape(schemas: &Schemas, kind: &Type, style: &Style) -> Value {
     match kind {
-        Type::String | Type::Quantity => json!({"type": "string"}),
+        Type::String => json!({"type": "string"}),
         Type::Bytes => json!({"type": "string", "format": "byte"}),
         Type::Int32 => json!({"type": "integer", "format": "int32"}),
         Type::Int64 => json!({"type": "integer", "format": "int64"}),
         Type::Float64 => json!({"type": "number", "format": "double"}),
         Type::Bool => json!({"type": "boolean"}),
-        Type::IntOrString if style.v3 => {
-            json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
+        Type::Quantity | Type::IntOrString | Type::Time | Type::MicroTime => {
+            reference(scalar(kind, style).map_or("", |(name, _)| name), style)
         }
-        Type::IntOrString => json!({"type": "string", "format": "int-or-string"}),
-        Type::Time | Type::MicroTime => json!({"type": "string", "format": "date-time"}),
         Type::Any => json!({"type": "object"}),
-        Type::Object(id) => {
-            let reference = json!({"$ref": format!("{}{}", style.prefix, schemas.get(*id).name)});
-            // Version 3 allows nothing beside a reference, so it is wrapped.
-            if style.v3 { json!({"allOf": [reference]}) } else { reference }
-        }
+        Type::Object(id) => reference(&schemas.get(*id).name, style),
         Type::List(items) => json!({"type": "array", "items": shape(schemas, items, style)}),
         Type::Map(values) => json!({"type": "object", "additionalProperties": shape(schemas, values, style)}),
     }
+}
+
+fn reference(name: &str, style: &Style) -> Value {
+    let reference = json!({"$ref": format!("{}{name}", style.prefix)});
+    // Version 3 allows nothing beside a reference, so it is wrapped.
+    if style.v3 { json!({"allOf": [reference]}) } else { reference }
 }
 
 /// A query parameter.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 pub struct SelectorError(String);
 
 /// A condition on one label.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Requirement {
     /// One of the values (`=`, `==`, `in`).
     In(String, Vec<String>),
@@ -22,6 +22,24 @@ pub enum Requirement {
     GreaterThan(String, i64),
     /// An integer below the bound.
     LessThan(String, i64),
+}
+
+impl Requirement {
+    /// Whether `labels` meet the condition.
+    pub fn matches(&self, labels: &impl Labels) -> bool {
+        match self {
+            Self::In(key, values) => {
+                labels.label(key).is_some_and(|value| values.iter().any(|each| each == value))
+            }
+            Self::NotIn(key, values) => {
+                labels.label(key).is_none_or(|value| values.iter().all(|each| each != value))
+            }
+            Self::Exists(key) => labels.label(key).is_some(),
+            Self::DoesNotExist(key) => labels.label(key).is_none(),
+            Self::GreaterThan(key, bound) => number(labels, key).is_some_and(|value| value > *bound),
+            Self::LessThan(key, bound) => number(labels, key).is_some_and(|value| value < *bound),
+        }
+    }
 }
 
 /// Conditions that all hold; none select everything.
@@ -69,18 +87,7 @@ impl LabelSelector {
 
     /// Whether `labels` meet every condition.
     pub fn matches(&self, labels: &impl Labels) -> bool {
-        self.0.iter().all(|requirement| match requirement {
-            Requirement::In(key, values) => {
-                labels.label(key).is_some_and(|value| values.iter().any(|each| each == value))
-            }
-            Requirement::NotIn(key, values) => {
-                labels.label(key).is_none_or(|value| values.iter().all(|each| each != value))
-            }
-            Requirement::Exists(key) => labels.label(key).is_some(),
-            Requirement::DoesNotExist(key) => labels.label(key).is_none(),
-            Requirement::GreaterThan(key, bound) => number(labels, key).is_some_and(|value| value > *bound),
-            Requirement::LessThan(key, bound) => number(labels, key).is_some_and(|value| value < *bound),
-        })
+        self.0.iter().all(|requirement| requirement.matches(labels))
     }
 
     /// Whether everything is selected.

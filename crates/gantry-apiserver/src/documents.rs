@@ -1,13 +1,13 @@
-//! Discovery and OpenAPI documents: made once, served from memory.
+//! Discovery and OpenAPI documents. Discovery is made once and served from memory; OpenAPI of version 3
+//! is large and seldom asked for, so only the hashes of its documents are kept.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use gantry_api::registry::Registry;
 use gantry_api::{discovery, openapi};
 use http::HeaderValue;
-use parking_lot::Mutex;
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
@@ -26,9 +26,13 @@ pub(crate) struct Document {
 impl Document {
     fn new(value: &Value, content_type: &'static str) -> Self {
         let bytes = Bytes::from(serde_json::to_vec(value).unwrap_or_default());
-        let hash = digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+        let hash = hash(&bytes);
         Self { bytes, hash, content_type: HeaderValue::from_static(content_type) }
     }
+}
+
+fn hash(bytes: &[u8]) -> String {
+    digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 /// Everything that clients learn the API from.
@@ -40,7 +44,7 @@ pub(crate) struct Documents {
     pub aggregated_groups: Document,
     index: OnceLock<Document>,
     v2: OnceLock<Document>,
-    v3: Mutex<BTreeMap<String, Arc<Document>>>,
+    hashes: OnceLock<BTreeMap<String, String>>,
 }
 
 impl Documents {
@@ -54,7 +58,7 @@ impl Documents {
             aggregated_groups: Document::new(&discovery::aggregated(registry, false), AGGREGATED),
             index: OnceLock::new(),
             v2: OnceLock::new(),
-            v3: Mutex::default(),
+            hashes: OnceLock::new(),
         }
     }
 
@@ -89,26 +93,39 @@ impl Documents {
     /// The index of OpenAPI v3: each document's path and hash.
     pub fn openapi_index(&self) -> &Document {
         self.index.get_or_init(|| {
-            let mut paths = serde_json::Map::new();
-            for path in openapi::v3_paths(self.registry) {
-                if let Some(document) = self.openapi(&path) {
-                    let url = format!("/openapi/v3/{path}?hash={}", document.hash);
-                    paths.insert(path, serde_json::json!({"serverRelativeURL": url}));
-                }
-            }
+            let urls = self.openapi_hashes().iter().map(|(path, hash)| {
+                let url = format!("/openapi/v3/{path}?hash={hash}");
+                (path.clone(), serde_json::json!({"serverRelativeURL": url}))
+            });
+            let paths: serde_json::Map<String, Value> = urls.collect();
             Document::new(&serde_json::json!({"paths": paths}), "application/json")
         })
     }
 
-    /// The OpenAPI v3 document of a path such as `apis/apps/v1`.
-    pub fn openapi(&self, path: &str) -> Option<Arc<Document>> {
-        if let Some(document) = self.v3.lock().get(path) {
-            return Some(document.clone());
-        }
-        let value = openapi::v3_document(self.registry, path, &self.version.git_version)?;
-        let document = Arc::new(Document::new(&value, "application/json"));
-        self.v3.lock().insert(path.to_owned(), document.clone());
-        Some(document)
+    /// The hashes of the OpenAPI v3 documents. Descriptions change with the version alone, which is
+    /// part of what is hashed, so they are left out.
+    fn openapi_hashes(&self) -> &BTreeMap<String, String> {
+        self.hashes.get_or_init(|| {
+            let paths = openapi::v3_paths(self.registry).into_iter();
+            let hashed = paths.filter_map(|path| {
+                let document = openapi::v3_document(self.registry, &path, &self.version.git_version, false)?;
+                let hash = hash(&serde_json::to_vec(&document).ok()?);
+                Some((path, hash))
+            });
+            hashed.collect()
+        })
+    }
+
+    /// The hash of the OpenAPI v3 document of a path such as `apis/apps/v1`.
+    pub fn openapi_hash(&self, path: &str) -> Option<&str> {
+        self.openapi_hashes().get(path).map(String::as_str)
+    }
+
+    /// The OpenAPI v3 document of a path, with its descriptions.
+    pub fn openapi(&self, path: &str) -> Option<Document> {
+        let value = openapi::v3_document(self.registry, path, &self.version.git_version, true)?;
+        let hash = self.openapi_hash(path)?.to_owned();
+        Some(Document { hash, ..Document::new(&value, "application/json") })
     }
 
     /// The OpenAPI v2 document.

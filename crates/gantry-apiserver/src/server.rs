@@ -8,13 +8,13 @@ mod start;
 mod tokens;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use gantry_api::registry::{Kind, Registry};
 use gantry_api::status::ApiError;
 use gantry_store::Store;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +46,7 @@ pub struct ApiServer {
     pub(crate) kubelets: Option<TlsConnector>,
     /// Cancelled when the server stops: ends watches.
     pub(crate) stopping: CancellationToken,
-    ready: AtomicBool,
+    ready: watch::Sender<bool>,
 }
 
 impl ApiServer {
@@ -68,7 +68,7 @@ impl ApiServer {
             acceptor: listener::acceptor(&config)?,
             kubelets: proxy::connector(&config)?,
             stopping: CancellationToken::new(),
-            ready: AtomicBool::new(false),
+            ready: watch::Sender::new(false),
             config,
         })
     }
@@ -109,9 +109,16 @@ impl ApiServer {
         serde_json::from_slice(&entry.value).map_err(ApiError::internal)
     }
 
+    /// Returns when the objects that every cluster starts with are there: from then on requests are
+    /// judged by the default roles.
+    pub async fn ready(&self) {
+        // The sender is in `self`, so this cannot fail.
+        let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
+    }
+
     /// Whether the objects that every cluster starts with are there.
     pub(crate) fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        *self.ready.borrow()
     }
 
     /// Notes that an object is gone.

@@ -43,7 +43,7 @@ impl Client {
         Ok(grpc)
     }
 
-    async fn unary<A, B>(&self, path: &'static str, message: A) -> Result<B, CriError>
+    pub(crate) async fn unary<A, B>(&self, path: &'static str, message: A) -> Result<B, CriError>
     where
         A: prost::Message + Send + Sync + 'static,
         B: prost::Message + Default + Send + Sync + 'static,

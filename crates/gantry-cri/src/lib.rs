@@ -4,6 +4,7 @@
 //! In one process the kubelet calls the embedded runtime through the traits; an external runtime is
 //! reached through [`client::Client`], which implements the same traits.
 
+pub mod archive;
 pub mod client;
 pub mod error;
 pub mod network;
@@ -12,6 +13,7 @@ pub mod server;
 pub mod service;
 pub mod v1;
 
+pub use archive::{ImageArchive, ImportRequest, ImportResponse};
 pub use error::{Code, CriError};
 pub use network::{NetworkError, PodIps, PortMap, SandboxNetwork, SandboxNetworkRequest};
 pub use service::{EventStream, ImageService, RuntimeService};

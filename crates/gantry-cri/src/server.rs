@@ -18,9 +18,32 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use crate::{CriError, ImageService, RuntimeService, rpc::with_calls, v1::*};
+use tokio::net::UnixListener;
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
 
-type Answer = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
+use crate::{
+    CriError, ImageArchive, ImageService, RuntimeService, archive::ArchiveServer, rpc::with_calls, v1::*,
+};
+
+/// Serves all services of `runtime` on `listener` until `shutdown`.
+pub async fn serve<T>(
+    runtime: Arc<T>,
+    listener: UnixListener,
+    shutdown: CancellationToken,
+) -> Result<(), tonic::transport::Error>
+where
+    T: RuntimeService + ImageService + ImageArchive + 'static,
+{
+    tonic::transport::Server::builder()
+        .add_service(RuntimeServer::new(runtime.clone()))
+        .add_service(ImageServer::new(runtime.clone()))
+        .add_service(ArchiveServer::new(runtime))
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), shutdown.cancelled_owned())
+        .await
+}
+
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
 
 /// `runtime.v1.RuntimeService` over any implementation.
 pub struct RuntimeServer<T>(Arc<T>);
@@ -50,7 +73,7 @@ common!(RuntimeServer "runtime.v1.RuntimeService");
 common!(ImageServer "runtime.v1.ImageService");
 
 /// One unary method as tonic wants it.
-struct Unary<F>(F);
+pub(crate) struct Unary<F>(pub(crate) F);
 
 impl<A, B, F, Fut> UnaryService<A> for Unary<F>
 where
@@ -83,7 +106,7 @@ impl<T: RuntimeService + 'static> ServerStreamingService<GetEventsRequest> for E
     }
 }
 
-fn unimplemented() -> Answer {
+pub(crate) fn unimplemented() -> Answer {
     Box::pin(async { Ok(Status::unimplemented("unknown method").into_http()) })
 }
 

@@ -27,6 +27,8 @@ pub struct Config {
     pub cluster_dns: Vec<String>,
     /// The cluster's domain: `cluster.local`.
     pub cluster_domain: String,
+    /// Parent of all pods' cgroups: `/kubepods`.
+    pub cgroup_root: String,
     /// Labels the node registers with beside its own.
     pub node_labels: std::collections::BTreeMap<String, String>,
     /// Most pods on the node.
@@ -56,6 +58,7 @@ impl Config {
             client_ca: Vec::new(),
             cluster_dns: vec!["10.43.0.10".into()],
             cluster_domain: "cluster.local".into(),
+            cgroup_root: "/kubepods".into(),
             node_labels: Default::default(),
             max_pods: 110,
             resolv_conf: "/etc/resolv.conf".into(),

@@ -81,13 +81,13 @@ pub fn pod_level(pod: &Pod) -> LinuxContainerResources {
     }
 }
 
-/// The parent cgroup of the pod's containers.
-pub fn cgroup_parent(pod: &Pod) -> String {
+/// The parent cgroup of the pod's containers, below `root`.
+pub fn cgroup_parent(root: &str, pod: &Pod) -> String {
     let uid = pod::uid(pod);
     match pod::qos(pod) {
-        Qos::Guaranteed => format!("/kubepods/pod{uid}"),
-        Qos::Burstable => format!("/kubepods/burstable/pod{uid}"),
-        Qos::BestEffort => format!("/kubepods/besteffort/pod{uid}"),
+        Qos::Guaranteed => format!("{root}/pod{uid}"),
+        Qos::Burstable => format!("{root}/burstable/pod{uid}"),
+        Qos::BestEffort => format!("{root}/besteffort/pod{uid}"),
     }
 }
 

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use gantry_cri::{Code, CriError, EventStream, ImageService, RuntimeService, v1::*};
+use gantry_cri::{
+    Code, CriError, EventStream, ImageArchive, ImageService, ImportRequest, ImportResponse, RuntimeService,
+    v1::*,
+};
 
 use crate::{
     container::{Container, phase_number},
@@ -369,5 +372,17 @@ impl ImageService for Runtime {
     async fn image_fs_info(&self, _: ImageFsInfoRequest) -> Answer<ImageFsInfoResponse> {
         let usage = self.inner.image_usage();
         Ok(ImageFsInfoResponse { image_filesystems: vec![usage.clone()], container_filesystems: vec![usage] })
+    }
+}
+
+#[async_trait]
+impl ImageArchive for Runtime {
+    async fn import(&self, request: ImportRequest) -> Answer<ImportResponse> {
+        let records = self.image_import(std::path::Path::new(&request.path)).await?;
+        let names = records.into_iter().flat_map(|record| match record.tags.is_empty() {
+            true => vec![record.id],
+            false => record.tags.into_iter().collect(),
+        });
+        Ok(ImportResponse { images: names.collect() })
     }
 }

@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::{SinkExt, stream::SplitSink};
 use gantry_cri::v1::{AttachRequest, ExecRequest};
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -23,7 +24,11 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{handshake::derive_accept_key, protocol::Role},
+    tungstenite::{
+        Message,
+        handshake::derive_accept_key,
+        protocol::{CloseFrame, Role, frame::coding::CloseCode},
+    },
 };
 
 pub use remote_command::exec_sync;
@@ -202,6 +207,14 @@ where
 
 /// What a session shares with its runtime; kept for sessions that outlive a call.
 pub type Shared = Arc<crate::container::Container>;
+
+/// Ends a socket as clients expect it at the end of a stream: they take any other code for a fault.
+async fn close(mut sink: SplitSink<Socket, Message>) {
+    let frame = CloseFrame { code: CloseCode::Normal, reason: Default::default() };
+    // A client that is gone already needs no farewell.
+    let _ = sink.send(Message::Close(Some(frame))).await;
+    let _ = sink.close().await;
+}
 
 #[cfg(test)]
 mod tests {

@@ -67,7 +67,12 @@ async fn the_api_describes_itself() -> Result<()> {
     let index = server.get("/openapi/v3").await?.json();
     let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap_or_default().to_owned();
     let document = server.get(&url).await?.json();
-    assert!(document["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"].is_object(), "{url}");
+    let deployment = &document["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"];
+    assert_eq!(deployment["description"], "Deployment enables declarative updates for Pods and ReplicaSets.");
+    let cached = server.get(&url).await?.headers["cache-control"].clone();
+    assert!(cached.to_str()?.contains("immutable"), "{cached:?}");
+    let moved = server.get("/openapi/v3/apis/apps/v1?hash=0").await?;
+    assert_eq!((moved.code.as_u16(), moved.headers["location"].to_str()?), (301, url.as_str()));
     assert_eq!(server.get("/readyz?verbose").await?.code, 200);
     assert!(server.get("/metrics").await?.text().contains("apiserver_request_total"));
     Ok(())

@@ -1,9 +1,12 @@
 //! The command line: one module per verb.
 
 pub mod completion;
+pub mod image;
 pub mod kubeconfig;
+pub mod reset;
 pub mod server;
 pub mod status;
+pub mod up;
 pub mod version;
 
 use std::path::PathBuf;
@@ -29,12 +32,18 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Run a whole cluster on this machine: a control plane and a node.
+    Up(up::Arguments),
     /// Run a control plane without a node.
     Server,
     /// Print the administrator's kubeconfig, or merge it into another.
     Kubeconfig(kubeconfig::Arguments),
+    /// Import, pull, list and remove this node's images.
+    Image(image::Arguments),
     /// Show components, ports and certificates.
     Status,
+    /// Stop every container and remove everything that gantry made on this machine.
+    Reset(reset::Arguments),
     /// Show the version.
     Version,
     /// Print a completion script for a shell.
@@ -55,9 +64,12 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<()> {
     let resolve = || Config::resolve(cli.settings, cli.config.as_deref());
     match cli.verb {
+        Verb::Up(arguments) => up::run(&resolve()?, &arguments),
         Verb::Server => server::run(&resolve()?),
         Verb::Kubeconfig(arguments) => kubeconfig::run(&resolve()?, &arguments),
+        Verb::Image(arguments) => image::run(&resolve()?, &arguments),
         Verb::Status => status::run(&resolve()?),
+        Verb::Reset(arguments) => reset::run(&resolve()?, &arguments),
         Verb::Version => {
             version::run();
             Ok(())

@@ -19,6 +19,15 @@ pub struct Settings {
     /// Directory of the configuration and the kubeconfig.
     #[arg(long, env = "GANTRY_CONFIG_DIR", global = true)]
     pub config_dir: Option<PathBuf>,
+    /// Directory of sockets, namespaces and what else dies with the machine.
+    #[arg(long, env = "GANTRY_RUN_DIR", global = true)]
+    pub run_dir: Option<PathBuf>,
+    /// Directory of the pods' logs.
+    #[arg(long, env = "GANTRY_POD_LOGS_DIR", global = true)]
+    pub pod_logs_dir: Option<PathBuf>,
+    /// Parent of all pods' cgroups.
+    #[arg(long, env = "GANTRY_CGROUP_ROOT", global = true)]
+    pub cgroup_root: Option<String>,
     /// Address that the API server listens on.
     #[arg(long, env = "GANTRY_BIND_ADDRESS", global = true)]
     pub bind_address: Option<IpAddr>,
@@ -40,6 +49,9 @@ pub struct Settings {
     /// Port of the node's own API.
     #[arg(long, env = "GANTRY_KUBELET_PORT", global = true)]
     pub kubelet_port: Option<u16>,
+    /// Addresses of pods, of which each node gets a part.
+    #[arg(long, env = "GANTRY_CLUSTER_CIDR", global = true)]
+    pub cluster_cidr: Option<IpNet>,
     /// Addresses of Services.
     #[arg(long, env = "GANTRY_SERVICE_CIDR", global = true)]
     pub service_cidr: Option<IpNet>,
@@ -60,6 +72,9 @@ pub struct Settings {
 const KEYS: &[&str] = &[
     "data-dir",
     "config-dir",
+    "run-dir",
+    "pod-logs-dir",
+    "cgroup-root",
     "bind-address",
     "https-port",
     "advertise-address",
@@ -67,6 +82,7 @@ const KEYS: &[&str] = &[
     "node-name",
     "node-ip",
     "kubelet-port",
+    "cluster-cidr",
     "service-cidr",
     "cluster-dns",
     "cluster-domain",
@@ -81,6 +97,12 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Configuration and kubeconfig.
     pub config_dir: PathBuf,
+    /// Sockets, namespaces and what else dies with the machine.
+    pub run_dir: PathBuf,
+    /// Pods' logs.
+    pub pod_logs_dir: PathBuf,
+    /// Parent of pods' cgroups, with a leading slash.
+    pub cgroup_root: String,
     /// API server's listening address.
     pub bind_address: IpAddr,
     /// API server's port.
@@ -95,6 +117,8 @@ pub struct Config {
     pub node_ip: IpAddr,
     /// The kubelet's port.
     pub kubelet_port: u16,
+    /// Pods' addresses.
+    pub cluster_cidr: IpNet,
     /// Services' addresses.
     pub service_cidr: IpNet,
     /// DNS address.
@@ -135,6 +159,13 @@ impl Config {
         Ok(Self {
             data_dir: pick!(data_dir).unwrap_or_else(|| "/var/lib/gantry".into()),
             config_dir: given.config_dir.or(stored.config_dir).unwrap_or(config_dir),
+            run_dir: pick!(run_dir).unwrap_or_else(|| "/run/gantry".into()),
+            pod_logs_dir: pick!(pod_logs_dir).unwrap_or_else(|| "/var/log/pods".into()),
+            cgroup_root: format!(
+                "/{}",
+                pick!(cgroup_root).unwrap_or_else(|| "kubepods".into()).trim_matches('/')
+            ),
+            cluster_cidr: pick!(cluster_cidr).map_or_else(|| "10.42.0.0/16".parse(), Ok)?,
             bind_address: pick!(bind_address).map_or_else(|| "0.0.0.0".parse(), Ok)?,
             https_port: pick!(https_port).unwrap_or(6443),
             advertise_address: pick!(advertise_address).unwrap_or(node_ip),
@@ -161,6 +192,11 @@ impl Config {
     /// The directory of keys and certificates.
     pub fn pki_dir(&self) -> PathBuf {
         self.data_dir.join("pki")
+    }
+
+    /// The socket of the node's runtime.
+    pub fn runtime_socket(&self) -> PathBuf {
+        self.run_dir.join("runtime.sock")
     }
 
     /// The URL of the local API server.

@@ -7,15 +7,20 @@ use anyhow::{Context, Result};
 use gantry_apiserver::{ApiServer, Identity, Version, storage};
 use gantry_store::Store;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::components;
 use crate::config::Config;
 use crate::kubeconfig;
 use crate::pki::{Authority, Leaf, Pair};
 
 /// A control plane that listens.
 pub struct ControlPlane {
-    server: Arc<ApiServer>,
+    /// The server, for clients in this process.
+    pub server: Arc<ApiServer>,
+    /// The cluster's authority.
+    pub authority: Authority,
     listener: TcpListener,
 }
 
@@ -69,12 +74,16 @@ impl ControlPlane {
             .with_context(|| format!("listening on {address}; choose another --https-port"))?;
         let document = kubeconfig::document(&config.local_url(), &authority.certificate, &admin);
         kubeconfig::write(&config.kubeconfig(), &document)?;
-        Ok(Self { server: Arc::new(server), listener })
+        Ok(Self { server: Arc::new(server), authority, listener })
     }
 
-    /// Serves until `shutdown`.
-    pub async fn serve(self, shutdown: CancellationToken) {
-        self.server.serve(self.listener, shutdown).await;
+    /// Serves in the background until `shutdown`, with the controllers and the scheduler.
+    pub fn start(self, config: &Config, shutdown: CancellationToken) -> JoinHandle<()> {
+        let components = components::start(&self.server, &self.authority, config, shutdown.clone());
+        tokio::spawn(async move {
+            self.server.serve(self.listener, shutdown).await;
+            components.join_all().await;
+        })
     }
 }
 

@@ -1,15 +1,25 @@
 //! `gantry`: the whole Kubernetes API and the platform around it in one binary.
 
 mod commands;
+mod components;
 mod config;
 mod control_plane;
+mod instance;
 mod kubeconfig;
 mod logging;
+mod node;
 mod pki;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    commands::main()
+    // Parts of the runtime are processes of their own, made from this program. They fork and change
+    // namespaces, so this comes before anything starts a thread.
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.split_first() {
+        Some((verb, rest)) if verb == "shim" => gantry_runtime::shim_main(rest),
+        Some((verb, rest)) if verb == "unpack" => gantry_runtime::unpack_main(rest),
+        _ => commands::main(),
+    }
 }

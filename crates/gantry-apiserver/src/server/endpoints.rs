@@ -1,7 +1,7 @@
 //! Paths that name no resource: health, version, metrics, discovery and OpenAPI.
 
 use gantry_api::status::ApiError;
-use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::json;
 
@@ -47,10 +47,7 @@ pub(super) async fn serve(
         ["apis", group, version] => server.documents.resources(group, version).map_or_else(missing, ok),
         ["openapi", "v2"] => openapi_v2(server, &request, accept, output),
         ["openapi", "v3"] => shared(&request, server.documents.openapi_index(), output),
-        ["openapi", "v3", path @ ..] => match server.documents.openapi(&path.join("/")) {
-            Some(document) => shared(&request, &document, output),
-            None => missing(),
-        },
+        ["openapi", "v3", path @ ..] => openapi_v3(server, &request, &path.join("/"), query, output),
         [".well-known", "openid-configuration"] => {
             let uri = format!("https://{}/openid/v1/jwks", server.config.advertise);
             ok(server.authenticators.service_accounts.discovery_document(&uri))
@@ -131,6 +128,45 @@ fn openapi_v2(
         return Err(ApiError::not_acceptable(&["application/json"]));
     }
     shared(request, server.documents.openapi_v2(), output)
+}
+
+/// A version 3 document. Under the URL that names its hash it never changes; a URL with another hash
+/// leads there.
+fn openapi_v3(
+    server: &ApiServer,
+    request: &Request<Body>,
+    path: &str,
+    query: &Query,
+    output: Output,
+) -> Result<Response<Body>, ApiError> {
+    let Some(hash) = server.documents.openapi_hash(path) else { return missing() };
+    let asked = query.filled("hash");
+    if asked.is_some_and(|asked| asked != hash) {
+        let mut response = respond::bytes(StatusCode::MOVED_PERMANENTLY, Body::Empty);
+        let location = format!("/openapi/v3/{path}?hash={hash}");
+        response
+            .headers_mut()
+            .insert(LOCATION, HeaderValue::from_str(&location).map_err(ApiError::internal)?);
+        return Ok(response);
+    }
+    let tag = format!("\"{hash}\"");
+    let known = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let mut response = if known.is_some_and(|known| known.contains(&tag)) {
+        respond::bytes(StatusCode::NOT_MODIFIED, Body::Empty)
+    } else {
+        match server.documents.openapi(path) {
+            Some(document) => shared(request, &document, output)?,
+            None => return missing(),
+        }
+    };
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    if asked.is_some() {
+        const FOREVER: HeaderValue = HeaderValue::from_static("public, immutable, max-age=31536000");
+        response.headers_mut().insert(CACHE_CONTROL, FOREVER);
+    }
+    Ok(response)
 }
 
 /// A document that is made once: with its hash as ETag, and nothing where the client has it.

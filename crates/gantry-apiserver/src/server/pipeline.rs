@@ -29,7 +29,8 @@ impl ApiServer {
         };
         let headers = response.headers_mut();
         headers.insert(AUDIT_ID, audit_id);
-        headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+        let fresh = HeaderValue::from_static("no-cache, private");
+        headers.entry(http::header::CACHE_CONTROL).or_insert(fresh);
         if head {
             *response.body_mut() = Body::Empty;
         }

@@ -1,8 +1,6 @@
 //! What the server writes before it is ready: the objects that every cluster starts with,
 //! through its own pipeline.
 
-use std::sync::atomic::Ordering;
-
 use async_trait::async_trait;
 use http::{Method, Request};
 use http_body_util::BodyExt;
@@ -18,7 +16,7 @@ impl ApiServer {
             return;
         }
         match bootstrap::ensure(self, self.config.service_cidr, self.config.advertise).await {
-            Ok(()) => self.ready.store(true, Ordering::Release),
+            Ok(()) => drop(self.ready.send_replace(true)),
             Err(error) => tracing::error!(%error, "the default objects are not all there"),
         }
     }

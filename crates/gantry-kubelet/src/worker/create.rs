@@ -53,7 +53,7 @@ impl Worker {
             labels,
             annotations: pod.metadata.annotations.clone().unwrap_or_default(),
             linux: Some(cri::LinuxPodSandboxConfig {
-                cgroup_parent: resources::cgroup_parent(pod),
+                cgroup_parent: resources::cgroup_parent(&self.agent.config.cgroup_root, pod),
                 security_context: Some(security::sandbox(pod)),
                 sysctls: sysctls.map(|s| (s.name.clone(), s.value.clone())).collect(),
                 resources: Some(resources::pod_level(pod)),

@@ -36,7 +36,7 @@ pub async fn serve(socket: Socket, netns: Option<PathBuf>) {
                 return;
             }
         }
-        let _ = sink.close().await;
+        super::close(sink).await;
     });
     let mut reader = Reader::new();
     let mut writer = Writer::default();

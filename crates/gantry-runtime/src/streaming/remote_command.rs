@@ -160,7 +160,7 @@ async fn write_socket(mut sink: SplitSink<Socket, Message>, mut output: mpsc::Re
             return;
         }
     }
-    let _ = sink.close().await;
+    super::close(sink).await;
 }
 
 fn pipe_pair() -> io::Result<(OwnedFd, OwnedFd)> {

@@ -20,7 +20,7 @@ async fn serve(config: &Config) -> Result<()> {
     println!("The API server listens on {}.", config.local_url());
     println!("Use it with: export KUBECONFIG={}", config.kubeconfig().display());
     let shutdown = CancellationToken::new();
-    let serving = tokio::spawn(plane.serve(shutdown.clone()));
+    let serving = plane.start(config, shutdown.clone());
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

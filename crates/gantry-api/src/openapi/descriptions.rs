@@ -1,0 +1,118 @@
+//! What the definitions and their fields are for, in words: from the typed structs' schemas,
+//! made when they are asked for and not kept.
+
+use k8s_openapi::api::{
+    apps, authentication, authorization, autoscaling, certificates, coordination, core, discovery, events,
+    node, policy, rbac, scheduling,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta;
+use schemars::JsonSchema;
+use schemars::generate::{SchemaGenerator, SchemaSettings};
+use serde_json::{Map, Value};
+
+/// Makes the schema of a type, with all that it refers to.
+type Describe = fn(&mut SchemaGenerator);
+
+fn of<T: JsonSchema>(generator: &mut SchemaGenerator) {
+    generator.subschema_for::<T>();
+}
+
+/// Where the description of a kind comes from.
+fn source(group: &str, kind: &str) -> Option<Describe> {
+    Some(match (group, kind) {
+        ("", "Binding") => of::<core::v1::Binding>,
+        ("", "ConfigMap") => of::<core::v1::ConfigMap>,
+        ("", "Endpoints") => of::<core::v1::Endpoints>,
+        ("", "Event") => of::<core::v1::Event>,
+        ("", "Namespace") => of::<core::v1::Namespace>,
+        ("", "Node") => of::<core::v1::Node>,
+        ("", "Pod") => of::<core::v1::Pod>,
+        ("", "Secret") => of::<core::v1::Secret>,
+        ("", "Service") => of::<core::v1::Service>,
+        ("", "ServiceAccount") => of::<core::v1::ServiceAccount>,
+        ("apps", "Deployment") => of::<apps::v1::Deployment>,
+        ("apps", "ReplicaSet") => of::<apps::v1::ReplicaSet>,
+        ("authentication.k8s.io", "SelfSubjectReview") => of::<authentication::v1::SelfSubjectReview>,
+        ("authentication.k8s.io", "TokenRequest") => of::<authentication::v1::TokenRequest>,
+        ("authentication.k8s.io", "TokenReview") => of::<authentication::v1::TokenReview>,
+        ("authorization.k8s.io", "LocalSubjectAccessReview") => {
+            of::<authorization::v1::LocalSubjectAccessReview>
+        }
+        ("authorization.k8s.io", "SelfSubjectAccessReview") => {
+            of::<authorization::v1::SelfSubjectAccessReview>
+        }
+        ("authorization.k8s.io", "SelfSubjectRulesReview") => of::<authorization::v1::SelfSubjectRulesReview>,
+        ("authorization.k8s.io", "SubjectAccessReview") => of::<authorization::v1::SubjectAccessReview>,
+        ("autoscaling", "Scale") => of::<autoscaling::v1::Scale>,
+        ("certificates.k8s.io", "CertificateSigningRequest") => {
+            of::<certificates::v1::CertificateSigningRequest>
+        }
+        ("coordination.k8s.io", "Lease") => of::<coordination::v1::Lease>,
+        ("discovery.k8s.io", "EndpointSlice") => of::<discovery::v1::EndpointSlice>,
+        ("events.k8s.io", "Event") => of::<events::v1::Event>,
+        ("node.k8s.io", "RuntimeClass") => of::<node::v1::RuntimeClass>,
+        ("policy", "Eviction") => of::<policy::v1::Eviction>,
+        ("rbac.authorization.k8s.io", "ClusterRole") => of::<rbac::v1::ClusterRole>,
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding") => of::<rbac::v1::ClusterRoleBinding>,
+        ("rbac.authorization.k8s.io", "Role") => of::<rbac::v1::Role>,
+        ("rbac.authorization.k8s.io", "RoleBinding") => of::<rbac::v1::RoleBinding>,
+        ("scheduling.k8s.io", "PriorityClass") => of::<scheduling::v1::PriorityClass>,
+        _ => return None,
+    })
+}
+
+/// Writes the descriptions of `kinds`, each a group and a kind, and of all that they refer to
+/// into the definitions of a document.
+pub(super) fn describe<'a>(
+    kinds: impl Iterator<Item = (&'a str, &'a str)>,
+    definitions: &mut Map<String, Value>,
+) {
+    let mut generator = SchemaSettings::openapi3().into_generator();
+    of::<meta::v1::DeleteOptions>(&mut generator);
+    of::<meta::v1::ListMeta>(&mut generator);
+    for make in kinds.filter_map(|(group, kind)| source(group, kind)) {
+        make(&mut generator);
+    }
+    for (name, mut described) in generator.take_definitions(false) {
+        let Some(definition) = definitions.get_mut(&name) else { continue };
+        move_text(&mut described, definition);
+        let Some(fields) = definition.get_mut("properties").and_then(Value::as_object_mut) else { continue };
+        for (field, schema) in fields {
+            if let Some(described) = described["properties"].get_mut(field) {
+                move_text(described, schema);
+            }
+        }
+    }
+}
+
+fn move_text(from: &mut Value, to: &mut Value) {
+    if let Some(text) = from.get_mut("description") {
+        to["description"] = text.take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::openapi::{v3_document, v3_paths};
+    use crate::registry::Registry;
+
+    #[test]
+    fn every_kind_and_field_is_described() {
+        let registry = Registry::builtin();
+        for path in v3_paths(registry) {
+            let document = v3_document(registry, &path, "v", true).expect("served");
+            let schemas = document["components"]["schemas"].as_object().expect("schemas");
+            let own = schemas.iter().filter(|(name, _)| !name.ends_with("List"));
+            for (name, schema) in own {
+                assert!(schema["description"].is_string(), "{path}: {name}: name it in `source`");
+                let fields = schema["properties"].as_object().into_iter().flatten();
+                // Upstream says nothing about the metadata of a few kinds.
+                for (field, schema) in fields.filter(|(field, _)| *field != "metadata") {
+                    assert!(schema["description"].is_string(), "{path}: {name}.{field}");
+                }
+            }
+        }
+        let plain = v3_document(registry, "apis/apps/v1", "v", false).expect("served");
+        assert!(!plain.to_string().contains("Deployment enables"));
+    }
+}

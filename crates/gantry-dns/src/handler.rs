@@ -1,0 +1,146 @@
+//! From a request to its reply.
+
+use std::sync::Arc;
+
+use hickory_proto::op::{Edns, Header, HeaderCounts, Metadata, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{DNSClass, Name, RecordType};
+use hickory_server::net::runtime::Time;
+use hickory_server::net::xfer::Protocol;
+use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
+use hickory_server::zone_handler::MessageResponseBuilder;
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use crate::forward::{Forwarder, Question};
+use crate::reply::{MAX_UDP, Reply};
+use crate::{Answer, Index};
+
+/// How many names an ExternalName may lead through.
+const MOST_ALIASES: usize = 8;
+
+/// Answers requests from the index, and from the forwarder what is not in it.
+pub(crate) struct Handler {
+    pub(crate) index: Arc<RwLock<Index>>,
+    pub(crate) synced: watch::Receiver<bool>,
+    pub(crate) forwarder: Arc<Forwarder>,
+}
+
+#[async_trait::async_trait]
+impl RequestHandler for Handler {
+    async fn handle_request<R: ResponseHandler, T: Time>(
+        &self,
+        request: &Request,
+        mut responses: R,
+    ) -> ResponseInfo {
+        let mut edns = None;
+        let mut reply = match request.queries.queries() {
+            _ if request.metadata.op_code != OpCode::Query => Reply::code(ResponseCode::NotImp),
+            [query] => {
+                let query = query.original();
+                edns = request.edns.as_ref().map(answer_edns);
+                let mut reply = self.reply(request, query).await;
+                reply.rotate(request.metadata.id);
+                if request.protocol() == Protocol::Udp {
+                    let limit = edns.as_ref().map_or(512, Edns::max_payload);
+                    reply.fit(request, edns.as_ref(), limit);
+                }
+                reply
+            }
+            _ => Reply::code(ResponseCode::FormErr),
+        };
+
+        let mut metadata = Metadata::response_from_request(&request.metadata);
+        metadata.recursion_available = true;
+        metadata.authoritative = reply.authoritative;
+        metadata.truncation = reply.truncated;
+        metadata.response_code = reply.code;
+        let mut builder = MessageResponseBuilder::from_message_request(request);
+        if let Some(edns) = &edns {
+            builder.edns(edns);
+        }
+        let additionals = std::mem::take(&mut reply.additionals);
+        let response = builder.build(metadata, &reply.answers, &reply.authorities, [], &additionals);
+        responses.send_response(response).await.unwrap_or_else(|error| {
+            tracing::debug!(client = %request.src(), %error, "cannot send a DNS answer");
+            ResponseInfo::from(Header { metadata, counts: HeaderCounts::default() })
+        })
+    }
+}
+
+impl Handler {
+    async fn reply(&self, request: &Request, query: &Query) -> Reply {
+        if request.edns.as_ref().is_some_and(|edns| edns.version() > 0) {
+            return Reply::code(ResponseCode::BADVERS);
+        }
+        if query.query_class() != DNSClass::IN
+            || matches!(query.query_type(), RecordType::AXFR | RecordType::IXFR)
+        {
+            return Reply::code(ResponseCode::Refused);
+        }
+        let dnssec = request.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok);
+        let mut reply = Reply::code(ResponseCode::NoError);
+        let mut name = query.name().clone();
+        for _ in 0..MOST_ALIASES {
+            let Some(answer) = self.lookup(&name, query.query_type()) else {
+                return Reply::code(ResponseCode::ServFail);
+            };
+            reply.authoritative |= answer != Answer::Elsewhere;
+            match answer {
+                Answer::Records { answers, additionals } => {
+                    reply.answers.extend(answers);
+                    reply.additionals = additionals;
+                }
+                Answer::Alias { alias, target } => {
+                    reply.answers.push(*alias);
+                    name = target;
+                    if request.metadata.recursion_desired {
+                        continue;
+                    }
+                }
+                Answer::NoData => reply.authorities.push(self.index.read().soa()),
+                Answer::NoName => {
+                    reply.code = ResponseCode::NXDomain;
+                    reply.authorities.push(self.index.read().soa());
+                }
+                Answer::Elsewhere => return self.forward(reply, &name, query.query_type(), dnssec).await,
+            }
+            return reply;
+        }
+        Reply::code(ResponseCode::ServFail)
+    }
+
+    /// `None` where the answer may be the cluster's but is not known yet.
+    fn lookup(&self, name: &Name, record_type: RecordType) -> Option<Answer> {
+        let index = self.index.read();
+        let answer = index.lookup(name, record_type);
+        let ours = answer != Answer::Elsewhere || name.parse_arpa_name().is_ok();
+        if ours && !*self.synced.borrow() { None } else { Some(answer) }
+    }
+
+    async fn forward(&self, mut reply: Reply, name: &Name, record_type: RecordType, dnssec: bool) -> Reply {
+        match self.forwarder.resolve(Question::new(name, record_type, dnssec)).await {
+            Ok(message) => {
+                reply.code = message.metadata.response_code;
+                reply.answers.extend(message.answers.iter().cloned());
+                reply.authorities.extend(message.authorities.iter().cloned());
+                reply.additionals.extend(message.additionals.iter().cloned());
+                // The asker's own spelling: some check that it comes back.
+                for record in reply.answers.iter_mut().filter(|record| record.name == *name) {
+                    record.name = name.clone();
+                }
+                reply
+            }
+            Err(error) => {
+                tracing::debug!(%name, %record_type, %error, "cannot forward");
+                Reply::code(ResponseCode::ServFail)
+            }
+        }
+    }
+}
+
+/// Our side of EDNS. Its payload is also the limit for this answer: no more than the asker takes.
+fn answer_edns(asked: &Edns) -> Edns {
+    let mut edns = Edns::new();
+    edns.set_max_payload(asked.max_payload().clamp(512, MAX_UDP)).set_dnssec_ok(asked.flags().dnssec_ok);
+    edns
+}

@@ -1,0 +1,173 @@
+//! The network of this node, as the agent uses it.
+
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use ipnet::IpNet;
+use parking_lot::Mutex;
+
+use crate::{
+    error::{During, NetworkError, Result},
+    lease::{HostPort, Leases},
+    netlink::Socket,
+    pod_link,
+};
+
+/// What VXLAN adds to each packet, in bytes, for IPv4 and IPv6.
+const ENCAPSULATION: (u32, u32) = (50, 70);
+const DEFAULT_MTU: u32 = 1500;
+
+/// How a node's network is made.
+#[derive(Clone, Debug)]
+pub struct NetworkConfig {
+    /// Directory of the files that keep leases over restarts.
+    pub state_dir: PathBuf,
+    /// The node's name.
+    pub node_name: String,
+    /// The node's own addresses, the primary one first.
+    pub node_ips: Vec<IpAddr>,
+    /// Ranges of the addresses of this node's pods, one per family. May be empty: then they are taken
+    /// from the Node when it has got them.
+    pub pod_cidrs: Vec<IpNet>,
+    /// Ranges of the addresses of all pods of the cluster.
+    pub cluster_cidrs: Vec<IpNet>,
+    /// Ranges of ClusterIPs.
+    pub service_cidrs: Vec<IpNet>,
+    /// Largest packet of a pod in bytes; `None` leaves room for VXLAN on the node's interface.
+    pub mtu: Option<u32>,
+    /// VXLAN network identifier.
+    pub vxlan_id: u32,
+    /// UDP port of the VXLAN.
+    pub vxlan_port: u16,
+}
+
+impl NetworkConfig {
+    /// The usual ranges and numbers for this node.
+    pub fn new(state_dir: PathBuf, node_name: String, node_ips: Vec<IpAddr>) -> Self {
+        let net = |a, b, length| IpNet::new([a, b, 0, 0].into(), length).into_iter().collect::<Vec<_>>();
+        Self {
+            state_dir,
+            node_name,
+            node_ips,
+            pod_cidrs: Vec::new(),
+            cluster_cidrs: net(10, 42, 16),
+            service_cidrs: net(10, 43, 16),
+            mtu: None,
+            vxlan_id: 71,
+            vxlan_port: 8472,
+        }
+    }
+}
+
+/// The network of this node. Its sockets belong to the network namespace of the thread that opened it.
+#[derive(Debug)]
+pub struct Network {
+    config: NetworkConfig,
+    host: Socket,
+    leases: Mutex<Leases>,
+    pod_cidrs: Mutex<Vec<IpNet>>,
+    mtu: u32,
+}
+
+impl Network {
+    /// Opens the network of this node: reads what an earlier run has left, turns forwarding on.
+    pub fn open(config: NetworkConfig) -> Result<Arc<Self>> {
+        let host = Socket::route().during(|| "opening a socket".into())?;
+        let cidrs = [&config.pod_cidrs, &config.cluster_cidrs].into_iter().flatten();
+        let (ipv6, ipv4): (Vec<&IpNet>, _) = cidrs.partition(|cidr| cidr.addr().is_ipv6());
+        pod_link::forward(!ipv4.is_empty(), !ipv6.is_empty())?;
+        let mtu = match config.mtu {
+            Some(mtu) => mtu,
+            None => mtu(&host, &config.node_ips)?,
+        };
+        let leases = Mutex::new(Leases::open(config.state_dir.join("leases"))?);
+        let pod_cidrs = Mutex::new(config.pod_cidrs.clone());
+        Ok(Arc::new(Self { config, host, leases, pod_cidrs, mtu }))
+    }
+
+    /// Why pods cannot be attached now, if so.
+    pub fn not_ready(&self) -> Option<String> {
+        let missing = self.pod_cidrs.lock().is_empty();
+        missing.then(|| NetworkError::NoPodCidr(self.config.node_name.clone()).to_string())
+    }
+
+    /// Sets the ranges that addresses of this node's pods are taken from. Leases outside of them stay.
+    pub fn set_pod_cidrs(&self, cidrs: Vec<IpNet>) {
+        *self.pod_cidrs.lock() = cidrs;
+    }
+
+    /// Gives the pod whose network namespace is bound to `netns` an interface and addresses, and leads
+    /// `host_ports` to it. Attaching again completes what is missing and returns the same addresses.
+    pub async fn attach(
+        self: &Arc<Self>,
+        pod: &str,
+        netns: &Path,
+        host_ports: &[HostPort],
+    ) -> Result<Vec<IpAddr>> {
+        let (network, pod, netns) = (self.clone(), pod.to_owned(), netns.to_owned());
+        let host_ports = host_ports.to_vec();
+        blocking(move || network.attach_now(&pod, &netns, &host_ports)).await
+    }
+
+    /// Takes everything back that `attach` gave. Succeeds if there is nothing left, also if the
+    /// namespace is gone.
+    pub async fn detach(self: &Arc<Self>, pod: &str) -> Result<()> {
+        let (network, pod) = (self.clone(), pod.to_owned());
+        blocking(move || network.detach_now(&pod)).await
+    }
+
+    /// Detaches every pod that is not among `live`: what a run that ended early has left.
+    pub async fn retain(self: &Arc<Self>, live: BTreeSet<String>) -> Result<()> {
+        let network = self.clone();
+        blocking(move || {
+            let attached = pod_link::attached(&network.host)?;
+            let mut known: BTreeSet<String> = attached.into_iter().map(|(pod, _)| pod).collect();
+            known.extend(network.leases.lock().all().keys().cloned());
+            known.difference(&live).try_for_each(|pod| network.detach_now(pod))
+        })
+        .await
+    }
+
+    fn attach_now(&self, pod: &str, netns: &Path, host_ports: &[HostPort]) -> Result<Vec<IpAddr>> {
+        let cidrs = self.pod_cidrs.lock().clone();
+        if cidrs.is_empty() {
+            return Err(NetworkError::NoPodCidr(self.config.node_name.clone()));
+        }
+        let lease = self.leases.lock().acquire(pod, netns, host_ports, &cidrs)?;
+        pod_link::attach(&self.host, pod, netns, &lease.addresses, self.mtu)?;
+        Ok(lease.addresses)
+    }
+
+    fn detach_now(&self, pod: &str) -> Result<()> {
+        pod_link::detach(&self.host, pod)?;
+        // Only now, so that nobody gets an address that still leads elsewhere.
+        self.leases.lock().release(pod)
+    }
+}
+
+/// Runs system calls that may wait for the kernel's locks where they hold nobody up.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is ending.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// Largest packet of a pod: what the node's interface carries, less what VXLAN adds.
+fn mtu(host: &Socket, node_ips: &[IpAddr]) -> Result<u32> {
+    let Some(node_ip) = node_ips.first() else { return Ok(DEFAULT_MTU - ENCAPSULATION.0) };
+    let addresses = host.addresses().during(|| "listing addresses".into())?;
+    let index = addresses.iter().find(|(_, net)| net.addr() == *node_ip).map(|(index, _)| *index);
+    let links = host.links().during(|| "listing interfaces".into())?;
+    let link = links.into_iter().find(|link| Some(link.index) == index && link.name != "lo");
+    let added = if node_ip.is_ipv4() { ENCAPSULATION.0 } else { ENCAPSULATION.1 };
+    Ok(link.map_or(DEFAULT_MTU, |link| link.mtu) - added)
+}

@@ -1,0 +1,109 @@
+//! A node in this process: runtime, pod network, kubelet and DNS.
+
+mod network;
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use gantry_cri::SandboxNetwork;
+use gantry_kubelet::Kubelet;
+use gantry_runtime::{Runtime, RuntimeConfig};
+use kube::Client;
+use tokio::net::UnixListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::pki::{Authority, Leaf, Pair};
+use network::PodNetwork;
+
+pub use network::remove as remove_network;
+
+/// What a node is to the cluster.
+pub struct Identity {
+    /// The API as `system:node:NAME`.
+    pub client: Client,
+    /// The certificate that the node's API shows.
+    pub serving: Pair,
+    /// The authority that the node's callers are checked against, PEM.
+    pub authority: String,
+}
+
+/// A running node. Its pods go on when it ends.
+pub struct Node {
+    kubelet: Kubelet,
+    tasks: JoinSet<()>,
+}
+
+impl Node {
+    /// Starts the node; returns when its API listens and pods can have addresses.
+    pub async fn start(config: &Config, identity: Identity, shutdown: CancellationToken) -> Result<Self> {
+        let network = Arc::new(PodNetwork::default());
+        let runtime = Runtime::open(runtime_config(config, network.clone())).await?;
+        let runtime = Arc::new(runtime);
+        let mut tasks = JoinSet::new();
+        let listener = listen(&config.runtime_socket())?;
+        let served = gantry_cri::server::serve(runtime.clone(), listener, shutdown.clone());
+        tasks.spawn(async move {
+            if let Err(error) = served.await {
+                tracing::error!(%error, "the runtime's socket is closed");
+            }
+        });
+        let settings = gantry_kubelet::Config {
+            root_dir: config.data_dir.join("kubelet"),
+            pod_logs_dir: config.pod_logs_dir.clone(),
+            address: config.bind_address,
+            port: config.kubelet_port,
+            serving_cert: identity.serving.certificate.into_bytes(),
+            serving_key: identity.serving.key.into_bytes(),
+            client_ca: identity.authority.into_bytes(),
+            cluster_dns: vec![config.cluster_dns.to_string()],
+            cluster_domain: config.cluster_domain.clone(),
+            cgroup_root: config.cgroup_root.clone(),
+            version: crate::commands::version::KUBERNETES.into(),
+            ..gantry_kubelet::Config::new(&config.node_name, config.node_ip)
+        };
+        let client = identity.client;
+        let kubelet =
+            Kubelet::start(client.clone(), runtime.clone(), runtime, settings, shutdown.clone()).await?;
+        network.start(config, client, &mut tasks, shutdown).await?;
+        Ok(Self { kubelet, tasks })
+    }
+
+    /// Waits until everything has ended after shutdown.
+    pub async fn join(mut self) {
+        self.kubelet.join().await;
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// The runtime's settings.
+pub fn runtime_config(config: &Config, network: Arc<dyn SandboxNetwork>) -> RuntimeConfig {
+    RuntimeConfig {
+        root: config.data_dir.join("runtime"),
+        run: config.run_dir.clone(),
+        cgroup_root: config.cgroup_root.clone(),
+        ..RuntimeConfig::new(network)
+    }
+}
+
+/// The certificate of the node's API, made from the cluster's authority.
+pub fn serving(config: &Config, authority: &Authority) -> Result<Pair> {
+    let loopback = IpAddr::from([127, 0, 0, 1]);
+    let names =
+        [config.node_name.clone(), "localhost".into(), config.node_ip.to_string(), loopback.to_string()];
+    authority.leaf(&Leaf {
+        file: "kubelet",
+        common_name: &format!("system:node:{}", config.node_name),
+        organizations: &["system:nodes"],
+        names: &names,
+    })
+}
+
+fn listen(path: &Path) -> Result<UnixListener> {
+    // What an earlier process left there; it is gone, or its claim on the directory would stand.
+    let _ = std::fs::remove_file(path);
+    UnixListener::bind(path).with_context(|| format!("listening on {}", path.display()))
+}
