@@ -11,6 +11,7 @@
 mod cleanup;
 mod error;
 mod lease;
+pub mod local_address;
 mod namespace;
 mod netlink;
 mod network;

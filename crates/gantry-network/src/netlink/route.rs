@@ -21,6 +21,7 @@ const NEW_LINK: u16 = 16;
 const DELETE_LINK: u16 = 17;
 const GET_LINK: u16 = 18;
 const NEW_ADDRESS: u16 = 20;
+const DELETE_ADDRESS: u16 = 21;
 const GET_ADDRESS: u16 = 22;
 const NEW_ROUTE: u16 = 24;
 const DELETE_ROUTE: u16 = 25;
@@ -213,6 +214,16 @@ impl Socket {
             a.bytes(libc::IFA_LOCAL, &bytes);
             a.bytes(libc::IFA_ADDRESS, &bytes);
         })
+    }
+
+    /// Takes an address from an interface. False if it has not got it.
+    pub fn delete_address(&self, link: u32, address: IpNet) -> io::Result<bool> {
+        let mut header = [family(address.addr()), address.prefix_len(), 0, SCOPE_GLOBAL, 0, 0, 0, 0];
+        header[4..8].copy_from_slice(&link.to_ne_bytes());
+        let deleted = self.request(DELETE_ADDRESS, 0, &header, |a| {
+            a.bytes(libc::IFA_LOCAL, &octets(address.addr()));
+        });
+        existed(deleted, libc::EADDRNOTAVAIL)
     }
 
     /// Every address with the number of its interface and its prefix.
