@@ -17,6 +17,9 @@ pub struct Config {
     pub address: IpAddr,
     /// Port the node's API listens on: 10250.
     pub port: u16,
+    /// What the node's API shows as its certificate, where that changes while the node runs; it goes
+    /// before the two fields below.
+    pub serving: Option<std::sync::Arc<dyn rustls::server::ResolvesServerCert>>,
     /// Serving certificate chain, PEM.
     pub serving_cert: Vec<u8>,
     /// Serving key, PEM.
@@ -53,6 +56,7 @@ impl Config {
             node_ip,
             address: IpAddr::from([0, 0, 0, 0]),
             port: 10250,
+            serving: None,
             serving_cert: Vec::new(),
             serving_key: Vec::new(),
             client_ca: Vec::new(),

@@ -75,10 +75,6 @@ pub fn any_server() -> TlsConnector {
 /// The acceptor of the node's API: client certificates are asked for and checked, not demanded.
 pub fn acceptor(config: &Config) -> Result<TlsAcceptor, Error> {
     let text = |e: &dyn std::fmt::Display| Error::Tls(e.to_string());
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&config.serving_cert)
-        .collect::<Result<_, _>>()
-        .map_err(|e| text(&e))?;
-    let key = PrivateKeyDer::from_pem_slice(&config.serving_key).map_err(|e| text(&e))?;
     let mut roots = RootCertStore::empty();
     for cert in CertificateDer::pem_slice_iter(&config.client_ca) {
         roots.add(cert.map_err(|e| text(&e))?).map_err(|e| text(&e))?;
@@ -87,12 +83,19 @@ pub fn acceptor(config: &Config) -> Result<TlsAcceptor, Error> {
         .allow_unauthenticated()
         .build()
         .map_err(|e| text(&e))?;
-    let mut server = rustls::ServerConfig::builder_with_provider(provider())
+    let server = rustls::ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|e| text(&e))?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)
-        .map_err(|e| text(&e))?;
+        .with_client_cert_verifier(verifier);
+    let mut server = match &config.serving {
+        Some(serving) => server.with_cert_resolver(serving.clone()),
+        None => {
+            let chain = CertificateDer::pem_slice_iter(&config.serving_cert);
+            let chain: Result<Vec<CertificateDer<'static>>, _> = chain.collect();
+            let key = PrivateKeyDer::from_pem_slice(&config.serving_key).map_err(|e| text(&e))?;
+            server.with_single_cert(chain.map_err(|e| text(&e))?, key).map_err(|e| text(&e))?
+        }
+    };
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(server)))
 }

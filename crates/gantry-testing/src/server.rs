@@ -76,7 +76,10 @@ impl TestServer {
         let server = ApiServer::new(Config {
             advertise: address,
             store: store.clone(),
-            serving: Identity { certificate: serving.certificate, key: serving.key },
+            serving: Identity {
+                certificate: serving.certificate + &authority.certificate(),
+                key: serving.key,
+            },
             client_ca: authority.certificate(),
             cluster_ca: authority.certificate(),
             service_account_key: authority.issue("service-accounts", &[])?.key,

@@ -6,6 +6,7 @@ pub mod kubeconfig;
 pub mod reset;
 pub mod server;
 pub mod status;
+pub mod token;
 pub mod up;
 pub mod version;
 
@@ -44,6 +45,8 @@ enum Verb {
     Status,
     /// Stop every container and remove everything that gantry made on this machine.
     Reset(reset::Arguments),
+    /// Make, list and delete tokens that machines join with.
+    Token(token::Arguments),
     /// Show the version.
     Version,
     /// Print a completion script for a shell.
@@ -70,6 +73,7 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Image(arguments) => image::run(&resolve()?, &arguments),
         Verb::Status => status::run(&resolve()?),
         Verb::Reset(arguments) => reset::run(&resolve()?, &arguments),
+        Verb::Token(arguments) => token::run(&resolve()?, &arguments),
         Verb::Version => {
             version::run();
             Ok(())

@@ -5,6 +5,8 @@ mod components;
 mod config;
 mod control_plane;
 mod instance;
+#[allow(dead_code, reason = "the agent uses what the token verb does not")]
+mod join;
 mod kubeconfig;
 mod logging;
 mod node;
