@@ -83,6 +83,10 @@ type Entry = (&'static str, &'static str, fn(Context) -> BoxFuture<'static, ()>)
 const CONTROLLERS: &[Entry] = &[
     ("deployment-controller", "deployment-controller", |context| crate::deployment::run(context).boxed()),
     ("replicaset-controller", "replicaset-controller", |context| crate::replicaset::run(context).boxed()),
+    ("endpoint-controller", "endpoint-controller", |context| crate::endpoints::run(context).boxed()),
+    ("endpoint-slice-controller", "endpointslice-controller", |context| {
+        crate::endpointslice::run(context).boxed()
+    }),
     ("root-ca-cert-publisher", "root-ca-cert-publisher", |context| crate::root_ca::run(context).boxed()),
     ("serviceaccount-controller", "service-account-controller", |context| {
         crate::serviceaccount::run(context).boxed()

@@ -8,9 +8,12 @@ pub mod csr_approving;
 pub mod csr_cleaner;
 pub mod csr_signing;
 pub mod deployment;
+pub mod endpoints;
+pub mod endpointslice;
 mod kubelet_certificate;
 pub mod replicaset;
 pub mod root_ca;
+mod service_pods;
 pub mod serviceaccount;
 mod writes;
 

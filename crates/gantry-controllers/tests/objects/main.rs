@@ -3,4 +3,5 @@
 
 mod accounts;
 mod cluster;
+mod endpoints;
 mod workloads;
