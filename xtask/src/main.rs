@@ -2,6 +2,7 @@
 
 mod bench;
 mod images;
+mod protobuf;
 mod schema;
 
 use anyhow::Result;
@@ -13,6 +14,8 @@ enum Verb {
     Bench(bench::Arguments),
     /// Build the demo and test images as archives.
     Images(images::Arguments),
+    /// Make the protobuf facts of the built-in kinds from published programs.
+    Protobuf(protobuf::Arguments),
     /// Make the facts of the built-in kinds from the published definitions.
     Schema(schema::Arguments),
 }
@@ -23,6 +26,7 @@ async fn main() -> Result<()> {
     match Verb::parse() {
         Verb::Bench(arguments) => bench::run(arguments).await,
         Verb::Images(arguments) => images::run(&arguments),
+        Verb::Protobuf(arguments) => protobuf::run(&arguments),
         Verb::Schema(arguments) => schema::run(&arguments),
     }
 }

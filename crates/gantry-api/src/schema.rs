@@ -48,6 +48,13 @@ pub enum Type {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DefinitionId(u32);
 
+impl DefinitionId {
+    /// Its place among all definitions.
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// How the items of a list merge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ListType {

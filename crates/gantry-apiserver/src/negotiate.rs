@@ -1,5 +1,6 @@
 //! Which representation of an answer the client accepts, and which of a body it sent.
 
+use gantry_api::protobuf;
 use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
 
@@ -16,9 +17,22 @@ pub enum Shape {
     Metadata,
 }
 
+/// What an answer is encoded in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// JSON.
+    Json,
+    /// YAML; not for watches.
+    Yaml,
+    /// Kubernetes protobuf; not for tables.
+    Protobuf,
+}
+
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Output {
+    /// What the answer is encoded in.
+    pub encoding: Encoding,
     /// What the answer is shaped as.
     pub shape: Shape,
     /// Whether the JSON is indented for people.
@@ -28,18 +42,20 @@ pub struct Output {
 }
 
 /// Encodings of bodies that are understood, in the words of an error.
-pub const ACCEPTED: [&str; 2] = ["application/json", "application/yaml"];
+pub const ACCEPTED: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 
 impl Output {
     /// Plain JSON.
-    pub const JSON: Self = Self { shape: Shape::Object, pretty: false, gzip: false };
+    pub const JSON: Self =
+        Self { encoding: Encoding::Json, shape: Shape::Object, pretty: false, gzip: false };
 
     /// What `headers` and `query` accept, best quality first; `None`: nothing we can make.
     pub fn negotiate(headers: &HeaderMap, query: &Query) -> Option<Self> {
-        let shape = match headers.get(ACCEPT).map(|value| value.to_str()) {
-            None => Shape::Object,
+        let watch = query.flag("watch");
+        let (encoding, shape) = match headers.get(ACCEPT).map(|value| value.to_str()) {
+            None => (Encoding::Json, Shape::Object),
             Some(Err(_)) => return None,
-            Some(Ok(accept)) => shape(accept)?,
+            Some(Ok(accept)) => form(accept, watch)?,
         };
         let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let pretty = match query.get("pretty") {
@@ -50,22 +66,24 @@ impl Output {
         let gzip = encodings.is_some_and(|list| {
             list.split(',').any(|each| each.split(';').next().is_some_and(|name| name.trim() == "gzip"))
         });
-        Some(Self { shape, pretty, gzip })
+        Some(Self { encoding, shape, pretty, gzip })
     }
 }
 
-fn shape(accept: &str) -> Option<Shape> {
-    let mut choices: Vec<(f32, Option<Shape>)> =
-        accept.split(',').filter(|range| !range.trim().is_empty()).map(media_range).collect();
+type Form = (Encoding, Shape);
+
+fn form(accept: &str, watch: bool) -> Option<Form> {
+    let ranges = accept.split(',').filter(|range| !range.trim().is_empty());
+    let mut choices: Vec<(f32, Option<Form>)> = ranges.map(|range| media_range(range, watch)).collect();
     if choices.is_empty() {
-        return Some(Shape::Object);
+        return Some((Encoding::Json, Shape::Object));
     }
     // A stable sort keeps the client's order among equals.
     choices.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    choices.into_iter().filter(|(quality, _)| *quality > 0.0).find_map(|(_, shape)| shape)
+    choices.into_iter().filter(|(quality, _)| *quality > 0.0).find_map(|(_, form)| form)
 }
 
-fn media_range(range: &str) -> (f32, Option<Shape>) {
+fn media_range(range: &str, watch: bool) -> (f32, Option<Form>) {
     let mut parts = range.split(';').map(str::trim);
     let name = parts.next().unwrap_or_default();
     let (mut quality, mut target, mut group, mut version) = (1.0, None, None, None);
@@ -80,18 +98,24 @@ fn media_range(range: &str) -> (f32, Option<Shape>) {
             _ => {}
         }
     }
-    let known = matches!(name, "application/json" | "application/*" | "*/*");
-    if !known || stream.is_some_and(|stream| stream != "watch") {
+    let encoding = match name {
+        "application/json" | "application/*" | "*/*" => Encoding::Json,
+        "application/yaml" if !watch => Encoding::Yaml,
+        protobuf::MEDIA_TYPE => Encoding::Protobuf,
+        _ => return (quality, None),
+    };
+    if stream.is_some_and(|stream| stream != "watch") {
         return (quality, None);
     }
     let meta = group == Some("meta.k8s.io") && version == Some("v1");
     let shape = match target {
         None => Some(Shape::Object),
-        Some("Table") if meta => Some(Shape::Table),
+        // A table has cells of any type, which protobuf has no form for.
+        Some("Table") if meta && encoding != Encoding::Protobuf => Some(Shape::Table),
         Some("PartialObjectMetadata" | "PartialObjectMetadataList") if meta => Some(Shape::Metadata),
         Some(_) => None,
     };
-    (quality, shape)
+    (quality, shape.map(|shape| (encoding, shape)))
 }
 
 /// A request body's media type in lower case, without its parameters; JSON where none is said.
@@ -105,7 +129,20 @@ mod tests {
     use super::*;
 
     fn check(accept: &str, expect: Option<Shape>) {
-        assert_eq!(shape(accept), expect, "{accept}");
+        assert_eq!(form(accept, false).map(|(_, shape)| shape), expect, "{accept}");
+    }
+
+    #[test]
+    fn the_best_accepted_encoding_is_chosen() {
+        let check = |accept, watch, expect| {
+            assert_eq!(form(accept, watch).map(|(encoding, _)| encoding), expect, "{accept}");
+        };
+        check("application/vnd.kubernetes.protobuf,application/json", false, Some(Encoding::Protobuf));
+        check("application/vnd.kubernetes.protobuf;q=0.5,application/json", false, Some(Encoding::Json));
+        check("application/vnd.kubernetes.protobuf;stream=watch", true, Some(Encoding::Protobuf));
+        check("application/yaml", false, Some(Encoding::Yaml));
+        check("application/yaml", true, None);
+        check("application/cbor", false, None);
     }
 
     #[test]
@@ -113,8 +150,12 @@ mod tests {
         check("application/json", Some(Shape::Object));
         check("*/*", Some(Shape::Object));
         check("", Some(Shape::Object));
-        check("application/vnd.kubernetes.protobuf", None);
-        check("application/vnd.kubernetes.protobuf,application/json", Some(Shape::Object));
+        check("application/vnd.kubernetes.protobuf", Some(Shape::Object));
+        check("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", None);
+        check(
+            "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+            Some(Shape::Metadata),
+        );
         check(
             "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
             Some(Shape::Table),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures::StreamExt;
+use gantry_api::protobuf;
 use gantry_api::status::ApiError;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER, VARY, WARNING};
 use http::{HeaderValue, Response, StatusCode};
@@ -13,19 +14,30 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 
 use crate::body::Body;
-use crate::negotiate::Output;
+use crate::negotiate::{Encoding, Output};
 
 /// Answers smaller than this are not worth compressing.
 const GZIP_FLOOR: u64 = 128 << 10;
 
-/// The media type of every document served.
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The media type of a document in protobuf.
+pub const PROTOBUF: HeaderValue = HeaderValue::from_static(protobuf::MEDIA_TYPE);
+/// The media type of a watch's frames in protobuf.
+pub const PROTOBUF_STREAM: HeaderValue =
+    HeaderValue::from_static("application/vnd.kubernetes.protobuf;stream=watch");
 
 /// An answer of JSON bytes.
 pub fn bytes(code: StatusCode, body: impl Into<Body>) -> Response<Body> {
     let mut response = Response::new(body.into());
     *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+/// An answer of another media type.
+pub fn typed(code: StatusCode, body: impl Into<Body>, media_type: HeaderValue) -> Response<Body> {
+    let mut response = bytes(code, body);
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
     response
 }
 
@@ -39,8 +51,22 @@ pub fn text(code: StatusCode, body: impl Into<String>) -> Response<Body> {
     response
 }
 
-/// An answer of one document.
+/// An answer of one document in the encoding that the client accepts; in JSON where the document
+/// has no such form.
 pub fn json(code: StatusCode, value: &Value, output: Output) -> Response<Body> {
+    match output.encoding {
+        Encoding::Protobuf => {
+            if let Ok(body) = protobuf::value(value) {
+                return typed(code, body, PROTOBUF);
+            }
+        }
+        Encoding::Yaml => {
+            if let Ok(body) = serde_yaml_ng::to_string(value) {
+                return typed(code, body.into_bytes(), HeaderValue::from_static("application/yaml"));
+            }
+        }
+        Encoding::Json => {}
+    }
     let mut body = if output.pretty { serde_json::to_vec_pretty(value) } else { serde_json::to_vec(value) }
         .unwrap_or_default();
     body.push(b'\n');
@@ -49,7 +75,7 @@ pub fn json(code: StatusCode, value: &Value, output: Output) -> Response<Body> {
 
 /// An object's stored bytes, shaped for people where they ask.
 pub fn stored(code: StatusCode, body: Bytes, output: Output) -> Response<Body> {
-    if !output.pretty {
+    if !output.pretty && output.encoding == Encoding::Json {
         return bytes(code, body);
     }
     match serde_json::from_slice(&body) {
@@ -58,11 +84,19 @@ pub fn stored(code: StatusCode, body: Bytes, output: Output) -> Response<Body> {
     }
 }
 
+/// A document in protobuf, or why there is none.
+pub fn protobuf(code: StatusCode, document: Result<Vec<u8>, protobuf::Error>) -> Response<Body> {
+    match document {
+        Ok(body) => typed(code, body, PROTOBUF),
+        Err(why) => error(&ApiError::internal(why), Output::JSON),
+    }
+}
+
 /// The Status of an error.
-pub fn error(error: &ApiError) -> Response<Body> {
+pub fn error(error: &ApiError, output: Output) -> Response<Body> {
     let code = StatusCode::from_u16(error.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let value = error.to_value();
-    let mut response = json(code, &value, Output::JSON);
+    let mut response = json(code, &value, output);
     if let Some(seconds) = value["details"]["retryAfterSeconds"].as_u64() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }

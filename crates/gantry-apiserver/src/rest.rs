@@ -21,6 +21,7 @@ mod watch;
 
 use std::sync::Arc;
 
+use gantry_api::protobuf;
 use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
 use gantry_store::Entry;
@@ -28,7 +29,7 @@ use http::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
 use crate::body::Body;
-use crate::negotiate::{ACCEPTED, Output, Shape};
+use crate::negotiate::{ACCEPTED, Encoding, Output, Shape};
 use crate::request::{Query, RequestInfo};
 use crate::{ApiServer, User, respond, storage};
 
@@ -86,6 +87,11 @@ impl Context<'_> {
     /// An entry, shaped as the client asked.
     fn entry(&self, code: StatusCode, entry: &Entry) -> Response<Body> {
         match self.output.shape {
+            Shape::Object if self.kind.stored.is_none() && self.output.encoding == Encoding::Protobuf => {
+                let (id, api_version) = (self.kind.schema, self.kind.api_version());
+                let document = protobuf::document(id, &api_version, self.kind.kind, &entry.value);
+                respond::protobuf(code, document)
+            }
             Shape::Object if self.kind.stored.is_none() => {
                 respond::stored(code, entry.value.clone(), self.output)
             }

@@ -17,6 +17,8 @@ pub enum Format {
     Json,
     /// YAML.
     Yaml,
+    /// Kubernetes protobuf, of a built-in kind.
+    Protobuf,
 }
 
 /// What was read.
@@ -34,6 +36,10 @@ pub fn decode(schemas: &Schemas, id: DefinitionId, bytes: &[u8], format: Format)
         let value: Value = serde_yaml_ng::from_slice(bytes)
             .map_err(|error| format!("error converting YAML to JSON: yaml: {error}"))?;
         return decode_value(schemas, id, value);
+    }
+    if format == Format::Protobuf {
+        let value = crate::protobuf::decode(bytes, Some(id)).map_err(|error| error.to_string())?;
+        return Ok(Decoded { value, strict: Vec::new() });
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let decoded = run(schemas, id, &mut deserializer)?;

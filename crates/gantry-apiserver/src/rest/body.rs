@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
+use gantry_api::protobuf;
 use gantry_api::registry::Kind;
 use gantry_api::schema::{self, Format, Schemas};
 use gantry_api::status::ApiError;
@@ -53,6 +54,7 @@ pub(crate) fn format(headers: &HeaderMap) -> Result<Format, ApiError> {
     match content_type(headers).as_str() {
         "application/json" | "" => Ok(Format::Json),
         "application/yaml" | "application/x-yaml" => Ok(Format::Yaml),
+        protobuf::MEDIA_TYPE => Ok(Format::Protobuf),
         _ => Err(unsupported()),
     }
 }
@@ -164,6 +166,7 @@ pub(super) fn free(bytes: &[u8], format: Format) -> Result<Value, ApiError> {
     let value: Result<Value, String> = match format {
         Format::Json => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
         Format::Yaml => serde_yaml_ng::from_slice(bytes).map_err(|error| error.to_string()),
+        Format::Protobuf => protobuf::decode(bytes, None).map_err(|error| error.to_string()),
     };
     match value {
         Ok(value) if value.is_object() => Ok(value),

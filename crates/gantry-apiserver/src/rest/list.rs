@@ -1,9 +1,11 @@
 //! LIST: a page of a consistent snapshot, its objects' stored bytes one after another.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use gantry_api::protobuf;
 use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
 use gantry_store::{Entry, Snapshot, Store};
@@ -14,7 +16,7 @@ use super::continuation::Continuation;
 use super::filter::Filter;
 use super::options::{ListOptions, Match};
 use crate::body::Body;
-use crate::negotiate::{Output, Shape};
+use crate::negotiate::{Encoding, Output, Shape};
 use crate::respond;
 use crate::storage;
 
@@ -139,7 +141,13 @@ pub async fn reach(store: &Store, revision: u64) -> Result<(), ApiError> {
 /// The answer that shows `page`.
 pub fn respond(kind: &Kind, page: &Page, output: Output, query: &crate::request::Query) -> Response<Body> {
     match output.shape {
-        Shape::Object if !output.pretty && kind.stored.is_none() => {
+        Shape::Object if output.encoding == Encoding::Protobuf && kind.stored.is_none() => {
+            match encoded(kind, page) {
+                Ok(body) => respond::typed(StatusCode::OK, body, respond::PROTOBUF),
+                Err(error) => respond::error(&ApiError::internal(error), Output::JSON),
+            }
+        }
+        Shape::Object if output.encoding == Encoding::Json && !output.pretty && kind.stored.is_none() => {
             respond::bytes(StatusCode::OK, concatenated(kind, page))
         }
         Shape::Object => {
@@ -171,6 +179,25 @@ fn list_meta(page: &Page) -> Value {
         meta["remainingItemCount"] = json!(remaining);
     }
     meta
+}
+
+/// The whole list in protobuf, which tells its length first.
+fn encoded(kind: &Kind, page: &Page) -> Result<Body, protobuf::Error> {
+    let mut pieces = VecDeque::new();
+    let mut piece = Vec::with_capacity(PIECE);
+    let mut length = 0;
+    for entry in &page.entries {
+        protobuf::item(&mut piece, kind.schema, &entry.value)?;
+        if piece.len() >= PIECE {
+            length += piece.len();
+            pieces.push_back(Bytes::from(std::mem::replace(&mut piece, Vec::with_capacity(PIECE))));
+        }
+    }
+    length += piece.len();
+    pieces.push_back(piece.into());
+    let head = protobuf::list_head(&kind.api_version(), &kind.list_kind, &list_meta(page), length)?;
+    pieces.push_front(head.into());
+    Ok(Body::Buffers(pieces))
 }
 
 /// The whole list as one document whose pieces are gathered as they are sent.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{Stream, StreamExt};
+use gantry_api::protobuf;
 use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
 use gantry_store::{Error, Event, Store, WatchEnd, Watcher};
@@ -20,7 +21,7 @@ use super::filter::{Filter, Transition};
 use super::list;
 use super::options::ListOptions;
 use crate::body::Body;
-use crate::negotiate::{Output, Shape};
+use crate::negotiate::{Encoding, Output, Shape};
 use crate::request::Query;
 use crate::{respond, storage};
 
@@ -90,9 +91,10 @@ pub async fn respond(
     let start = snapshot.as_ref().map_or(since, |snapshot| snapshot.revision());
     let watcher = match store.watch(&prefix, start, filter.for_store()) {
         Ok(watcher) => watcher,
-        Err(Error::Compacted { requested, oldest }) => return Ok(expired(requested, oldest)),
+        Err(Error::Compacted { requested, oldest }) => return Ok(expired(requested, oldest, request.output)),
         Err(error) => return Err(ApiError::internal(error)),
     };
+    let output = request.output;
     let now = Instant::now();
     let timeout = request.options.timeout_seconds.filter(|seconds| *seconds > 0);
     let timeout = timeout.unwrap_or_else(|| SHORTEST + rand::random_range(0..SHORTEST));
@@ -112,7 +114,8 @@ pub async fn respond(
         shutdown,
         request,
     };
-    Ok(respond::bytes(StatusCode::OK, Body::stream(running.stream())))
+    let body = Body::stream(running.stream());
+    Ok(streamed(body, output))
 }
 
 /// The objects that exist, as ADDED events, and the bookmark that ends them.
@@ -230,6 +233,52 @@ impl Running {
     }
 }
 
+/// A stream of events in the encoding that the client accepts.
+fn streamed(body: impl Into<Body>, output: Output) -> Response<Body> {
+    match output.encoding {
+        Encoding::Protobuf => respond::typed(StatusCode::OK, body, respond::PROTOBUF_STREAM),
+        _ => respond::bytes(StatusCode::OK, body),
+    }
+}
+
+/// An event whose object was made for it.
+fn line(event: &str, object: &Value, output: Output) -> Vec<u8> {
+    if output.encoding == Encoding::Protobuf {
+        let mut line = Vec::new();
+        if let Ok(document) = protobuf::value(object) {
+            protobuf::event(&mut line, event, &document);
+        }
+        return line;
+    }
+    let mut line = json!({"type": event, "object": object}).to_string().into_bytes();
+    line.push(b'\n');
+    line
+}
+
+fn protobuf_frame(
+    piece: &mut BytesMut,
+    event: &str,
+    kind: &Kind,
+    object: &[u8],
+    output: Output,
+    query: &Query,
+) {
+    let document = if output.shape == Shape::Object && kind.stored.is_none() {
+        protobuf::document(kind.schema, &kind.api_version(), kind.kind, object)
+    } else {
+        let value = storage::decode(kind, object).unwrap_or_default();
+        protobuf::value(&super::shape::object(kind, value, output.shape, query))
+    };
+    match document {
+        Ok(document) => {
+            let mut frame = Vec::with_capacity(document.len() + 32);
+            protobuf::event(&mut frame, event, &document);
+            piece.put_slice(&frame);
+        }
+        Err(error) => piece.put_slice(&line("ERROR", &ApiError::internal(error).to_value(), output)),
+    }
+}
+
 fn frame(
     piece: &mut BytesMut,
     event: &str,
@@ -239,6 +288,9 @@ fn frame(
     query: &Query,
     first: &mut bool,
 ) {
+    if output.encoding == Encoding::Protobuf {
+        return protobuf_frame(piece, event, kind, object, output, query);
+    }
     piece.put_slice(b"{\"type\":\"");
     piece.put_slice(event.as_bytes());
     piece.put_slice(b"\",\"object\":");
@@ -278,15 +330,11 @@ fn bookmark_line(kind: &Kind, output: Output, revision: u64, initial_end: bool) 
             })
         }
     };
-    let mut line = json!({"type": "BOOKMARK", "object": object}).to_string().into_bytes();
-    line.push(b'\n');
-    line
+    line("BOOKMARK", &object, output)
 }
 
 /// A watch from a revision that is gone: one ERROR event.
-fn expired(requested: u64, oldest: u64) -> Response<Body> {
+fn expired(requested: u64, oldest: u64, output: Output) -> Response<Body> {
     let error = ApiError::expired(format!("too old resource version: {requested} ({oldest})"));
-    let mut line = json!({"type": "ERROR", "object": error.to_value()}).to_string().into_bytes();
-    line.push(b'\n');
-    respond::bytes(StatusCode::OK, line)
+    streamed(line("ERROR", &error.to_value(), output), output)
 }

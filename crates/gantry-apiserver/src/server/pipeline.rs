@@ -10,6 +10,7 @@ use http::{HeaderValue, Method, Request, Response};
 use super::endpoints;
 use super::listener::PeerCertificates;
 use crate::body::Body;
+use crate::negotiate::Output;
 use crate::request::{Query, RequestInfo};
 use crate::{ApiServer, Attributes, User, authn, authz, respond, rest};
 
@@ -23,9 +24,10 @@ impl ApiServer {
         let info = RequestInfo::parse(request.method(), request.uri().path(), &query);
         let audit_id = audit_id(&request);
         let head = *request.method() == Method::HEAD;
+        let output = Output::negotiate(request.headers(), &query).unwrap_or(Output::JSON);
         let mut response = match self.answer(&info, &query, request, identity).await {
             Ok(response) => response,
-            Err(error) => respond::error(&error),
+            Err(error) => respond::error(&error, output),
         };
         let headers = response.headers_mut();
         headers.insert(AUDIT_ID, audit_id);
