@@ -11,6 +11,7 @@ pub mod deployment;
 pub mod endpoints;
 pub mod endpointslice;
 mod kubelet_certificate;
+pub mod node_ipam;
 pub mod replicaset;
 pub mod root_ca;
 mod service_pods;
