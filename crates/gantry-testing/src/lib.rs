@@ -5,4 +5,5 @@ mod authority;
 mod server;
 
 pub use authority::{Authority, Pair};
+pub use gantry_apiserver::User;
 pub use server::{Reply, TestServer};
