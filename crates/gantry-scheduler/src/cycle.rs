@@ -1,52 +1,113 @@
-//! One scheduling decision: which node for this pod in this cluster. A function of both and of
-//! where the last search ended; nothing else.
+//! One scheduling decision: which node for this pod in this cluster. A function of both, of
+//! where the last search ended and of what was found out before; nothing else.
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::sync::Arc;
 
 use crate::cluster::Cluster;
 use crate::node::NodeInfo;
-use crate::plugins::{self, Rejection};
+use crate::plugins::{self, Filter, LOCAL_SCORES, PluginSet, Rejection};
 use crate::pod::PodInfo;
+
+mod memo;
+mod message;
+
+use memo::{Memos, Verdict};
+pub use message::{Failure, NO_VICTIMS, NOT_HELPFUL, counted};
 
 /// With fewer nodes than this, all are looked at.
 const SMALL_CLUSTER: usize = 100;
 
 /// What was decided.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// The pod goes to this node.
     Node(String),
-    /// No node fits; the text is the event's and the condition's.
-    Unschedulable(String),
+    /// No node fits.
+    Unschedulable(Arc<Failure>),
 }
 
-/// Decides, starting the search at place `start`; also returns where the next one starts, so
-/// that every node has its turn in a large cluster.
-pub fn decide(pod: &PodInfo, cluster: &Cluster, start: usize) -> (Decision, usize) {
-    let total = cluster.nodes().count();
-    if total == 0 {
-        return (Decision::Unschedulable("no nodes available to schedule pods".into()), start);
+/// Decides, and remembers what it found out about nodes that have not changed since.
+#[derive(Debug, Default)]
+pub struct Searcher {
+    /// The slot where the next search starts, so that every node has its turn in a large cluster.
+    start: usize,
+    memos: Memos,
+}
+
+impl Searcher {
+    /// The slot where the next search starts.
+    pub fn turn(&self) -> usize {
+        self.start
     }
-    let enough = enough_nodes(total);
-    let filters = plugins::filters(pod, cluster);
-    let mut feasible: Vec<&NodeInfo> = Vec::new();
-    let mut rejections = Vec::new();
-    let mut visited = 0;
-    while visited < cluster.places() && feasible.len() < enough {
-        let node = cluster.node_at(start + visited);
-        visited += 1;
-        let Some(node) = node.filter(|node| node.known) else { continue };
-        match filters.iter().try_for_each(|filter| filter.filter(pod, node)) {
-            Ok(()) => feasible.push(node),
-            Err(rejection) => rejections.push(rejection),
+
+    /// Decides on a node for `pod`.
+    pub fn decide(&mut self, pod: &PodInfo, cluster: &Cluster) -> Decision {
+        let filters = plugins::filters(&pod.shape, cluster);
+        if let Some(node) = cluster.nomination(&pod.uid).filter(|node| node.known)
+            && fits(pod, node, &filters).is_ok()
+        {
+            return Decision::Node(node.facts.name.clone());
         }
+        let nominated = cluster.nomination(&pod.uid).is_some();
+        let memo = self.memos.of(&pod.shape, cluster);
+        // What is nominated for the pod itself leaves the room to it and to no other of its shape.
+        if !nominated && let Some(failure) = memo.failure(cluster) {
+            return Decision::Unschedulable(failure);
+        }
+        let total = cluster.slots().len();
+        let enough = enough_nodes(cluster.known());
+        let mut feasible: Vec<(&NodeInfo, [i32; LOCAL_SCORES.len()])> = Vec::with_capacity(enough);
+        let mut rejections = Vec::new();
+        let mut visited = 0;
+        while visited < total && feasible.len() < enough {
+            let node = &cluster.slots()[(self.start + visited) % total];
+            visited += 1;
+            if !node.known {
+                continue;
+            }
+            let checked = match memo.verdict(node, cluster) {
+                Verdict::Fits(raw) => beside_nominated(pod, node)
+                    .and_then(|()| filters.iter().try_for_each(|filter| filter.filter(node)))
+                    .map(|()| raw)
+                    .map_err(Arc::new),
+                Verdict::Rejected(rejection) => Err(rejection),
+            };
+            match checked {
+                Ok(raw) => feasible.push((node, raw)),
+                Err(rejection) => rejections.push((node.slot, rejection)),
+            }
+        }
+        let turn = self.start;
+        self.start = (self.start + visited) % total.max(1);
+        if let Some(node) = best(pod, cluster, &feasible, turn) {
+            return Decision::Node(node.facts.name.clone());
+        }
+        let failure = Arc::new(Failure { total: cluster.known(), rejections });
+        if !nominated {
+            memo.fail(cluster, failure.clone());
+        }
+        Decision::Unschedulable(failure)
     }
-    let next = (start + visited) % cluster.places().max(1);
-    match best(pod, cluster, &feasible, start) {
-        Some(node) => (Decision::Node(node.name.clone()), next),
-        None => (Decision::Unschedulable(message(pod, total, &rejections)), next),
+}
+
+/// Whether `node` fits `pod`, also when those come that others were pushed off it for.
+pub fn fits(pod: &PodInfo, node: &NodeInfo, filters: &[Box<dyn Filter + '_>]) -> Result<(), Rejection> {
+    plugins::filter(&pod.shape, node)?;
+    beside_nominated(pod, node)?;
+    filters.iter().try_for_each(|filter| filter.filter(node))
+}
+
+/// Whether `pod` fits beside the pods that are nominated for `node` and as important.
+fn beside_nominated(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+    let ahead = |other: &&Arc<PodInfo>| other.priority >= pod.priority && other.uid != pod.uid;
+    if !node.nominated.iter().any(|other| ahead(&other)) {
+        return Ok(());
     }
+    let mut later = node.clone();
+    for other in node.nominated.iter().filter(ahead) {
+        later.add(other.clone());
+    }
+    plugins::filter(&pod.shape, &later)
 }
 
 /// How many nodes that fit are enough to choose from: all in a small cluster, else a share that
@@ -62,56 +123,31 @@ fn enough_nodes(total: usize) -> usize {
 fn best<'a>(
     pod: &PodInfo,
     cluster: &Cluster,
-    feasible: &[&'a NodeInfo],
+    feasible: &[(&'a NodeInfo, [i32; LOCAL_SCORES.len()])],
     turn: usize,
 ) -> Option<&'a NodeInfo> {
     if feasible.len() < 2 {
-        return feasible.first().copied();
+        return feasible.first().map(|(node, _)| *node);
     }
     let mut totals = vec![0; feasible.len()];
-    for plugin in plugins::scores(pod, cluster) {
-        for (total, score) in totals.iter_mut().zip(plugin.score(pod, feasible)) {
+    for (at, score) in LOCAL_SCORES.iter().enumerate() {
+        plugins::add_scaled(&mut totals, score.scale, score.weight, feasible.iter().map(|(_, raw)| raw[at]));
+    }
+    let nodes: Vec<&NodeInfo> = feasible.iter().map(|(node, _)| *node).collect();
+    for plugin in plugins::scores(&pod.shape, cluster) {
+        for (total, score) in totals.iter_mut().zip(plugin.score(&nodes)) {
             *total += score * plugin.weight();
         }
     }
     let highest = totals.iter().copied().max()?;
-    let equal: Vec<_> = (0..feasible.len()).filter(|at| totals[*at] == highest).collect();
+    let equal: Vec<_> = (0..nodes.len()).filter(|at| totals[*at] == highest).collect();
     // Among equals take turns: upstream draws one at random.
-    equal.get(turn % equal.len()).map(|at| feasible[*at])
+    equal.get(turn % equal.len()).map(|at| nodes[*at])
 }
 
-/// `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) ... preemption: ...`.
-fn message(pod: &PodInfo, total: usize, rejections: &[Rejection]) -> String {
-    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    for reason in rejections.iter().flat_map(|rejection| &rejection.reasons) {
-        *reasons.entry(reason).or_default() += 1;
-    }
-    let mut text = format!("0/{total} nodes are available: {}.", counted(&reasons));
-    if !pod.preempts {
-        text.push_str(" preemption: not eligible due to preemptionPolicy=Never.");
-        return text;
-    }
-    let mut helpful: BTreeMap<&str, usize> = BTreeMap::new();
-    for rejection in rejections {
-        let why = if rejection.resolvable {
-            "No preemption victims found for incoming pod"
-        } else {
-            "Preemption is not helpful for scheduling"
-        };
-        *helpful.entry(why).or_default() += 1;
-    }
-    let _ = write!(
-        text,
-        " no new claims to deallocate, preemption: 0/{total} nodes are available: {}.",
-        counted(&helpful)
-    );
-    text
-}
-
-fn counted(reasons: &BTreeMap<&str, usize>) -> String {
-    let mut parts: Vec<_> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    parts.sort();
-    parts.join(", ")
+/// The plugins that rejected the pod somewhere.
+pub fn rejectors(failure: &Failure) -> PluginSet {
+    failure.rejections.iter().fold(PluginSet::default(), |set, (_, rejection)| set.with(rejection.plugin))
 }
 
 #[cfg(test)]

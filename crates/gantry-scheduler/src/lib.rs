@@ -1,14 +1,19 @@
 //! The scheduler: gives each pod without a node the node that suits it best.
 //!
-//! [`cycle::decide`] is the core, a function of the pod and a [`cluster::Cluster`] kept up from
-//! watch events; plugins filter and score nodes; the queue holds pods that wait; binding runs
-//! beside the next decision, on the assumption that it succeeds.
+//! [`scheduler::Scheduler`] is the core: it takes what happened and says what to do, without IO.
+//! It keeps a [`cluster::Cluster`] up from watch events; [`cycle::Searcher`] decides, plugins
+//! filter and score nodes, the queue holds pods that wait.
 
 pub mod cluster;
 pub mod cycle;
+pub mod hints;
 pub mod node;
 pub mod plugins;
 pub mod pod;
+pub mod preemption;
 pub mod queue;
 pub mod requirement;
 pub mod resources;
+pub mod scheduler;
+pub mod shape;
+pub mod shapes;

@@ -1,69 +1,46 @@
 //! Label requirements compiled once: of selectors and of node selector terms.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+pub use gantry_api::selector::Requirement;
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 /// Labels of a pod or node.
 pub type Labels = BTreeMap<String, String>;
 
-/// One condition on a label.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Requirement {
-    /// The label has one of these values.
-    In(String, Vec<String>),
-    /// The label is absent or has none of these values.
-    NotIn(String, Vec<String>),
-    /// The label is there.
-    Exists(String),
-    /// The label is absent.
-    DoesNotExist(String),
-    /// The label is an integer above this one.
-    Gt(String, i64),
-    /// The label is an integer below this one.
-    Lt(String, i64),
-    /// An operator or operand that can never match.
-    Never,
+/// The labels of each namespace.
+pub type Namespaces = HashMap<String, Labels>;
+
+/// A condition of an object's selector. An operator or operand that can never match becomes a
+/// choice of no value.
+fn requirement(key: &str, operator: &str, values: &[String]) -> Requirement {
+    let key = key.to_owned();
+    let number = || values.first().and_then(|value| value.parse().ok());
+    let never = |key| Requirement::In(key, Vec::new());
+    match operator {
+        "In" => Requirement::In(key, values.to_vec()),
+        "NotIn" => Requirement::NotIn(key, values.to_vec()),
+        "Exists" => Requirement::Exists(key),
+        "DoesNotExist" => Requirement::DoesNotExist(key),
+        "Gt" => match number() {
+            Some(bound) => Requirement::GreaterThan(key, bound),
+            None => never(key),
+        },
+        "Lt" => match number() {
+            Some(bound) => Requirement::LessThan(key, bound),
+            None => never(key),
+        },
+        _ => never(key),
+    }
 }
 
-impl Requirement {
-    fn new(key: &str, operator: &str, values: &[String]) -> Self {
-        let key = key.to_owned();
-        let number = || values.first().and_then(|value| value.parse().ok());
-        match operator {
-            "In" => Self::In(key, values.to_vec()),
-            "NotIn" => Self::NotIn(key, values.to_vec()),
-            "Exists" => Self::Exists(key),
-            "DoesNotExist" => Self::DoesNotExist(key),
-            "Gt" => number().map_or(Self::Never, |bound| Self::Gt(key, bound)),
-            "Lt" => number().map_or(Self::Never, |bound| Self::Lt(key, bound)),
-            _ => Self::Never,
-        }
-    }
-
-    fn of_node(requirement: &NodeSelectorRequirement) -> Self {
-        let values = requirement.values.as_deref().unwrap_or_default();
-        Self::new(&requirement.key, &requirement.operator, values)
-    }
-
-    /// Whether `labels` meet the condition.
-    pub fn matches(&self, labels: &Labels) -> bool {
-        let number = |key: &String| labels.get(key).and_then(|value| value.parse::<i64>().ok());
-        match self {
-            Self::In(key, values) => labels.get(key).is_some_and(|value| values.contains(value)),
-            Self::NotIn(key, values) => labels.get(key).is_none_or(|value| !values.contains(value)),
-            Self::Exists(key) => labels.contains_key(key),
-            Self::DoesNotExist(key) => !labels.contains_key(key),
-            Self::Gt(key, bound) => number(key).is_some_and(|value| value > *bound),
-            Self::Lt(key, bound) => number(key).is_some_and(|value| value < *bound),
-            Self::Never => false,
-        }
-    }
+fn of_node(each: &NodeSelectorRequirement) -> Requirement {
+    requirement(&each.key, &each.operator, each.values.as_deref().unwrap_or_default())
 }
 
 /// A label selector; an absent one matches nothing, an empty one everything.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Selector(Option<Vec<Requirement>>);
 
 impl Selector {
@@ -77,7 +54,7 @@ impl Selector {
                 .map(|(key, value)| Requirement::In(key.clone(), vec![value.clone()]));
             let expressions = selector.match_expressions.iter().flatten().map(|expression| {
                 let values = expression.values.as_deref().unwrap_or_default();
-                Requirement::new(&expression.key, &expression.operator, values)
+                requirement(&expression.key, &expression.operator, values)
             });
             equal.chain(expressions).collect()
         }))
@@ -91,6 +68,11 @@ impl Selector {
         self
     }
 
+    /// Whether there is no selector.
+    pub fn is_absent(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Whether `labels` are selected.
     pub fn matches(&self, labels: &Labels) -> bool {
         self.0.as_ref().is_some_and(|requirements| requirements.iter().all(|each| each.matches(labels)))
@@ -99,7 +81,7 @@ impl Selector {
 
 /// A term of a node selector: all its requirements on labels and on the node's name hold. A
 /// term without any requirement matches no node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NodeTerm {
     labels: Vec<Requirement>,
     names: Vec<Requirement>,
@@ -108,9 +90,8 @@ pub struct NodeTerm {
 impl NodeTerm {
     /// Compiles `term`.
     pub fn new(term: &NodeSelectorTerm) -> Self {
-        let compile = |list: &Option<Vec<NodeSelectorRequirement>>| {
-            list.iter().flatten().map(Requirement::of_node).collect()
-        };
+        let compile =
+            |list: &Option<Vec<NodeSelectorRequirement>>| list.iter().flatten().map(of_node).collect();
         Self { labels: compile(&term.match_expressions), names: compile(&term.match_fields) }
     }
 
@@ -154,8 +135,8 @@ mod tests {
             ("size", "Odd", vec![], false),
         ] {
             let values: Vec<_> = values.into_iter().map(str::to_owned).collect();
-            let requirement = Requirement::new(key, operator, &values);
-            assert_eq!(requirement.matches(&labels()), expected, "{key} {operator} {values:?}");
+            let condition = requirement(key, operator, &values);
+            assert_eq!(condition.matches(&labels()), expected, "{key} {operator} {values:?}");
         }
     }
 

@@ -15,11 +15,11 @@ fn node(name: &str, cpu: &str, extra: Value) -> Node {
     serde_json::from_value(value).expect("a node")
 }
 
-fn pod(name: &str, extra: Value) -> std::sync::Arc<PodInfo> {
+fn pod(name: &str, extra: Value) -> Arc<PodInfo> {
     let mut value = json!({"metadata": {"name": name, "namespace": "ns", "uid": name, "labels": {"app": "a"}},
         "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "500m"}}}]}});
     merge(&mut value, extra);
-    PodInfo::new(&serde_json::from_value::<Pod>(value).expect("a pod"))
+    Arc::new(PodInfo::new(&serde_json::from_value::<Pod>(value).expect("a pod")))
 }
 
 fn merge(into: &mut Value, from: Value) {
@@ -35,8 +35,15 @@ fn merge(into: &mut Value, from: Value) {
 
 fn cluster(nodes: &[Node]) -> Cluster {
     let mut cluster = Cluster::default();
-    nodes.iter().for_each(|node| cluster.set_node(node));
+    for node in nodes {
+        cluster.set_node(node);
+    }
     cluster
+}
+
+fn decide(pod: &PodInfo, cluster: &mut Cluster) -> Decision {
+    cluster.watch_topologies(&pod.shape);
+    Searcher::default().decide(pod, cluster)
 }
 
 fn check(nodes: &[Node], placed: &[(&str, Value)], wanted: Value, expected: &str) {
@@ -44,9 +51,9 @@ fn check(nodes: &[Node], placed: &[(&str, Value)], wanted: Value, expected: &str
     for (number, (node, extra)) in placed.iter().enumerate() {
         cluster.place(pod(&format!("placed-{number}"), extra.clone()), node);
     }
-    let found = match decide(&pod("p", wanted), &cluster, 0).0 {
+    let found = match decide(&pod("p", wanted), &mut cluster) {
         Decision::Node(name) => name,
-        Decision::Unschedulable(why) => why.split(" no new claims").next().unwrap_or_default().to_owned(),
+        Decision::Unschedulable(failure) => failure.reasons(),
     };
     assert_eq!(found, expected);
 }
@@ -68,16 +75,6 @@ fn room_and_taints_are_counted_by_reason() {
     );
     let tolerates = json!({"spec": {"tolerations": [{"key": "y", "operator": "Exists"}]}});
     check(&nodes, &[], tolerates, "c");
-}
-
-#[test]
-fn the_whole_message() {
-    let nodes = [node("a", "1", json!({})), node("b", "4", json!({"spec": {"unschedulable": true}}))];
-    let cluster = cluster(&nodes);
-    let wanted = json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "2"}}}]}});
-    let text = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) were unschedulable. no new claims to \
-                deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.";
-    assert_eq!(decide(&pod("p", wanted), &cluster, 0).0, Decision::Unschedulable(text.into()));
 }
 
 #[test]
@@ -145,7 +142,7 @@ fn deleted_pods_give_their_room_back() {
     let mut cluster = cluster(&[node("a", "1", json!({}))]);
     for round in 0..5 {
         let next = pod(&format!("p{round}"), json!({}));
-        assert_eq!(decide(&next, &cluster, 0).0, Decision::Node("a".into()));
+        assert_eq!(decide(&next, &mut cluster), Decision::Node("a".into()));
         cluster.place(next, "a");
         cluster.displace(&format!("p{round}"));
     }
@@ -162,13 +159,11 @@ proptest! {
         let nodes: Vec<_> = sizes.iter().enumerate()
             .map(|(at, size)| node(&format!("n{at}"), &size.to_string(), json!({}))).collect();
         let mut cluster = cluster(&nodes);
-        let mut start = 0;
+        let mut searcher = Searcher::default();
         for (at, request) in requests.iter().enumerate() {
             let wanted = pod(&format!("p{at}"), json!({"spec": {"containers": [
                 {"name": "c", "resources": {"requests": {"cpu": format!("{request}m"), "memory": "100Mi"}}}]}}));
-            let (decision, next) = decide(&wanted, &cluster, start);
-            start = next;
-            if let Decision::Node(name) = decision {
+            if let Decision::Node(name) = searcher.decide(&wanted, &cluster) {
                 cluster.place(wanted, &name);
             }
             if let Some(gone) = leaving.get(at) {
@@ -176,10 +171,10 @@ proptest! {
             }
             let mut used = BTreeMap::new();
             for node in cluster.nodes() {
-                used.insert(&node.name, node.pods.iter().map(|pod| pod.requests.milli_cpu).sum::<i64>());
-                prop_assert_eq!(used[&node.name], node.requested.milli_cpu);
-                prop_assert!(node.requested.milli_cpu <= node.allocatable.milli_cpu);
-                prop_assert!(node.pods.len() <= node.max_pods);
+                used.insert(&node.facts.name, node.pods.iter().map(|pod| pod.requests.milli_cpu).sum::<i64>());
+                prop_assert_eq!(used[&node.facts.name], node.requested.milli_cpu);
+                prop_assert!(node.requested.milli_cpu <= node.facts.allocatable.milli_cpu);
+                prop_assert!(node.pods.len() <= node.facts.max_pods);
             }
         }
     }

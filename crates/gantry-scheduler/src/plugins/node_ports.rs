@@ -1,18 +1,15 @@
 //! Two pods cannot have one port of a node.
 
-use super::{Filter, Rejection};
+use super::{Plugin, Rejection};
 use crate::node::NodeInfo;
-use crate::pod::PodInfo;
+use crate::shape::Shape;
 
-/// The plugin.
-pub struct NodePorts;
-
-impl Filter for NodePorts {
-    fn filter(&self, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-        let taken = |port| node.ports.iter().any(|other| other.conflicts(port));
-        if pod.host_ports.iter().any(taken) {
-            return Err(Rejection::resolvable("node(s) didn't have free ports for the requested pod ports"));
-        }
-        Ok(())
+/// Whether the pod's ports are free.
+pub fn filter(shape: &Shape, node: &NodeInfo) -> Result<(), Rejection> {
+    let taken = |port| node.ports.iter().any(|other| other.conflicts(port));
+    if shape.host_ports.iter().any(taken) {
+        let reason = "node(s) didn't have free ports for the requested pod ports";
+        return Err(Rejection::resolvable(Plugin::NodePorts, reason));
     }
+    Ok(())
 }

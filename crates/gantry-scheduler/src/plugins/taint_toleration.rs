@@ -1,68 +1,50 @@
 //! Taints keep pods away that do not tolerate them; `PreferNoSchedule` only makes a node worse.
 
-use k8s_openapi::api::core::v1::{Taint, Toleration};
+use k8s_openapi::api::core::v1::Taint;
 
-use super::{Filter, Rejection, Score, normalize};
+use super::{Plugin, Rejection};
+use crate::cluster::Cluster;
 use crate::node::NodeInfo;
-use crate::pod::PodInfo;
-
-/// The plugin.
-pub struct TaintToleration;
+use crate::shape::{Shape, Toleration};
 
 /// Whether `toleration` stands `taint`: an empty key with `Exists` stands all, an empty effect
 /// every effect.
 pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let effect = toleration.effect.as_deref().unwrap_or_default();
-    let key = toleration.key.as_deref().unwrap_or_default();
-    if !(effect.is_empty() || effect == taint.effect) || !(key.is_empty() || key == taint.key) {
+    let (key, effect) = (&toleration.key, &toleration.effect);
+    if !(effect.is_empty() || *effect == taint.effect) || !(key.is_empty() || *key == taint.key) {
         return false;
     }
-    match toleration.operator.as_deref().unwrap_or_default() {
+    match &*toleration.operator {
         "Exists" => true,
-        "" | "Equal" => {
-            !key.is_empty()
-                && toleration.value.as_deref().unwrap_or_default()
-                    == taint.value.as_deref().unwrap_or_default()
-        }
+        "" | "Equal" => !key.is_empty() && toleration.value == taint.value.as_deref().unwrap_or_default(),
         _ => false,
     }
 }
 
-/// Whether `pod` may be placed on a node with `taints`.
-pub fn stands(pod: &PodInfo, taints: &[Taint]) -> bool {
+fn tolerated(shape: &Shape, taint: &Taint) -> bool {
+    shape.tolerations.iter().any(|toleration| tolerates(toleration, taint))
+}
+
+/// Whether a pod may be placed on a node with `taints`.
+pub fn stands(shape: &Shape, taints: &[Taint]) -> bool {
     taints
         .iter()
         .filter(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"))
-        .all(|taint| pod.tolerations.iter().any(|toleration| tolerates(toleration, taint)))
+        .all(|taint| tolerated(shape, taint))
 }
 
-impl Filter for TaintToleration {
-    fn filter(&self, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-        if stands(pod, &node.taints) {
-            return Ok(());
-        }
-        Err(Rejection::permanent("node(s) had untolerated taint(s)"))
+/// Whether the pod stands the node's taints.
+pub fn filter(shape: &Shape, node: &NodeInfo) -> Result<(), Rejection> {
+    if stands(shape, &node.facts.taints) {
+        return Ok(());
     }
+    Err(Rejection::permanent(Plugin::TaintToleration, "node(s) had untolerated taint(s)"))
 }
 
-impl Score for TaintToleration {
-    fn weight(&self) -> i64 {
-        3
-    }
-
-    fn score(&self, pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<i64> {
-        let soft = |taint: &&Taint| taint.effect == "PreferNoSchedule";
-        let mut raw: Vec<i64> = nodes
-            .iter()
-            .map(|node| {
-                let untolerated =
-                    |taint: &&Taint| !pod.tolerations.iter().any(|toleration| tolerates(toleration, taint));
-                node.taints.iter().filter(soft).filter(untolerated).count() as i64
-            })
-            .collect();
-        normalize(&mut raw, true);
-        raw
-    }
+/// How many taints would rather not have the pod.
+pub fn score(shape: &Shape, node: &NodeInfo, _: &Cluster) -> i32 {
+    let soft = node.facts.taints.iter().filter(|taint| taint.effect == "PreferNoSchedule");
+    soft.filter(|taint| !tolerated(shape, taint)).count() as i32
 }
 
 #[cfg(test)]
@@ -78,13 +60,11 @@ mod tests {
             ..Taint::default()
         };
         let check = |key: &str, operator: &str, value: &str, effect: &str, expected: bool| {
-            let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
             let toleration = Toleration {
-                key: text(key),
-                operator: text(operator),
-                value: text(value),
-                effect: text(effect),
-                toleration_seconds: None,
+                key: key.into(),
+                operator: operator.into(),
+                value: value.into(),
+                effect: effect.into(),
             };
             assert_eq!(tolerates(&toleration, &taint), expected, "{toleration:?}");
         };

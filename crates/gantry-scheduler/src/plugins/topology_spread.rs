@@ -1,153 +1,216 @@
-//! Topology spread: hard constraints filter, soft ones score. Pods without soft constraints are
+//! Topology spread: hard constraints filter, soft ones score. Pods without constraints are
 //! spread over hosts and zones by default, as upstream's system defaults do, by the labels they
 //! share with the pods already there.
 
-use std::collections::HashMap;
-
-use super::{Filter, MAX_SCORE, Rejection, Score, taint_toleration};
-use crate::cluster::Cluster;
+use super::{Filter, MAX_SCORE, Plugin, Rejection, Score, taint_toleration};
+use crate::cluster::{Cluster, Group, HOST, Topology, ZONE};
 use crate::node::NodeInfo;
-use crate::pod::{PodInfo, Spread};
 use crate::requirement::Labels;
+use crate::shape::{Shape, Spread};
 
-const HOST: &str = "kubernetes.io/hostname";
-const ZONE: &str = "topology.kubernetes.io/zone";
+/// Labels in which the replicas of one controller differ.
+const REPLICA_LABELS: [&str; 4] = [
+    "statefulset.kubernetes.io/pod-name",
+    "apps.kubernetes.io/pod-index",
+    "batch.kubernetes.io/job-completion-index",
+    "controller-revision-hash",
+];
 
-/// Pods per domain of one constraint.
-struct Counted {
-    spread: Spread,
-    /// Domain to matching pods.
-    domains: HashMap<String, i64>,
+/// How many pods that `counts` are on the node in each slot.
+fn count(shape: &Shape, cluster: &Cluster, counts: impl Fn(&Labels) -> bool) -> Vec<i64> {
+    let mut found = vec![0; cluster.slots().len()];
+    let groups = cluster.groups().of(&shape.namespace);
+    for group in groups.filter(|group: &&Group| !group.terminating && counts(&group.shape.labels)) {
+        for (slot, count) in &group.nodes {
+            found[*slot] += count;
+        }
+    }
+    found
 }
 
-impl Counted {
-    fn least(&self) -> i64 {
-        if (self.domains.len() as i64) < self.spread.min_domains {
-            return 0;
+/// Whether pods on `node` are counted.
+fn included(shape: &Shape, spread: &Spread, node: &NodeInfo) -> bool {
+    node.known
+        && (!spread.honor_affinity || shape.wants_node(&node.facts.name, &node.facts.labels))
+        && (!spread.honor_taints || taint_toleration::stands(shape, &node.facts.taints))
+}
+
+/// A hard constraint with the pods of each domain.
+struct Hard<'a> {
+    spread: &'a Spread,
+    topology: Option<&'a Topology>,
+    /// `None` for a domain without an included node.
+    domains: Vec<Option<i64>>,
+    least: i64,
+    /// One where the pod itself will be counted.
+    own: i64,
+}
+
+impl<'a> Hard<'a> {
+    fn new(shape: &'a Shape, spread: &'a Spread, cluster: &'a Cluster) -> Self {
+        let topology = cluster.topology(&spread.topology_key);
+        let own = i64::from(spread.selector.matches(&shape.labels));
+        let mut hard = Self { spread, topology, domains: Vec::new(), least: 0, own };
+        let Some(topology) = topology else { return hard };
+        hard.domains.resize(topology.len(), None);
+        let keys: Vec<_> =
+            shape.hard_spread.iter().map(|each| cluster.topology(&each.topology_key)).collect();
+        let complete =
+            |node: &NodeInfo| keys.iter().all(|key| key.is_some_and(|key| key.domain(node.slot).is_some()));
+        let counts = count(shape, cluster, |labels| spread.selector.matches(labels));
+        for node in cluster.nodes().filter(|node| included(shape, spread, node) && complete(node)) {
+            if let Some(domain) = topology.domain(node.slot) {
+                *hard.domains[domain].get_or_insert(0) += counts[node.slot];
+            }
         }
-        self.domains.values().copied().min().unwrap_or_default()
+        let there = hard.domains.iter().flatten();
+        if there.clone().count() as i64 >= spread.min_domains {
+            hard.least = there.copied().min().unwrap_or_default();
+        }
+        hard
     }
 }
 
-struct Hard(Vec<Counted>);
-
-/// The filter for `pod`, where it has hard constraints.
-pub fn filter(pod: &PodInfo, cluster: &Cluster) -> Option<Box<dyn Filter>> {
-    if pod.hard_spread.is_empty() {
+/// The filter for a pod, where it has hard constraints.
+pub fn filter<'a>(shape: &'a Shape, cluster: &'a Cluster) -> Option<Box<dyn Filter + 'a>> {
+    if shape.hard_spread.is_empty() {
         return None;
     }
-    let counted = pod.hard_spread.iter().map(|spread| count(pod, spread, cluster)).collect();
-    Some(Box::new(Hard(counted)))
+    let hard: Vec<_> = shape.hard_spread.iter().map(|spread| Hard::new(shape, spread, cluster)).collect();
+    Some(Box::new(hard))
 }
 
-fn count(pod: &PodInfo, spread: &Spread, cluster: &Cluster) -> Counted {
-    let mut domains: HashMap<String, i64> = HashMap::new();
-    for node in cluster.nodes() {
-        let Some(domain) = node.labels.get(&spread.topology_key) else { continue };
-        if spread.honor_affinity && !pod.wants_node(&node.name, &node.labels)
-            || spread.honor_taints && !taint_toleration::stands(pod, &node.taints)
-        {
-            continue;
-        }
-        *domains.entry(domain.clone()).or_default() += matching(node, pod, spread);
-    }
-    Counted { spread: spread.clone(), domains }
-}
-
-fn matching(node: &NodeInfo, pod: &PodInfo, spread: &Spread) -> i64 {
-    let counts = |other: &&std::sync::Arc<PodInfo>| {
-        !other.terminating && other.namespace == pod.namespace && spread.selector.matches(&other.labels)
-    };
-    node.pods.iter().filter(counts).count() as i64
-}
-
-impl Filter for Hard {
-    fn filter(&self, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-        for counted in &self.0 {
-            let Some(domain) = node.labels.get(&counted.spread.topology_key) else {
-                return Err(Rejection::permanent(
-                    "node(s) didn't match pod topology spread constraints (missing required label)",
-                ));
+impl Filter for Vec<Hard<'_>> {
+    fn filter(&self, node: &NodeInfo) -> Result<(), Rejection> {
+        for hard in self {
+            let Some(domain) = hard.topology.and_then(|topology| topology.domain(node.slot)) else {
+                let reason = "node(s) didn't match pod topology spread constraints (missing required label)";
+                return Err(Rejection::permanent(Plugin::PodTopologySpread, reason));
             };
-            let own = i64::from(counted.spread.selector.matches(&pod.labels));
-            let there = counted.domains.get(domain).copied().unwrap_or_default();
-            if there + own - counted.least() > counted.spread.max_skew {
-                return Err(Rejection::resolvable("node(s) didn't match pod topology spread constraints"));
+            let there = hard.domains[domain].unwrap_or_default();
+            if there + hard.own - hard.least > hard.spread.max_skew {
+                let reason = "node(s) didn't match pod topology spread constraints";
+                return Err(Rejection::resolvable(Plugin::PodTopologySpread, reason));
             }
         }
         Ok(())
     }
 }
 
-/// The score.
-pub struct Spreading {
-    soft: Vec<Counted>,
-    /// Pods with the same labels, per zone: the default for pods that ask for nothing.
-    zones: Option<HashMap<String, i64>>,
+/// A soft constraint with the pods on each node.
+struct Soft<'a> {
+    key: &'a str,
+    max_skew: i64,
+    topology: Option<&'a Topology>,
+    /// By slot for hosts, else by domain.
+    counts: Vec<i64>,
 }
 
-impl Spreading {
-    /// The counts for `pod`.
-    pub fn new(pod: &PodInfo, cluster: &Cluster) -> Self {
-        if !pod.soft_spread.is_empty() {
-            let soft = pod.soft_spread.iter().map(|spread| count(pod, spread, cluster)).collect();
-            return Self { soft, zones: None };
-        }
-        if !pod.hard_spread.is_empty() || pod.labels.is_empty() {
-            return Self { soft: Vec::new(), zones: None };
-        }
-        let mut zones = HashMap::new();
-        for node in cluster.nodes() {
-            if let Some(zone) = node.labels.get(ZONE) {
-                *zones.entry(zone.clone()).or_default() += alike(node, pod);
+/// The score.
+struct Spreading<'a> {
+    soft: Vec<Soft<'a>>,
+    /// Whether nodes without every label score nothing; not so for the defaults.
+    strict: bool,
+}
+
+/// The score for a pod, where constraints or defaults spread it.
+pub fn score<'a>(shape: &'a Shape, cluster: &'a Cluster) -> Option<Box<dyn Score + 'a>> {
+    if shape.soft_spread.is_empty() && !shape.hard_spread.is_empty() {
+        return None;
+    }
+    if shape.soft_spread.is_empty() {
+        return spread_by_default(shape, cluster);
+    }
+    let soft = shape.soft_spread.iter().map(|spread| {
+        let by_slot = count(shape, cluster, |labels| spread.selector.matches(labels));
+        let include = |node: &NodeInfo| included(shape, spread, node);
+        Soft::new(&spread.topology_key, spread.max_skew, cluster, by_slot, include)
+    });
+    Some(Box::new(Spreading { soft: soft.collect(), strict: true }))
+}
+
+fn spread_by_default<'a>(shape: &'a Shape, cluster: &'a Cluster) -> Option<Box<dyn Score + 'a>> {
+    fn own(labels: &Labels) -> impl Iterator<Item = (&String, &String)> {
+        labels.iter().filter(|(key, _)| !REPLICA_LABELS.contains(&key.as_str()))
+    }
+    if shape.labels.is_empty() {
+        return None;
+    }
+    let alike = count(shape, cluster, |labels| own(labels).eq(own(&shape.labels)));
+    let include = |node: &NodeInfo| shape.wants_node(&node.facts.name, &node.facts.labels);
+    let zones = Soft::new(ZONE, 5, cluster, alike.clone(), include);
+    let hosts = Soft::new(HOST, 3, cluster, alike, include);
+    Some(Box::new(Spreading { soft: vec![hosts, zones], strict: false }))
+}
+
+impl<'a> Soft<'a> {
+    fn new(
+        key: &'a str,
+        max_skew: i64,
+        cluster: &'a Cluster,
+        by_slot: Vec<i64>,
+        include: impl Fn(&NodeInfo) -> bool,
+    ) -> Self {
+        let topology = cluster.topology(key);
+        let mut soft = Self { key, max_skew, topology, counts: by_slot };
+        if let Some(topology) = topology
+            && key != HOST
+        {
+            let by_slot = std::mem::replace(&mut soft.counts, vec![0; topology.len()]);
+            for node in cluster.nodes().filter(|node| by_slot[node.slot] > 0 && include(node)) {
+                if let Some(domain) = topology.domain(node.slot) {
+                    soft.counts[domain] += by_slot[node.slot];
+                }
             }
         }
-        Self { soft: Vec::new(), zones: Some(zones) }
+        soft
+    }
+
+    /// How many domains `nodes` are in.
+    fn size(&self, nodes: &[&NodeInfo]) -> usize {
+        let Some(topology) = self.topology else { return 0 };
+        if self.key == HOST {
+            return nodes.len();
+        }
+        let mut seen = vec![false; topology.len()];
+        nodes.iter().filter_map(|node| topology.domain(node.slot)).for_each(|domain| seen[domain] = true);
+        seen.into_iter().filter(|seen| *seen).count()
+    }
+
+    fn there(&self, node: &NodeInfo) -> Option<i64> {
+        let domain = self.topology?.domain(node.slot)?;
+        Some(self.counts[if self.key == HOST { node.slot } else { domain }])
     }
 }
 
-impl Score for Spreading {
+impl Score for Spreading<'_> {
     fn weight(&self) -> i64 {
         2
     }
 
-    fn score(&self, pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<i64> {
-        let fullness: Vec<f64> = nodes.iter().map(|node| self.fullness(pod, node)).collect();
-        let most = fullness.iter().copied().fold(0.0, f64::max);
-        let least = fullness.iter().copied().fold(f64::MAX, f64::min);
+    fn score(&self, nodes: &[&NodeInfo]) -> Vec<i64> {
+        let weights: Vec<f64> = self.soft.iter().map(|soft| ((soft.size(nodes) + 2) as f64).ln()).collect();
+        let fullness = |node: &&NodeInfo| {
+            let mut sum = 0.0;
+            for (soft, weight) in self.soft.iter().zip(&weights) {
+                match soft.there(node) {
+                    Some(there) => sum += there as f64 * weight + (soft.max_skew - 1) as f64,
+                    None if self.strict => return None,
+                    None => {}
+                }
+            }
+            Some(sum.round() as i64)
+        };
+        let fullness: Vec<Option<i64>> = nodes.iter().map(fullness).collect();
+        let most = fullness.iter().flatten().copied().max().unwrap_or_default();
+        let least = fullness.iter().flatten().copied().min().unwrap_or_default();
         fullness
             .into_iter()
-            .map(|full| {
-                if most == 0.0 { MAX_SCORE } else { (MAX_SCORE as f64 * (most + least - full) / most) as i64 }
+            .map(|full| match full {
+                None => 0,
+                Some(_) if most == 0 => MAX_SCORE,
+                Some(full) => MAX_SCORE * (most + least - full) / most,
             })
             .collect()
     }
-}
-
-impl Spreading {
-    fn fullness(&self, pod: &PodInfo, node: &NodeInfo) -> f64 {
-        let weighed = |count: i64, domains: usize| count as f64 * ((domains + 2) as f64).ln();
-        if let Some(zones) = &self.zones {
-            let zone = node.labels.get(ZONE).and_then(|zone| zones.get(zone)).copied().unwrap_or_default();
-            return alike(node, pod) as f64 + weighed(zone, zones.len());
-        }
-        self.soft
-            .iter()
-            .map(|counted| {
-                let domain = node.labels.get(&counted.spread.topology_key);
-                let there = domain.and_then(|domain| counted.domains.get(domain)).copied();
-                let domains = if counted.spread.topology_key == HOST { 1 } else { counted.domains.len() };
-                weighed(there.unwrap_or_default(), domains)
-            })
-            .sum()
-    }
-}
-
-/// Pods on `node` that look like replicas of `pod`: same namespace and same labels.
-fn alike(node: &NodeInfo, pod: &PodInfo) -> i64 {
-    let same = |labels: &Labels| *labels == pod.labels;
-    let counts = |other: &&std::sync::Arc<PodInfo>| {
-        !other.terminating && other.namespace == pod.namespace && same(&other.labels)
-    };
-    node.pods.iter().filter(counts).count() as i64
 }
