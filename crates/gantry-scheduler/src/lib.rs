@@ -2,10 +2,14 @@
 //!
 //! [`scheduler::Scheduler`] is the core: it takes what happened and says what to do, without IO.
 //! It keeps a [`cluster::Cluster`] up from watch events; [`cycle::Searcher`] decides, plugins
-//! filter and score nodes, the queue holds pods that wait.
+//! filter and score nodes, the queue holds pods that wait. [`run`] connects it to the API
+//! server: watches, bindings beside the next decision on the assumption that they succeed,
+//! conditions, events and preemption.
 
 pub mod cluster;
+mod config;
 pub mod cycle;
+mod driver;
 pub mod hints;
 pub mod node;
 pub mod plugins;
@@ -17,3 +21,6 @@ pub mod resources;
 pub mod scheduler;
 pub mod shape;
 pub mod shapes;
+
+pub use config::SchedulerConfig;
+pub use driver::run;
