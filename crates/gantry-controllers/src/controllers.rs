@@ -87,11 +87,11 @@ const CONTROLLERS: &[Entry] = &[
     ("endpoint-slice-controller", "endpointslice-controller", |context| {
         crate::endpointslice::run(context).boxed()
     }),
+    ("namespace-controller", "namespace-controller", |context| crate::namespace::run(context).boxed()),
     ("root-ca-cert-publisher", "root-ca-cert-publisher", |context| crate::root_ca::run(context).boxed()),
     ("serviceaccount-controller", "service-account-controller", |context| {
         crate::serviceaccount::run(context).boxed()
     }),
-    ("node-ipam-controller", "node-controller", |context| crate::node_ipam::run(context).boxed()),
     ("csrapproving", "certificate-controller", |context| crate::csr_approving::run(context).boxed()),
     ("csrcleaner", "certificate-controller", |context| crate::csr_cleaner::run(context).boxed()),
     ("csrsigning", "certificate-controller", |context| crate::csr_signing::run(context).boxed()),

@@ -1,5 +1,4 @@
 //! Controllers of nodes against a real API server.
 
-mod addresses;
 mod certificates;
 mod support;
