@@ -9,6 +9,7 @@ need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
 need gcc gcc
 need make make
 need nft nftables
+need ip iproute2
 need curl curl
 need unzip unzip
 need python3 python3

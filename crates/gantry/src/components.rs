@@ -1,11 +1,16 @@
-//! The controllers and the scheduler: ordinary clients of the API server in this process, each under
+//! The controllers, the scheduler and the cluster's own Services: ordinary clients of the API server in this process, each under
 //! the identity it would have elsewhere.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use gantry_apiserver::{ApiServer, User};
 use gantry_client::{Informers, LeaderElector};
-use kube::Client;
+use gantry_scheduler::SchedulerConfig;
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +42,51 @@ pub fn start(
 ) -> JoinSet<()> {
     let mut running = JoinSet::new();
     running.spawn(controllers(server.clone(), authority, config, shutdown.clone()));
+    running.spawn(scheduler(server.clone(), config, shutdown.clone()));
+    running.spawn(dns_service(server.clone(), config.cluster_dns));
     running
+}
+
+/// The scheduler, whenever this process holds its lease.
+fn scheduler(
+    server: Arc<ApiServer>,
+    config: &Config,
+    shutdown: CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    let api = client(&server, User::new("system:kube-scheduler", []));
+    let settings = SchedulerConfig::new(&config.node_name);
+    async move {
+        server.ready().await;
+        gantry_scheduler::run(api, settings, shutdown).await;
+    }
+}
+
+/// Makes the Service that pods find the cluster's DNS by. Each node answers on its address by itself,
+/// so the label takes it away from the service proxy.
+async fn dns_service(server: Arc<ApiServer>, address: IpAddr) {
+    server.ready().await;
+    let port =
+        |name, port, protocol| json!({"name": name, "port": port, "targetPort": port, "protocol": protocol});
+    let service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "kube-dns", "labels": {
+            "k8s-app": "kube-dns",
+            "kubernetes.io/cluster-service": "true",
+            "kubernetes.io/name": "CoreDNS",
+            "service.kubernetes.io/service-proxy-name": "gantry-dns",
+        }},
+        "spec": {
+            "clusterIP": address,
+            "ports": [port("dns", 53, "UDP"), port("dns-tcp", 53, "TCP")],
+        },
+    });
+    let api: Api<Service> =
+        Api::namespaced(client(&server, User::new("system:apiserver", ["system:masters"])), "kube-system");
+    let parameters = PatchParams::apply("gantry").force();
+    if let Err(error) = api.patch("kube-dns", &parameters, &Patch::Apply(service)).await {
+        tracing::error!(%error, "Service kube-system/kube-dns not made; pods cannot resolve names");
+    }
 }
 
 /// The controllers, whenever this process holds their lease.

@@ -2,12 +2,14 @@
 
 mod network;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use gantry_client::Informers;
 use gantry_cri::SandboxNetwork;
+use gantry_dns::{Dns, DnsConfig, Upstreams};
 use gantry_kubelet::Kubelet;
 use gantry_runtime::{Runtime, RuntimeConfig};
 use kube::Client;
@@ -40,7 +42,7 @@ pub struct Node {
 impl Node {
     /// Starts the node; returns when its API listens and pods can have addresses.
     pub async fn start(config: &Config, identity: Identity, shutdown: CancellationToken) -> Result<Self> {
-        let network = Arc::new(PodNetwork::default());
+        let network = Arc::new(PodNetwork::open(config)?);
         let runtime = Runtime::open(runtime_config(config, network.clone())).await?;
         let runtime = Arc::new(runtime);
         let mut tasks = JoinSet::new();
@@ -68,7 +70,15 @@ impl Node {
         let client = identity.client;
         let kubelet =
             Kubelet::start(client.clone(), runtime.clone(), runtime, settings, shutdown.clone()).await?;
-        network.start(config, client, &mut tasks, shutdown).await?;
+        let informers = Informers::new(client, shutdown.clone());
+        let dns = Dns::bind(dns_config(config)).await?;
+        let mut answering = dns.readiness();
+        tasks.spawn(async move {
+            if let Err(error) = dns.serve(&informers, shutdown).await {
+                tracing::error!(%error, "the cluster's DNS has ended");
+            }
+        });
+        answering.ready().await;
         Ok(Self { kubelet, tasks })
     }
 
@@ -100,6 +110,15 @@ pub fn serving(config: &Config, authority: &Authority) -> Result<Pair> {
         organizations: &["system:nodes"],
         names: &names,
     })
+}
+
+fn dns_config(config: &Config) -> DnsConfig {
+    DnsConfig {
+        listen: vec![SocketAddr::new(config.cluster_dns, 53)],
+        domain: config.cluster_domain.clone(),
+        upstreams: Upstreams::ResolvConf("/etc/resolv.conf".into()),
+        own_addresses: vec![config.cluster_dns],
+    }
 }
 
 fn listen(path: &Path) -> Result<UnixListener> {

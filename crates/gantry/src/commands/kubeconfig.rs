@@ -15,6 +15,9 @@ pub struct Arguments {
     /// Merge into this kubeconfig and make the cluster current there.
     #[arg(long, value_name = "FILE")]
     merge: Option<PathBuf>,
+    /// Print where it is instead of what it says.
+    #[arg(long, conflicts_with = "merge")]
+    path: bool,
 }
 
 /// Prints or merges.
@@ -22,6 +25,10 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<()> {
     let path = config.kubeconfig();
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("reading {}; does a cluster run here (gantry up)?", path.display()))?;
+    if arguments.path {
+        println!("{}", path.display());
+        return Ok(());
+    }
     let Some(target) = &arguments.merge else {
         print!("{text}");
         return Ok(());

@@ -28,10 +28,11 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<()> {
     }
     Instance::end(&config.run_dir)?;
     let runtime = node::runtime_config(config, Arc::new(NoNetwork));
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        Runtime::cleanup(&runtime).await.context("stopping the containers")?;
-        node::remove_network(config).await
-    })?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(async { Runtime::cleanup(&runtime).await.context("stopping the containers") })?;
+    node::remove_network(config)?;
     unmount_below(&config.data_dir)?;
     for directory in [&config.data_dir, &config.run_dir, &config.pod_logs_dir] {
         remove(directory)?;

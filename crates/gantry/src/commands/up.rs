@@ -25,6 +25,9 @@ pub struct Arguments {
     /// Return once the cluster is up, and go on in the background.
     #[arg(long)]
     background: bool,
+    /// End the gantry that runs here already, and take its pods over.
+    #[arg(long)]
+    replace: bool,
     /// Where logs go with --background.
     #[arg(long, default_value = "/var/log/gantry.log")]
     log_file: PathBuf,
@@ -32,6 +35,9 @@ pub struct Arguments {
 
 /// Runs until it is told to end; with `--background`, until the cluster is up.
 pub fn run(config: &Config, arguments: &Arguments) -> Result<()> {
+    if arguments.replace {
+        Instance::end(&config.run_dir)?;
+    }
     if arguments.background {
         return detach(arguments);
     }
@@ -86,7 +92,8 @@ fn detach(arguments: &Arguments) -> Result<()> {
         .append(true)
         .open(&arguments.log_file)
         .with_context(|| format!("opening {}", arguments.log_file.display()))?;
-    let words = std::env::args_os().skip(1).filter(|word| word != "--background");
+    let done = ["--background", "--replace"];
+    let words = std::env::args_os().skip(1).filter(|word| !done.iter().any(|done| word == done));
     let mut child = Command::new("/proc/self/exe")
         .args(words)
         .stdin(Stdio::null())
