@@ -43,3 +43,14 @@ for member in tar:
             target.rename(tools / base)
 PY
 fi
+
+# The registry that images are pulled from in tests. Only its program is taken: installed, the package
+# would start a service.
+if [ ! -x "$tools/docker-registry" ]; then
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  chmod 755 "$work"
+  (cd "$work" && { apt-get download -qq docker-registry || { apt-get update -q && apt-get download -qq docker-registry; }; })
+  dpkg -x "$work"/docker-registry_*.deb "$work/tree"
+  install -m 755 "$work/tree/usr/bin/docker-registry" "$tools/docker-registry"
+fi

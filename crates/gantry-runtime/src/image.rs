@@ -4,6 +4,7 @@
 //! after all its layers are there. What a crash leaves behind is removed at the next start.
 
 mod archive;
+mod layers;
 mod pull;
 pub mod unpack;
 
@@ -85,16 +86,21 @@ pub struct ImageStore {
     root: PathBuf,
     unpack_command: Vec<OsString>,
     records: Mutex<BTreeMap<String, ImageRecord>>,
-    /// One unpacking at a time, so that two pulls do not unpack one layer twice.
-    unpacking: Mutex<()>,
+    /// One change at a time: an import and a pull do not unpack one layer twice, and no name is lost.
+    changing: Mutex<()>,
+    /// Layers that pulls under way are about.
+    pulled: layers::Claims,
 }
 
-/// Full name of an image reference: registry, repository and tag or digest.
+/// Full name of an image reference: registry, repository and tag or digest. A digest says all: a tag
+/// beside it is left out.
 pub fn full_name(reference: &str) -> Result<String> {
-    reference
-        .parse::<oci_client::Reference>()
-        .map(|r| r.whole())
-        .map_err(|e| RuntimeError::Invalid(format!("image reference {reference:?}: {e}")))
+    let parsed = reference.parse::<oci_client::Reference>();
+    let parsed = parsed.map_err(|e| RuntimeError::Invalid(format!("image reference {reference:?}: {e}")))?;
+    Ok(match parsed.digest() {
+        Some(digest) => format!("{}/{}@{digest}", parsed.registry(), parsed.repository()),
+        None => parsed.whole(),
+    })
 }
 
 /// Lower-case hexadecimal SHA-256 digest with its prefix.
@@ -139,7 +145,13 @@ impl ImageStore {
                 _ => drop(fs::remove_file(entry.path())),
             }
         }
-        Ok(Self { root, unpack_command, records: Mutex::new(records), unpacking: Mutex::new(()) })
+        Ok(Self {
+            root,
+            unpack_command,
+            records: Mutex::new(records),
+            changing: Mutex::default(),
+            pulled: Default::default(),
+        })
     }
 
     /// Directory that layers are under.
@@ -173,6 +185,7 @@ impl ImageStore {
     /// Takes a name away from its image; by id, the image with all its names. The image goes with its
     /// last name. `false` when there was none.
     pub fn remove(&self, reference: &str) -> Result<bool> {
+        let _lock = self.changing.lock();
         let Some(mut record) = self.find(reference) else { return Ok(false) };
         let by_id = record.id.ends_with(reference.trim_start_matches("sha256:"));
         let name = full_name(reference).unwrap_or_default();
@@ -190,10 +203,12 @@ impl ImageStore {
         Ok(true)
     }
 
-    /// Removes layers that no image and none of `in_use` (diff IDs) needs.
+    /// Removes layers that no image, no pull under way and none of `in_use` (diff IDs) needs.
     pub fn collect_garbage(&self, in_use: &BTreeSet<String>) {
-        let _lock = self.unpacking.lock();
-        let mut wanted: BTreeSet<String> = in_use.iter().map(|id| layer_name(id)).collect();
+        let _lock = self.changing.lock();
+        // Before the records: a pull lets go of its layers after its record is there.
+        let claimed = self.pulled.claimed();
+        let mut wanted: BTreeSet<String> = in_use.iter().chain(&claimed).map(|id| layer_name(id)).collect();
         for record in self.records.lock().values() {
             wanted.extend(record.layers.iter().map(|id| layer_name(id)));
         }
@@ -244,11 +259,9 @@ impl ImageStore {
             return Err(RuntimeError::image(image, "diff ID is not a sha256 digest"));
         }
         let mut size = 0;
-        {
-            let _lock = self.unpacking.lock();
-            for (diff_id, file) in diff_ids.iter().zip(layers) {
-                size += self.ensure_layer(image, diff_id, file)?;
-            }
+        let _lock = self.changing.lock();
+        for (diff_id, file) in diff_ids.iter().zip(layers) {
+            size += self.ensure_layer(image, diff_id, file)?;
         }
         let id = sha256(config);
         let mut record = self.records.lock().get(&id).cloned().unwrap_or_default();

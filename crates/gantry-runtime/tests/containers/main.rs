@@ -1,5 +1,8 @@
 //! The runtime with real containers. Needs root and the busybox image that `xtask images` builds.
 
+mod distribution;
+mod pulling;
+mod registry;
 mod streaming;
 mod support;
 
