@@ -92,6 +92,7 @@ const CONTROLLERS: &[Entry] = &[
     ("serviceaccount-controller", "service-account-controller", |context| {
         crate::serviceaccount::run(context).boxed()
     }),
+    ("node-ipam-controller", "node-controller", |context| crate::node_ipam::run(context).boxed()),
     ("csrapproving", "certificate-controller", |context| crate::csr_approving::run(context).boxed()),
     ("csrcleaner", "certificate-controller", |context| crate::csr_cleaner::run(context).boxed()),
     ("csrsigning", "certificate-controller", |context| crate::csr_signing::run(context).boxed()),

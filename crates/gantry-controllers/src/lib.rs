@@ -12,6 +12,7 @@ pub mod endpoints;
 pub mod endpointslice;
 mod kubelet_certificate;
 pub mod namespace;
+pub mod node_ipam;
 pub mod replicaset;
 mod resources;
 pub mod root_ca;

@@ -8,6 +8,7 @@ use gantry_apiserver::User;
 use gantry_client::Informers;
 use gantry_controllers::{Config, PrivateKey};
 use gantry_testing::TestServer;
+use k8s_openapi::api::core::v1::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -50,6 +51,21 @@ impl Cluster {
     /// All objects of a kind, as the administrator.
     pub fn all<K: Resource<DynamicType = ()>>(&self) -> Api<K> {
         Api::all(self.server.client())
+    }
+
+    /// Returns once there is an event like `wanted`.
+    pub async fn event(&self, wanted: impl Fn(&Event) -> bool) -> Result<()> {
+        let events = watcher(self.all::<Event>(), watcher::Config::default()).default_backoff();
+        let mut events = events.applied_objects().boxed();
+        let seen = tokio::time::timeout(PATIENCE, async {
+            while let Some(event) = events.next().await {
+                if wanted(&event?) {
+                    return Ok(());
+                }
+            }
+            anyhow::bail!("the watch ended")
+        });
+        seen.await.context("no such event")?
     }
 }
 
