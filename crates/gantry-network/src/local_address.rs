@@ -11,7 +11,10 @@ use crate::netlink::Socket;
 /// Gives the loopback interface `address`, if it has not got it.
 pub fn add(address: IpAddr) -> Result<()> {
     let (socket, link) = loopback()?;
-    socket.add_address(link, IpNet::from(address)).during(|| format!("adding the local address {address}"))
+    // Of wider scope it would be what this node shows to its pods.
+    socket
+        .add_host_address(link, IpNet::from(address))
+        .during(|| format!("adding the local address {address}"))
 }
 
 /// Takes `address` from the loopback interface. Succeeds if it has not got it.

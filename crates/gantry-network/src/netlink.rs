@@ -2,6 +2,7 @@
 //! connection tracking, and a socket that sends them and reads the answers. Everything here is
 //! synchronous: the kernel answers a netlink request before `send` returns.
 
+pub mod conntrack;
 pub mod message;
 pub mod route;
 pub mod socket;

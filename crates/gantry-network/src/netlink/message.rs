@@ -23,6 +23,8 @@ pub const APPEND: u16 = 0x800;
 pub struct Messages {
     bytes: Vec<u8>,
     sequence: u32,
+    start_of_last: usize,
+    awaited: Option<u32>,
 }
 
 impl Messages {
@@ -36,6 +38,7 @@ impl Messages {
     ) {
         let start = self.bytes.len();
         self.sequence += 1;
+        self.start_of_last = start;
         self.bytes.extend_from_slice(&0u32.to_ne_bytes());
         self.bytes.extend_from_slice(&kind.to_ne_bytes());
         self.bytes.extend_from_slice(&(flags | REQUEST).to_ne_bytes());
@@ -53,9 +56,17 @@ impl Messages {
         &self.bytes
     }
 
-    /// Sequence number of the last message.
-    pub fn last_sequence(&self) -> u32 {
-        self.sequence
+    /// Asks for an answer to the last message so far, to be the one that is waited for.
+    pub fn acknowledge_last(&mut self) {
+        if let Some(flags) = self.bytes.get_mut(self.start_of_last + 6) {
+            *flags |= ACK as u8;
+            self.awaited = Some(self.sequence);
+        }
+    }
+
+    /// Sequence number of the message whose answer is the last one.
+    pub fn awaited(&self) -> u32 {
+        self.awaited.unwrap_or(self.sequence)
     }
 }
 

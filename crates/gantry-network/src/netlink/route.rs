@@ -41,6 +41,7 @@ const MAIN_TABLE: u8 = 254;
 const UNICAST: u8 = 1;
 const SCOPE_GLOBAL: u8 = 0;
 const SCOPE_LINK: u8 = 253;
+const SCOPE_HOST: u8 = 254;
 const ON_LINK: u32 = 4;
 const IPV4: u8 = libc::AF_INET as u8;
 const IPV6: u8 = libc::AF_INET6 as u8;
@@ -205,9 +206,18 @@ impl Socket {
 
     /// Gives an interface an address, if it has not got it.
     pub fn add_address(&self, link: u32, address: IpNet) -> io::Result<()> {
+        self.add_address_of_scope(link, address, SCOPE_GLOBAL)
+    }
+
+    /// Gives an interface an address, if it has not got it, that nothing is sent from unasked.
+    pub fn add_host_address(&self, link: u32, address: IpNet) -> io::Result<()> {
+        self.add_address_of_scope(link, address, SCOPE_HOST)
+    }
+
+    fn add_address_of_scope(&self, link: u32, address: IpNet, scope: u8) -> io::Result<()> {
         const WITHOUT_DUPLICATE_DETECTION: u8 = 2;
         let flags = if address.addr().is_ipv6() { WITHOUT_DUPLICATE_DETECTION } else { 0 };
-        let mut header = [family(address.addr()), address.prefix_len(), flags, SCOPE_GLOBAL, 0, 0, 0, 0];
+        let mut header = [family(address.addr()), address.prefix_len(), flags, scope, 0, 0, 0, 0];
         header[4..8].copy_from_slice(&link.to_ne_bytes());
         let bytes = octets(address.addr());
         self.request(NEW_ADDRESS, CREATE | REPLACE, &header, |a| {

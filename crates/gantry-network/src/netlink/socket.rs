@@ -63,7 +63,7 @@ impl Socket {
         self.exchange(&messages, |message| each(message.body))
     }
 
-    /// Sends messages, of which the last is to be acknowledged, in one piece. The first error that the
+    /// Sends messages, of which the awaited one is to be acknowledged, in one piece. The first error that the
     /// kernel reports is returned, after everything it had to say was read.
     pub fn exchange(&self, messages: &Messages, mut each: impl FnMut(&Received<'_>)) -> io::Result<()> {
         let socket = self.0.lock();
@@ -76,7 +76,7 @@ impl Socket {
         loop {
             let (bytes, _) = socket.recv_from_full()?;
             for message in received(&bytes) {
-                let last = message.sequence == messages.last_sequence();
+                let last = message.sequence == messages.awaited();
                 match message.kind {
                     ERROR | DONE => {
                         let code =
