@@ -5,7 +5,8 @@ use std::{fs, io, path::Path};
 use crate::{
     error::{During, NetworkError, Result},
     netlink::Socket,
-    pod_link,
+    overlay, pod_link,
+    proxy::table,
 };
 
 /// Removes what a network with this state directory has made in the network namespace of the calling
@@ -18,6 +19,8 @@ pub fn cleanup(state_dir: &Path) -> Result<()> {
     for route in host.own_routes().during(|| "listing routes".into())? {
         host.delete_route(&route).during(|| format!("deleting the route to {}", route.destination))?;
     }
+    host.delete_link(overlay::DEVICE).during(|| format!("deleting interface {}", overlay::DEVICE))?;
+    table::remove()?;
     match fs::remove_dir_all(state_dir) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(NetworkError::File { path: state_dir.to_owned(), source })

@@ -5,9 +5,6 @@
 //! EndpointSlices, Nodes and the pods attached here by pure functions; what changes in the kernel is
 //! the difference to what was wanted before.
 
-// The encoder is made for the Service proxy and the overlay, too.
-#![allow(dead_code)]
-
 mod cleanup;
 mod error;
 mod lease;
@@ -15,8 +12,12 @@ pub mod local_address;
 mod namespace;
 mod netlink;
 mod network;
+mod nft;
+mod overlay;
 mod pod_link;
 mod protocol;
+mod proxy;
+mod run;
 mod sysctl;
 #[cfg(test)]
 mod tests;

@@ -12,9 +12,13 @@ use parking_lot::Mutex;
 
 use crate::{
     error::{During, NetworkError, Result},
-    lease::{HostPort, Leases},
+    lease::{HostPort, Lease, Leases},
     netlink::Socket,
+    nft::{Family, Owner},
+    overlay::{self, Vxlan, plan},
     pod_link,
+    proxy::{Place, index::Parts, rules, table::Table},
+    run::Told,
 };
 
 /// What VXLAN adds to each packet, in bytes, for IPv4 and IPv6.
@@ -70,6 +74,7 @@ pub struct Network {
     host: Socket,
     leases: Mutex<Leases>,
     pod_cidrs: Mutex<Vec<IpNet>>,
+    table: Mutex<Table>,
     mtu: u32,
 }
 
@@ -84,9 +89,46 @@ impl Network {
             Some(mtu) => mtu,
             None => mtu(&host, &config.node_ips)?,
         };
-        let leases = Mutex::new(Leases::open(config.state_dir.join("leases"))?);
+        let leases = Leases::open(config.state_dir.join("leases"))?;
+        let mut table = Table::open(&place(&config), config.node_ips.clone())?;
+        let families = table.families();
+        let pods = leases.all().iter().map(|(pod, lease)| (Owner::Pod(pod.clone()), parts(lease, &families)));
+        table.update(pods.collect())?;
+        let (leases, table) = (Mutex::new(leases), Mutex::new(table));
         let pod_cidrs = Mutex::new(config.pod_cidrs.clone());
-        Ok(Arc::new(Self { config, host, leases, pod_cidrs, mtu }))
+        Ok(Arc::new(Self { config, host, leases, pod_cidrs, table, mtu }))
+    }
+
+    /// What rules depend on besides Services, as far as it is known without the API.
+    pub(crate) fn place(&self) -> Place {
+        place(&self.config)
+    }
+
+    /// Does what the API has told. What fails is done with the next call.
+    pub(crate) fn apply(&self, told: &mut Told) -> Result<()> {
+        let own = told.peers.get(&self.config.node_name).map(|own| own.pod_cidrs.clone());
+        if let Some(cidrs) = own.filter(|cidrs| !cidrs.is_empty()) {
+            self.set_pod_cidrs(cidrs);
+        }
+        let routed = if told.peers_changed { self.route(told) } else { Ok(()) };
+        let mut table = self.table.lock();
+        let changed = told.index.take_changed(&told.place, &table.families());
+        let written = table.update(changed).and_then(|()| table.start());
+        routed.and(written)
+    }
+
+    fn route(&self, told: &mut Told) -> Result<()> {
+        let config = &self.config;
+        let mut here = overlay::here(&self.host, &config.node_name, &config.node_ips)?;
+        here.pod_cidrs = self.pod_cidrs.lock().clone();
+        let plan = plan::plan(&here, &told.peers);
+        if !plan.unreachable.is_empty() {
+            tracing::warn!(nodes = ?plan.unreachable, "no way leads to the pods of some nodes");
+        }
+        let vxlan = Vxlan { id: config.vxlan_id, port: config.vxlan_port, mtu: self.mtu };
+        overlay::apply(&self.host, &here, &plan, &config.service_cidrs, &vxlan)?;
+        told.peers_changed = false;
+        Ok(())
     }
 
     /// Why pods cannot be attached now, if so.
@@ -139,18 +181,38 @@ impl Network {
         }
         let lease = self.leases.lock().acquire(pod, netns, host_ports, &cidrs)?;
         pod_link::attach(&self.host, pod, netns, &lease.addresses, self.mtu)?;
+        let mut table = self.table.lock();
+        let parts = parts(&lease, &table.families());
+        table.update(vec![(Owner::Pod(pod.to_owned()), parts)])?;
         Ok(lease.addresses)
     }
 
     fn detach_now(&self, pod: &str) -> Result<()> {
+        self.table.lock().update(vec![(Owner::Pod(pod.to_owned()), Parts::new())])?;
         pod_link::detach(&self.host, pod)?;
         // Only now, so that nobody gets an address that still leads elsewhere.
         self.leases.lock().release(pod)
     }
 }
 
+fn place(config: &NetworkConfig) -> Place {
+    Place {
+        node: config.node_name.clone(),
+        zone: None,
+        cluster_cidrs: config.cluster_cidrs.clone(),
+        service_cidrs: config.service_cidrs.clone(),
+    }
+}
+
+/// What a pod adds to the table.
+fn parts(lease: &Lease, families: &[Family]) -> Parts {
+    families.iter().map(|family| (*family, rules::pod(lease, *family))).collect()
+}
+
 /// Runs system calls that may wait for the kernel's locks where they hold nobody up.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {

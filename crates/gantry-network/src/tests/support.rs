@@ -2,7 +2,6 @@
 
 use std::{
     fs::File,
-    future::Future,
     io::{self, Read, Write},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsRawFd,
@@ -51,10 +50,7 @@ pub struct Host {
 impl Host {
     /// Configuration of a network on this host.
     pub fn config(&self) -> NetworkConfig {
-        let mut config =
-            NetworkConfig::new(self.state.path().into(), "here".into(), vec!["192.0.2.1".parse().unwrap()]);
-        config.pod_cidrs = vec!["10.42.0.0/24".parse().unwrap()];
-        config
+        config(self.state.path(), "here", "192.0.2.1", "10.42.0.0/24")
     }
 
     /// An interface to the outside, with the node's address; the other machine is at 192.0.2.2.
@@ -63,6 +59,13 @@ impl Host {
         link(&outside, "192.0.2.1/24", "192.0.2.2/24");
         outside
     }
+}
+
+/// Configuration of a node's network.
+pub fn config(state: &Path, name: &str, address: &str, pod_cidr: &str) -> NetworkConfig {
+    let mut config = NetworkConfig::new(state.into(), name.into(), vec![address.parse().unwrap()]);
+    config.pod_cidrs = vec![pod_cidr.parse().unwrap()];
+    config
 }
 
 /// Connects the calling thread's namespace with another one by `up0` at both ends.
@@ -123,6 +126,14 @@ impl Namespace {
         self.start(work).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
+    /// Runs `work` inside, and what it starts.
+    pub fn run_async<R: Send + 'static>(&self, work: impl AsyncFnOnce() -> R + Send + 'static) -> R {
+        self.run(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(work())
+        })
+    }
+
     /// Starts `work` inside.
     pub fn start<R: Send + 'static>(
         &self,
@@ -181,6 +192,11 @@ impl Namespace {
         connected.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
     }
 
+    /// Whether `address` refuses connections at once.
+    pub fn refused(&self, address: &str) -> bool {
+        self.connect(address).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
     /// A UDP socket of this namespace.
     pub fn udp(&self) -> UdpSocket {
         self.run(|| {
@@ -224,7 +240,6 @@ impl Connection {
 
 /// A pod that is attached to a network.
 pub struct Pod {
-    pub id: String,
     pub ip: IpAddr,
     pub namespace: Namespace,
 }
@@ -233,15 +248,10 @@ pub struct Pod {
 pub async fn pod(network: &Arc<Network>, id: &str) -> Pod {
     let namespace = Namespace::new();
     let ip = network.attach(id, &namespace.path(), &[]).await.unwrap()[0];
-    Pod { id: id.to_owned(), ip, namespace }
+    Pod { ip, namespace }
 }
 
 /// A file under the calling thread's kernel parameters.
 pub fn kernel_parameter(name: &str) -> String {
     std::fs::read_to_string(Path::new("/proc/sys").join(name)).unwrap().trim().to_owned()
-}
-
-/// Waits for a future, failing the test if it takes too long.
-pub async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("takes too long")
 }
