@@ -34,6 +34,20 @@ pub struct Arguments {
     /// Also start a node and measure pods on it (needs root and the test images).
     #[arg(long)]
     node: bool,
+    /// Measure this part only.
+    #[arg(long)]
+    only: Option<Part>,
+}
+
+/// What is measured together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Requests, watches and memory of the API server.
+    ControlPlane,
+    /// The scheduler on fake nodes.
+    Scheduling,
+    /// Pods on a node.
+    Node,
 }
 
 /// Connections of the load generator.
@@ -50,9 +64,14 @@ pub async fn run(arguments: Arguments) -> Result<()> {
 }
 
 async fn measure(arguments: &Arguments, window: Duration, report: &mut Report) -> Result<()> {
-    control_plane(arguments, window, report).await?;
-    scheduling(arguments, report).await?;
-    if arguments.node {
+    let wanted = |part| arguments.only.is_none_or(|only| only == part);
+    if wanted(Part::ControlPlane) {
+        control_plane(arguments, window, report).await?;
+    }
+    if wanted(Part::Scheduling) {
+        scheduling(arguments, report).await?;
+    }
+    if arguments.node || arguments.only == Some(Part::Node) {
         node(arguments, report).await?;
     }
     Ok(())

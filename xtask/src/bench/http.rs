@@ -22,6 +22,8 @@ pub struct Client {
     authority: String,
 }
 
+const JSON: &str = "application/json";
+
 /// One HTTP/1.1 connection.
 pub struct Connection(SendRequest<Full<Bytes>>);
 
@@ -82,28 +84,39 @@ impl Client {
 impl Connection {
     /// GETs `path` and reads the whole answer.
     pub async fn get(&mut self, path: &str) -> Result<(StatusCode, Bytes)> {
-        finish(self.send(Method::GET, path, Bytes::new()).await?).await
+        finish(self.send(Method::GET, path, JSON, Bytes::new()).await?).await
     }
 
     /// POSTs JSON.
     pub async fn post(&mut self, path: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
-        finish(self.send(Method::POST, path, body).await?).await
+        finish(self.send(Method::POST, path, JSON, body).await?).await
+    }
+
+    /// PATCHes with a JSON merge patch.
+    pub async fn merge(&mut self, path: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
+        finish(self.send(Method::PATCH, path, "application/merge-patch+json", body).await?).await
     }
 
     /// Starts a watch and hands over its body.
     pub async fn watch(&mut self, path: &str) -> Result<Incoming> {
-        let response = self.send(Method::GET, path, Bytes::new()).await?;
+        let response = self.send(Method::GET, path, JSON, Bytes::new()).await?;
         ensure!(response.status() == StatusCode::OK, "watch {path}: {}", response.status());
         Ok(response.into_body())
     }
 
-    async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>> {
+    async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        content: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>> {
         self.0.ready().await?;
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "127.0.0.1")
-            .header("content-type", "application/json")
+            .header("content-type", content)
             .body(Full::new(body))?;
         Ok(self.0.send_request(request).await?)
     }
