@@ -87,6 +87,9 @@ const CONTROLLERS: &[Entry] = &[
     ("endpoint-slice-controller", "endpointslice-controller", |context| {
         crate::endpointslice::run(context).boxed()
     }),
+    ("garbage-collector-controller", "generic-garbage-collector", |context| {
+        crate::garbage_collector::run(context).boxed()
+    }),
     ("namespace-controller", "namespace-controller", |context| crate::namespace::run(context).boxed()),
     ("root-ca-cert-publisher", "root-ca-cert-publisher", |context| crate::root_ca::run(context).boxed()),
     ("serviceaccount-controller", "service-account-controller", |context| {

@@ -10,6 +10,7 @@ pub mod csr_signing;
 pub mod deployment;
 pub mod endpoints;
 pub mod endpointslice;
+pub mod garbage_collector;
 mod kubelet_certificate;
 pub mod namespace;
 pub mod node_ipam;

@@ -32,6 +32,8 @@ impl Served {
 pub(crate) struct Discovered {
     /// Every resource in the version that its group prefers.
     pub resources: Vec<Served>,
+    /// Every resource in every version.
+    pub kinds: Vec<Served>,
     /// Group versions whose resources are not known now, as `group/version: why`.
     pub failures: Vec<String>,
 }
@@ -61,6 +63,7 @@ fn read(list: APIGroupDiscoveryList, into: &mut Discovered) {
                 let same = |each: &Served| {
                     each.resource.group == name && each.resource.plural == served.resource.plural
                 };
+                into.kinds.push(served.clone());
                 if !into.resources.iter().any(same) {
                     into.resources.push(served);
                 }
@@ -101,6 +104,7 @@ mod tests {
         read(serde_json::from_value(list).expect("a list"), &mut found);
         let names: Vec<_> = found.resources.iter().map(Served::described).collect();
         assert_eq!(names, ["a.io/v1, Resource=xs", "a.io/v1beta1, Resource=ys"]);
+        assert_eq!(found.kinds.len(), 3);
         assert_eq!(found.failures, ["b.io/v1: stale GroupVersion discovery: b.io/v1"]);
         assert!(found.resources[0].can(&["get", "delete"]) && !found.resources[0].can(&["get", "watch"]));
     }

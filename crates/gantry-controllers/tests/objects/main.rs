@@ -4,5 +4,6 @@
 mod accounts;
 mod cluster;
 mod endpoints;
+mod garbage;
 mod namespaces;
 mod workloads;
