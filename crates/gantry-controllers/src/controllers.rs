@@ -96,6 +96,13 @@ const CONTROLLERS: &[Entry] = &[
         crate::serviceaccount::run(context).boxed()
     }),
     ("node-ipam-controller", "node-controller", |context| crate::node_ipam::run(context).boxed()),
+    ("node-lifecycle-controller", "node-controller", |context| crate::node_lifecycle::run(context).boxed()),
+    ("taint-eviction-controller", "node-controller", |context| crate::taint_eviction::run(context).boxed()),
+    ("pod-garbage-collector", "pod-garbage-collector", |context| crate::pod_gc::run(context).boxed()),
+    ("clusterrole-aggregation-controller", "clusterrole-aggregation-controller", |context| {
+        crate::clusterrole_aggregation::run(context).boxed()
+    }),
+    ("token-cleaner", "token-cleaner", |context| crate::token_cleaner::run(context).boxed()),
     ("csrapproving", "certificate-controller", |context| crate::csr_approving::run(context).boxed()),
     ("csrcleaner", "certificate-controller", |context| crate::csr_cleaner::run(context).boxed()),
     ("csrsigning", "certificate-controller", |context| crate::csr_signing::run(context).boxed()),

@@ -3,22 +3,29 @@
 
 mod answer;
 mod claim;
+pub mod clusterrole_aggregation;
 mod controllers;
 pub mod csr_approving;
 pub mod csr_cleaner;
 pub mod csr_signing;
 pub mod deployment;
+mod disruption;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod garbage_collector;
 mod kubelet_certificate;
 pub mod namespace;
 pub mod node_ipam;
+pub mod node_lifecycle;
+pub mod pod_gc;
 pub mod replicaset;
 mod resources;
 pub mod root_ca;
 mod service_pods;
 pub mod serviceaccount;
+pub mod taint_eviction;
+pub mod token_cleaner;
+mod toleration;
 mod writes;
 
 pub use controllers::{Config, Context, NodeTimes, PrivateKey, run};

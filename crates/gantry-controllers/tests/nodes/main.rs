@@ -2,4 +2,6 @@
 
 mod addresses;
 mod certificates;
+mod lifecycle;
 mod support;
+mod upkeep;
