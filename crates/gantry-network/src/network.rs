@@ -9,6 +9,7 @@ use std::{
 
 use ipnet::IpNet;
 use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
 
 use crate::{
     error::{During, NetworkError, Result},
@@ -75,6 +76,10 @@ pub struct Network {
     leases: Mutex<Leases>,
     pod_cidrs: Mutex<Vec<IpNet>>,
     table: Mutex<Table>,
+    /// How often what the API says has been done.
+    applied: watch::Sender<u64>,
+    /// Something outside of `run` has failed that `run` is to repair.
+    pub(crate) broken: Notify,
     mtu: u32,
 }
 
@@ -96,7 +101,14 @@ impl Network {
         table.update(pods.collect())?;
         let (leases, table) = (Mutex::new(leases), Mutex::new(table));
         let pod_cidrs = Mutex::new(config.pod_cidrs.clone());
-        Ok(Arc::new(Self { config, host, leases, pod_cidrs, table, mtu }))
+        let (applied, broken) = (watch::Sender::new(0), Notify::new());
+        Ok(Arc::new(Self { config, host, leases, pod_cidrs, table, applied, broken, mtu }))
+    }
+
+    /// Counts how often Services and routes were made as the API says: at 0 they are as an earlier run
+    /// has left them.
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
     }
 
     /// What rules depend on besides Services, as far as it is known without the API.
@@ -114,7 +126,9 @@ impl Network {
         let mut table = self.table.lock();
         let changed = told.index.take_changed(&told.place, &table.families());
         let written = table.update(changed).and_then(|()| table.start());
-        routed.and(written)
+        routed.and(written)?;
+        self.applied.send_modify(|count| *count += 1);
+        Ok(())
     }
 
     fn route(&self, told: &mut Told) -> Result<()> {
@@ -183,12 +197,19 @@ impl Network {
         pod_link::attach(&self.host, pod, netns, &lease.addresses, self.mtu)?;
         let mut table = self.table.lock();
         let parts = parts(&lease, &table.families());
-        table.update(vec![(Owner::Pod(pod.to_owned()), parts)])?;
+        if let Err(error) = table.update(vec![(Owner::Pod(pod.to_owned()), parts)]) {
+            self.broken.notify_one();
+            return Err(error);
+        }
         Ok(lease.addresses)
     }
 
     fn detach_now(&self, pod: &str) -> Result<()> {
-        self.table.lock().update(vec![(Owner::Pod(pod.to_owned()), Parts::new())])?;
+        if let Err(error) = self.table.lock().update(vec![(Owner::Pod(pod.to_owned()), Parts::new())]) {
+            // No reason to keep the pod: its part goes when the table is repaired.
+            tracing::warn!(%error, pod, "a pod's part of the Service table stays for now");
+            self.broken.notify_one();
+        }
         pod_link::detach(&self.host, pod)?;
         // Only now, so that nobody gets an address that still leads elsewhere.
         self.leases.lock().release(pod)

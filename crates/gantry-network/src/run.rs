@@ -61,8 +61,9 @@ impl Network {
             if retry.is_none() {
                 wait = RETRY.0;
             }
-            if !feed.next(&mut told, retry).await {
-                return;
+            tokio::select! {
+                going = feed.next(&mut told, retry) => if !going { return },
+                () = self.broken.notified() => {}
             }
         }
     }

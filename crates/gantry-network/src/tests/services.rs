@@ -219,6 +219,20 @@ fn a_node_serves_its_own_cluster_ips() {
 }
 
 #[test]
+fn endpoints_may_be_the_nodes_own() {
+    on_host(async |host| {
+        let mut scene = Scene::new(host).await;
+        scene.host.namespace.serve("node", "192.0.2.1".parse().unwrap(), 8080);
+        scene.cluster.service(node_port("10.43.0.5", json!({})));
+        scene.cluster.endpoints(&[ready("192.0.2.1")]);
+        assert_eq!(answers(&scene.client.namespace, SERVICE), set(&["node 10.42.0.1"]));
+        assert_eq!(answers(&scene.host.namespace, SERVICE), set(&["node 192.0.2.1"]));
+        assert_eq!(answers(&scene.outside, "192.0.2.1:30080"), set(&["node 192.0.2.2"]));
+        assert_eq!(answers(&scene.host.namespace, "192.0.2.1:30080"), set(&["node 192.0.2.1"]));
+    });
+}
+
+#[test]
 fn a_new_run_takes_over_without_a_gap() {
     on_host(async |host| {
         let Scene { host, client, one, two, cluster, outside: _outside } = Scene::new(host).await;
