@@ -15,13 +15,28 @@ fn group_versions(registry: &Registry) -> Vec<(&'static str, &'static str)> {
     all
 }
 
+/// Each group with its versions, the preferred first.
+fn groups(registry: &Registry) -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
+    let mut groups: Vec<(&'static str, Vec<&'static str>)> = Vec::new();
+    for (group, version) in group_versions(registry) {
+        match groups.iter_mut().find(|(name, _)| *name == group) {
+            Some((_, versions)) => versions.push(version),
+            None => groups.push((group, vec![version])),
+        }
+    }
+    groups.into_iter()
+}
+
 /// `/apis`.
 pub fn api_group_list(registry: &Registry) -> Value {
-    let groups = group_versions(registry).into_iter().filter(|(group, _)| !group.is_empty());
-    let groups: Vec<Value> = groups
-        .map(|(group, version)| {
-            let version = json!({"groupVersion": format!("{group}/{version}"), "version": version});
-            json!({"name": group, "versions": [version], "preferredVersion": version})
+    let groups: Vec<Value> = groups(registry)
+        .filter(|(group, _)| !group.is_empty())
+        .map(|(group, versions)| {
+            let versions: Vec<Value> = versions
+                .iter()
+                .map(|version| json!({"groupVersion": format!("{group}/{version}"), "version": version}))
+                .collect();
+            json!({"name": group, "versions": versions, "preferredVersion": versions[0]})
         })
         .collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
@@ -68,13 +83,18 @@ fn subresource(kind: &Kind, each: &Subresource) -> Value {
 
 /// Aggregated discovery, of the core group or of the named groups.
 pub fn aggregated(registry: &Registry, core: bool) -> Value {
-    let groups = group_versions(registry).into_iter().filter(|(group, _)| group.is_empty() == core);
-    let items: Vec<Value> = groups
-        .map(|(group, version)| {
-            let resources = aggregated_resources(registry, group, version);
-            let version = json!({"version": version, "resources": resources, "freshness": "Current"});
+    let items: Vec<Value> = groups(registry)
+        .filter(|(group, _)| group.is_empty() == core)
+        .map(|(group, versions)| {
+            let versions: Vec<Value> = versions
+                .iter()
+                .map(|version| {
+                    let resources = aggregated_resources(registry, group, version);
+                    json!({"version": version, "resources": resources, "freshness": "Current"})
+                })
+                .collect();
             let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
-            json!({"metadata": metadata, "versions": [version]})
+            json!({"metadata": metadata, "versions": versions})
         })
         .collect();
     json!({

@@ -4,6 +4,7 @@
 //! Nothing here does IO, reads a clock or draws a random number.
 
 pub mod certificate_request;
+pub mod cron;
 pub mod discovery;
 pub mod field;
 pub mod meta;

@@ -1,6 +1,8 @@
 //! The kinds that are served, as data, and the rules that each has of its own.
 //!
-//! To add a kind, add a line to the table `KINDS`; where it has rules, a module to [`crate::rules`].
+//! To add a kind, add a line to its table `KINDS`; where it has rules, a module to [`crate::rules`].
+
+mod kinds;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -8,8 +10,7 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 use crate::field::FieldError;
-use crate::rules;
-use crate::schema::{DefinitionId, Schemas};
+use crate::schema::DefinitionId;
 
 /// What a kind does beyond its structure.
 #[derive(Clone, Copy)]
@@ -131,164 +132,9 @@ impl Kind {
 /// All kinds.
 pub struct Registry {
     kinds: Vec<Kind>,
-    by_resource: HashMap<(&'static str, &'static str, &'static str), usize>,
+    by_resource: HashMap<[&'static str; 3], usize>,
+    by_kind: HashMap<[&'static str; 3], usize>,
 }
-
-/// The verbs of an ordinary kind.
-const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-/// The verbs of a review: it is answered, not stored.
-const CREATE: &[&str] = &["create"];
-const STATUS: &[&str] = &["get", "patch", "update"];
-const CONNECT: &[&str] = &["create", "get"];
-const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];
-
-/// One line of the table.
-struct Row {
-    group: &'static str,
-    kind: &'static str,
-    plural: &'static str,
-    namespaced: bool,
-    short_names: &'static [&'static str],
-    categories: &'static [&'static str],
-    subresources: &'static [&'static str],
-    selectable: &'static [&'static str],
-    generation: bool,
-    rules: Rules,
-    stored: Option<&'static Stored>,
-}
-
-/// A kind in a group, without short names, subresources or rules.
-const fn row(group: &'static str, kind: &'static str, plural: &'static str, namespaced: bool) -> Row {
-    Row {
-        group,
-        kind,
-        plural,
-        namespaced,
-        short_names: &[],
-        categories: &[],
-        subresources: &[],
-        selectable: &[],
-        generation: false,
-        rules: Rules::NONE,
-        stored: None,
-    }
-}
-
-const RBAC: &str = "rbac.authorization.k8s.io";
-const AUTHORIZATION: &str = "authorization.k8s.io";
-const AUTHENTICATION: &str = "authentication.k8s.io";
-
-/// The kinds of version v1.
-const KINDS: &[Row] = &[
-    Row {
-        short_names: &["ns"],
-        subresources: &["finalize", "status"],
-        selectable: &["status.phase"],
-        rules: rules::namespace::RULES,
-        ..row("", "Namespace", "namespaces", false)
-    },
-    Row {
-        short_names: &["no"],
-        subresources: &["proxy", "status"],
-        selectable: &["spec.unschedulable"],
-        rules: rules::node::RULES,
-        ..row("", "Node", "nodes", false)
-    },
-    Row {
-        short_names: &["po"],
-        categories: &["all"],
-        subresources: &[
-            "attach",
-            "binding",
-            "ephemeralcontainers",
-            "eviction",
-            "exec",
-            "log",
-            "portforward",
-            "proxy",
-            "resize",
-            "status",
-        ],
-        selectable: rules::pod::SELECTABLE,
-        generation: true,
-        rules: rules::pod::RULES,
-        ..row("", "Pod", "pods", true)
-    },
-    Row {
-        short_names: &["svc"],
-        categories: &["all"],
-        subresources: &["proxy", "status"],
-        selectable: &["spec.clusterIP", "spec.type"],
-        rules: rules::service::RULES,
-        ..row("", "Service", "services", true)
-    },
-    Row { short_names: &["ep"], rules: rules::endpoints::RULES, ..row("", "Endpoints", "endpoints", true) },
-    Row { short_names: &["cm"], rules: rules::config_map::RULES, ..row("", "ConfigMap", "configmaps", true) },
-    Row { selectable: &["type"], rules: rules::secret::RULES, ..row("", "Secret", "secrets", true) },
-    Row {
-        short_names: &["sa"],
-        subresources: &["token"],
-        ..row("", "ServiceAccount", "serviceaccounts", true)
-    },
-    Row {
-        short_names: &["ev"],
-        selectable: rules::event::SELECTABLE,
-        rules: rules::event::RULES,
-        ..row("", "Event", "events", true)
-    },
-    Row {
-        short_names: &["ev"],
-        selectable: rules::event::SELECTABLE_REGARDING,
-        rules: rules::event::REGARDING,
-        stored: Some(&rules::event::STORED),
-        ..row("events.k8s.io", "Event", "events", true)
-    },
-    Row {
-        rules: rules::endpoint_slice::RULES,
-        ..row("discovery.k8s.io", "EndpointSlice", "endpointslices", true)
-    },
-    row("coordination.k8s.io", "Lease", "leases", true),
-    Row {
-        short_names: &["csr"],
-        subresources: &["approval", "status"],
-        selectable: &["spec.signerName"],
-        rules: rules::certificate_signing_request::RULES,
-        ..row("certificates.k8s.io", "CertificateSigningRequest", "certificatesigningrequests", false)
-    },
-    Row {
-        short_names: &["deploy"],
-        categories: &["all"],
-        subresources: &["scale", "status"],
-        generation: true,
-        rules: rules::deployment::RULES,
-        ..row("apps", "Deployment", "deployments", true)
-    },
-    Row {
-        short_names: &["rs"],
-        categories: &["all"],
-        subresources: &["scale", "status"],
-        selectable: &["status.replicas"],
-        generation: true,
-        rules: rules::replica_set::RULES,
-        ..row("apps", "ReplicaSet", "replicasets", true)
-    },
-    Row {
-        short_names: &["pc"],
-        rules: rules::priority_class::RULES,
-        ..row("scheduling.k8s.io", "PriorityClass", "priorityclasses", false)
-    },
-    Row { rules: rules::runtime_class::RULES, ..row("node.k8s.io", "RuntimeClass", "runtimeclasses", false) },
-    Row { rules: rules::rbac::ROLE, ..row(RBAC, "Role", "roles", true) },
-    Row { rules: rules::rbac::BINDING, ..row(RBAC, "RoleBinding", "rolebindings", true) },
-    Row { rules: rules::rbac::ROLE, ..row(RBAC, "ClusterRole", "clusterroles", false) },
-    Row { rules: rules::rbac::BINDING, ..row(RBAC, "ClusterRoleBinding", "clusterrolebindings", false) },
-    row(AUTHORIZATION, "SelfSubjectAccessReview", "selfsubjectaccessreviews", false),
-    row(AUTHORIZATION, "SelfSubjectRulesReview", "selfsubjectrulesreviews", false),
-    row(AUTHORIZATION, "SubjectAccessReview", "subjectaccessreviews", false),
-    row(AUTHORIZATION, "LocalSubjectAccessReview", "localsubjectaccessreviews", true),
-    row(AUTHENTICATION, "TokenReview", "tokenreviews", false),
-    row(AUTHENTICATION, "SelfSubjectReview", "selfsubjectreviews", false),
-];
 
 impl Registry {
     /// The built-in kinds.
@@ -299,12 +145,12 @@ impl Registry {
 
     /// The kind of a resource.
     pub fn lookup(&self, group: &str, version: &str, plural: &str) -> Option<&Kind> {
-        self.by_resource.get(&(group, version, plural)).map(|at| &self.kinds[*at])
+        self.by_resource.get(&[group, version, plural]).map(|at| &self.kinds[*at])
     }
 
     /// The kind of that name.
     pub fn by_gvk(&self, group: &str, version: &str, kind: &str) -> Option<&Kind> {
-        self.kinds.iter().find(|each| each.group == group && each.version == version && each.kind == kind)
+        self.by_kind.get(&[group, version, kind]).map(|at| &self.kinds[*at])
     }
 
     /// All kinds.
@@ -314,51 +160,11 @@ impl Registry {
 }
 
 fn build() -> Registry {
-    let kinds: Vec<Kind> = KINDS.iter().filter_map(kind).collect();
-    let by_resource =
-        kinds.iter().enumerate().map(|(at, kind)| ((kind.group, kind.version, kind.plural), at)).collect();
-    Registry { kinds, by_resource }
-}
-
-/// The kind of a row; `None` only where the facts lack it, which a test rules out.
-fn kind(row: &Row) -> Option<Kind> {
-    let review = matches!(row.group, AUTHORIZATION | AUTHENTICATION);
-    Some(Kind {
-        group: row.group,
-        version: "v1",
-        kind: row.kind,
-        list_kind: format!("{}List", row.kind),
-        plural: row.plural,
-        singular: row.kind.to_lowercase(),
-        short_names: row.short_names,
-        categories: row.categories,
-        verbs: if review { CREATE } else { ALL },
-        subresources: row.subresources.iter().map(|name| subresource(name)).collect(),
-        namespaced: row.namespaced,
-        schema: Schemas::builtin().by_kind(row.group, "v1", row.kind)?,
-        selectable_fields: row.selectable,
-        has_status: row.subresources.contains(&"status"),
-        generation: row.generation,
-        rules: row.rules,
-        stored: row.stored,
-    })
-}
-
-fn subresource(name: &'static str) -> Subresource {
-    let (kind, verbs) = match name {
-        "attach" => (Some(["", "v1", "PodAttachOptions"]), CONNECT),
-        "exec" => (Some(["", "v1", "PodExecOptions"]), CONNECT),
-        "portforward" => (Some(["", "v1", "PodPortForwardOptions"]), CONNECT),
-        "binding" => (Some(["", "v1", "Binding"]), CREATE),
-        "eviction" => (Some(["policy", "v1", "Eviction"]), CREATE),
-        "token" => (Some([AUTHENTICATION, "v1", "TokenRequest"]), CREATE),
-        "scale" => (Some(["autoscaling", "v1", "Scale"]), STATUS),
-        "log" => (None, &["get"][..]),
-        "finalize" => (None, &["update"][..]),
-        "proxy" => (None, PROXY),
-        _ => (None, STATUS),
-    };
-    Subresource { name, kind, verbs }
+    let kinds: Vec<Kind> = kinds::KINDS.iter().filter_map(kinds::kind).collect();
+    let each = || kinds.iter().enumerate();
+    let by_resource = each().map(|(at, kind)| ([kind.group, kind.version, kind.plural], at)).collect();
+    let by_kind = each().map(|(at, kind)| ([kind.group, kind.version, kind.kind], at)).collect();
+    Registry { kinds, by_resource, by_kind }
 }
 
 #[cfg(test)]
@@ -368,7 +174,7 @@ mod tests {
     #[test]
     fn every_row_has_facts_and_is_found() {
         let registry = Registry::builtin();
-        assert_eq!(registry.iter().count(), KINDS.len());
+        assert_eq!(registry.iter().count(), kinds::KINDS.len());
         let deployment = registry.lookup("apps", "v1", "deployments").expect("served");
         assert_eq!(
             (deployment.api_version().as_str(), deployment.singular.as_str()),

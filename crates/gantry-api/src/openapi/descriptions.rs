@@ -2,10 +2,13 @@
 //! made when they are asked for and not kept.
 
 use k8s_openapi::api::{
-    apps, authentication, authorization, autoscaling, certificates, coordination, core, discovery, events,
-    node, policy, rbac, scheduling,
+    admissionregistration, apps, authentication, authorization, autoscaling, batch, certificates,
+    coordination, core, discovery, events, flowcontrol, networking, node, policy, rbac, resource, scheduling,
+    storage,
 };
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
 use k8s_openapi::apimachinery::pkg::apis::meta;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration;
 use schemars::JsonSchema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value};
@@ -17,21 +20,43 @@ fn of<T: JsonSchema>(generator: &mut SchemaGenerator) {
     generator.subschema_for::<T>();
 }
 
-/// Where the description of a kind comes from.
+/// Where the description of a kind, in all its versions, comes from.
 fn source(group: &str, kind: &str) -> Option<Describe> {
     Some(match (group, kind) {
         ("", "Binding") => of::<core::v1::Binding>,
+        ("", "ComponentStatus") => of::<core::v1::ComponentStatus>,
         ("", "ConfigMap") => of::<core::v1::ConfigMap>,
         ("", "Endpoints") => of::<core::v1::Endpoints>,
         ("", "Event") => of::<core::v1::Event>,
+        ("", "LimitRange") => of::<core::v1::LimitRange>,
         ("", "Namespace") => of::<core::v1::Namespace>,
         ("", "Node") => of::<core::v1::Node>,
+        ("", "PersistentVolume") => of::<core::v1::PersistentVolume>,
+        ("", "PersistentVolumeClaim") => of::<core::v1::PersistentVolumeClaim>,
         ("", "Pod") => of::<core::v1::Pod>,
+        ("", "PodTemplate") => of::<core::v1::PodTemplate>,
+        ("", "ReplicationController") => of::<core::v1::ReplicationController>,
+        ("", "ResourceQuota") => of::<core::v1::ResourceQuota>,
         ("", "Secret") => of::<core::v1::Secret>,
         ("", "Service") => of::<core::v1::Service>,
         ("", "ServiceAccount") => of::<core::v1::ServiceAccount>,
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => {
+            of::<admissionregistration::v1::MutatingWebhookConfiguration>
+        }
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
+            of::<admissionregistration::v1::ValidatingAdmissionPolicy>
+        }
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
+            of::<admissionregistration::v1::ValidatingAdmissionPolicyBinding>
+        }
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => {
+            of::<admissionregistration::v1::ValidatingWebhookConfiguration>
+        }
+        ("apps", "ControllerRevision") => of::<apps::v1::ControllerRevision>,
+        ("apps", "DaemonSet") => of::<apps::v1::DaemonSet>,
         ("apps", "Deployment") => of::<apps::v1::Deployment>,
         ("apps", "ReplicaSet") => of::<apps::v1::ReplicaSet>,
+        ("apps", "StatefulSet") => of::<apps::v1::StatefulSet>,
         ("authentication.k8s.io", "SelfSubjectReview") => of::<authentication::v1::SelfSubjectReview>,
         ("authentication.k8s.io", "TokenRequest") => of::<authentication::v1::TokenRequest>,
         ("authentication.k8s.io", "TokenReview") => of::<authentication::v1::TokenReview>,
@@ -44,19 +69,49 @@ fn source(group: &str, kind: &str) -> Option<Describe> {
         ("authorization.k8s.io", "SelfSubjectRulesReview") => of::<authorization::v1::SelfSubjectRulesReview>,
         ("authorization.k8s.io", "SubjectAccessReview") => of::<authorization::v1::SubjectAccessReview>,
         ("autoscaling", "Scale") => of::<autoscaling::v1::Scale>,
+        ("batch", "CronJob") => of::<batch::v1::CronJob>,
+        ("batch", "Job") => of::<batch::v1::Job>,
         ("certificates.k8s.io", "CertificateSigningRequest") => {
             of::<certificates::v1::CertificateSigningRequest>
         }
         ("coordination.k8s.io", "Lease") => of::<coordination::v1::Lease>,
         ("discovery.k8s.io", "EndpointSlice") => of::<discovery::v1::EndpointSlice>,
         ("events.k8s.io", "Event") => of::<events::v1::Event>,
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => of::<flowcontrol::v1::FlowSchema>,
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => {
+            of::<flowcontrol::v1::PriorityLevelConfiguration>
+        }
+        ("networking.k8s.io", "IPAddress") => of::<networking::v1::IPAddress>,
+        ("networking.k8s.io", "Ingress") => of::<networking::v1::Ingress>,
+        ("networking.k8s.io", "IngressClass") => of::<networking::v1::IngressClass>,
+        ("networking.k8s.io", "NetworkPolicy") => of::<networking::v1::NetworkPolicy>,
+        ("networking.k8s.io", "ServiceCIDR") => of::<networking::v1::ServiceCIDR>,
         ("node.k8s.io", "RuntimeClass") => of::<node::v1::RuntimeClass>,
         ("policy", "Eviction") => of::<policy::v1::Eviction>,
+        ("policy", "PodDisruptionBudget") => of::<policy::v1::PodDisruptionBudget>,
         ("rbac.authorization.k8s.io", "ClusterRole") => of::<rbac::v1::ClusterRole>,
         ("rbac.authorization.k8s.io", "ClusterRoleBinding") => of::<rbac::v1::ClusterRoleBinding>,
         ("rbac.authorization.k8s.io", "Role") => of::<rbac::v1::Role>,
         ("rbac.authorization.k8s.io", "RoleBinding") => of::<rbac::v1::RoleBinding>,
+        ("resource.k8s.io", "DeviceClass") => of::<resource::v1::DeviceClass>,
+        ("resource.k8s.io", "ResourceClaim") => of::<resource::v1::ResourceClaim>,
+        ("resource.k8s.io", "ResourceClaimTemplate") => of::<resource::v1::ResourceClaimTemplate>,
+        ("resource.k8s.io", "ResourceSlice") => of::<resource::v1::ResourceSlice>,
         ("scheduling.k8s.io", "PriorityClass") => of::<scheduling::v1::PriorityClass>,
+        ("storage.k8s.io", "CSIDriver") => of::<storage::v1::CSIDriver>,
+        ("storage.k8s.io", "CSINode") => of::<storage::v1::CSINode>,
+        ("storage.k8s.io", "CSIStorageCapacity") => of::<storage::v1::CSIStorageCapacity>,
+        ("storage.k8s.io", "StorageClass") => of::<storage::v1::StorageClass>,
+        ("storage.k8s.io", "VolumeAttachment") => of::<storage::v1::VolumeAttachment>,
+        ("storage.k8s.io", "VolumeAttributesClass") => of::<storage::v1::VolumeAttributesClass>,
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            of::<apiextensions::v1::CustomResourceDefinition>
+        }
+        ("apiregistration.k8s.io", "APIService") => of::<apiregistration::v1::APIService>,
+        ("autoscaling", "HorizontalPodAutoscaler") => |generator| {
+            of::<autoscaling::v1::HorizontalPodAutoscaler>(generator);
+            of::<autoscaling::v2::HorizontalPodAutoscaler>(generator);
+        },
         _ => return None,
     })
 }

@@ -12,6 +12,9 @@ pub const DNS_SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of 
 const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 /// The words for a bad qualified name.
 pub const QUALIFIED_NAME: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+/// The words for a bad RFC 1035 label.
+const DNS_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+const PERCENT: &str = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
 /// Words for a field that cannot change.
 pub const IMMUTABLE: &str = "field is immutable";
 
@@ -111,6 +114,81 @@ pub fn not_negative(path: &Path, value: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// Checks that a number is above zero.
+pub fn positive(path: &Path, value: &Value, errors: &mut Vec<FieldError>) {
+    if value.as_i64().is_some_and(|number| number <= 0) {
+        errors.push(FieldError::invalid(path, value.clone(), "must be greater than 0"));
+    }
+}
+
+/// Checks a number or share of things: not below zero, of right form.
+pub fn amount(path: &Path, value: &Value, errors: &mut Vec<FieldError>) {
+    match value {
+        Value::String(text) if percentage(text).is_none() => {
+            errors.push(FieldError::invalid(path, value.clone(), PERCENT));
+        }
+        other => not_negative(path, other, errors),
+    }
+}
+
+/// Checks that a share is not above the whole.
+pub fn at_most_all(path: &Path, value: &Value, errors: &mut Vec<FieldError>) {
+    if value.as_str().and_then(percentage).is_some_and(|share| share > 100) {
+        errors.push(FieldError::invalid(path, value.clone(), "must not be greater than 100%"));
+    }
+}
+
+/// The number in a text such as `25%`.
+pub fn percentage(text: &str) -> Option<u64> {
+    let digits = text.strip_suffix('%').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse().ok()
+}
+
+/// The number of a number or share.
+pub fn amount_of(value: &Value) -> i64 {
+    match value {
+        Value::String(text) => percentage(text).and_then(|share| i64::try_from(share).ok()).unwrap_or(0),
+        other => other.as_i64().unwrap_or(0),
+    }
+}
+
+/// Checks that the text at `key` is there, and tells it.
+pub fn required<'a>(
+    path: &Path,
+    parent: &'a Value,
+    key: &str,
+    errors: &mut Vec<FieldError>,
+) -> Option<&'a str> {
+    let found = Some(text(parent, key)).filter(|text| !text.is_empty());
+    if found.is_none() {
+        errors.push(FieldError::required(&path.child(key), ""));
+    }
+    found
+}
+
+/// Checks a label as Services are named by (RFC 1035): it starts with a letter.
+pub fn dns_1035(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
+    if name.len() > 63 {
+        errors.push(FieldError::invalid(path, name, "must be no more than 63 bytes"));
+    }
+    let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
+    if !starts || name.ends_with('-') || !name.chars().all(fine) {
+        errors.push(FieldError::invalid(path, name, DNS_1035));
+    }
+}
+
+/// Checks a name that becomes a segment of a path.
+pub fn path_segment(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
+    if matches!(name, "." | "..") {
+        errors.push(FieldError::invalid(path, name, format!("may not be '{name}'")));
+        return;
+    }
+    for character in ["/", "%"].iter().filter(|character| name.contains(**character)) {
+        errors.push(FieldError::invalid(path, name, format!("may not contain '{character}'")));
+    }
+}
+
 /// Checks that a port is from 1 to 65535.
 pub fn port(path: &Path, value: &Value, errors: &mut Vec<FieldError>) {
     if !value.as_i64().is_some_and(|port| (1..=65535).contains(&port)) {
@@ -132,6 +210,15 @@ pub fn keep_status(new: &mut Value, old: &Value) {
             Some(status) => drop(object.insert("status".into(), status.clone())),
             None => drop(object.remove("status")),
         }
+    }
+}
+
+/// Makes a field what it was, as if nobody had changed it.
+pub fn restore(object: &mut Value, from: &Value, field: &str) {
+    let Some(object) = object.as_object_mut() else { return };
+    match from.get(field) {
+        Some(value) => drop(object.insert(field.into(), value.clone())),
+        None => drop(object.remove(field)),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::common::{default, drop_status, keep_status, not_negative, object, one_of, text};
+use super::common::{
+    amount, amount_of, at_most_all, default, drop_status, keep_status, not_negative, object, one_of, text,
+};
 use super::replica_set;
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
@@ -59,31 +61,10 @@ fn strategy(path: &Path, strategy: &Value, errors: &mut Vec<FieldError>) {
         return;
     }
     let path = path.child("rollingUpdate");
-    let mut zero = true;
     for key in ["maxUnavailable", "maxSurge"] {
-        let value = &rolling[key];
-        let amount = match value {
-            Value::String(text) => text.strip_suffix('%').and_then(|number| number.parse::<i64>().ok()),
-            other => other.as_i64(),
-        };
-        match amount {
-            None if value.is_string() => errors.push(FieldError::invalid(
-                &path.child(key),
-                value.clone(),
-                "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
-            )),
-            Some(number) if number < 0 => errors.push(FieldError::invalid(
-                &path.child(key),
-                value.clone(),
-                "must be greater than or equal to 0",
-            )),
-            Some(number) if number > 100 && value.is_string() && key == "maxUnavailable" => errors.push(
-                FieldError::invalid(&path.child(key), value.clone(), "must not be greater than 100%"),
-            ),
-            _ => {}
-        }
-        zero &= amount == Some(0);
+        amount(&path.child(key), &rolling[key], errors);
     }
+    let zero = ["maxUnavailable", "maxSurge"].iter().all(|key| amount_of(&rolling[key]) == 0);
     if kind == "RollingUpdate" && zero {
         errors.push(FieldError::invalid(
             &path.child("maxUnavailable"),
@@ -91,4 +72,5 @@ fn strategy(path: &Path, strategy: &Value, errors: &mut Vec<FieldError>) {
             "may not be 0 when `maxSurge` is 0",
         ));
     }
+    at_most_all(&path.child("maxUnavailable"), &rolling["maxUnavailable"], errors);
 }

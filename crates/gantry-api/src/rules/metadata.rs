@@ -2,13 +2,12 @@
 
 use serde_json::Value;
 
-use super::common::{dns_label, dns_subdomain, labels, list, qualified_name, text};
+use super::common::{dns_1035, dns_label, dns_subdomain, labels, list, path_segment, qualified_name, text};
 use crate::field::{FieldError, Path};
 use crate::registry::Kind;
 
 /// The largest sum of annotations, in bytes.
 const MAX_ANNOTATION_BYTES: usize = 256 << 10;
-const DNS_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 
 /// Checks the metadata of an object of `kind`.
 pub fn validate(kind: &Kind, object: &Value) -> Vec<FieldError> {
@@ -47,27 +46,10 @@ pub fn validate(kind: &Kind, object: &Value) -> Vec<FieldError> {
 fn name(kind: &Kind, path: &Path, name: &str, errors: &mut Vec<FieldError>) {
     match kind.kind {
         "Namespace" => dns_label(path, name, errors),
-        "Service" => {
-            let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            let shaped = name.starts_with(|c: char| c.is_ascii_lowercase())
-                && !name.ends_with('-')
-                && name.chars().all(fine);
-            if name.len() > 63 {
-                errors.push(FieldError::invalid(path, name, "must be no more than 63 bytes"));
-            }
-            if !shaped {
-                errors.push(FieldError::invalid(path, name, DNS_1035));
-            }
-        }
+        "Service" => dns_1035(path, name, errors),
+        "StatefulSet" => dns_label(path, name, errors),
         // RBAC names are path segments: colons and capitals are allowed.
-        _ if kind.group == "rbac.authorization.k8s.io" => {
-            if matches!(name, "." | "..") {
-                errors.push(FieldError::invalid(path, name, format!("may not be '{name}'")));
-            }
-            for character in ["/", "%"].iter().filter(|character| name.contains(**character)) {
-                errors.push(FieldError::invalid(path, name, format!("may not contain '{character}'")));
-            }
-        }
+        _ if kind.group == "rbac.authorization.k8s.io" => path_segment(path, name, errors),
         // Whatever fits into a path.
         "CertificateSigningRequest" => {}
         _ => dns_subdomain(path, name, errors),

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::common::{
-    default, dns_label, dns_subdomain, items, keep_status, list, not_negative, object, one_of, text,
+    default, dns_label, dns_subdomain, items, keep_status, list, not_negative, object, one_of, restore, text,
 };
 use super::container;
 use crate::field::{FieldError, Path};
@@ -321,12 +321,4 @@ fn validate_update(new: &Value, old: &Value) -> Vec<FieldError> {
         ));
     }
     errors
-}
-
-fn restore(spec: &mut Value, from: &Value, field: &str) {
-    let Some(spec) = spec.as_object_mut() else { return };
-    match from.get(field) {
-        Some(value) => drop(spec.insert(field.into(), value.clone())),
-        None => drop(spec.remove(field)),
-    }
 }

@@ -2,10 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::common::{
-    IMMUTABLE, default, drop_status, keep_status, label_selector, list, not_negative, object, text,
-};
-use super::pod;
+use super::common::{IMMUTABLE, default, drop_status, keep_status, not_negative, object};
+use super::{pod, workload};
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
@@ -50,57 +48,15 @@ pub(super) fn validate_workload(spec: &Value, errors: &mut Vec<FieldError>) {
     not_negative(&path.child("replicas"), &spec["replicas"], errors);
     not_negative(&path.child("minReadySeconds"), &spec["minReadySeconds"], errors);
     let (selector, template) = (&spec["selector"], &spec["template"]);
-    let at = path.child("selector");
-    let empty = list(selector, "matchExpressions").is_empty()
-        && selector["matchLabels"].as_object().is_none_or(Map::is_empty);
-    if !selector.is_object() {
-        errors.push(FieldError::required(&at, ""));
-    } else {
-        label_selector(&at, selector, errors);
-        if empty {
-            errors.push(FieldError::invalid(
-                &at,
-                selector.clone(),
-                "empty selector is invalid for deployment",
-            ));
-        }
-    }
-    let labels = &template["metadata"]["labels"];
-    if !empty && !selects(selector, labels) {
-        errors.push(FieldError::invalid(
-            &path.child("template").child("metadata").child("labels"),
-            labels.clone(),
-            "`selector` does not match template `labels`",
-        ));
-    }
+    workload::selector(&path.child("selector"), selector, "empty selector is invalid for deployment", errors);
     let at = path.child("template");
-    super::common::labels(&at.child("metadata").child("labels"), labels, errors);
-    pod::validate_spec(&at.child("spec"), &template["spec"], errors);
-    let policy = text(&template["spec"], "restartPolicy");
-    if policy != "Always" {
-        errors.push(FieldError::not_supported(&at.child("spec").child("restartPolicy"), policy, &["Always"]));
-    }
+    workload::selected(&at, selector, template, errors);
+    workload::template(&at, template, errors);
+    workload::always_restarts(&at, template, errors);
     if template["spec"]["activeDeadlineSeconds"].is_i64() {
         errors.push(FieldError::forbidden(
             &at.child("spec").child("activeDeadlineSeconds"),
             "activeDeadlineSeconds in ReplicaSet is not Supported",
         ));
     }
-}
-
-fn selects(selector: &Value, labels: &Value) -> bool {
-    let equal =
-        selector["matchLabels"].as_object().into_iter().flatten().all(|(key, value)| labels[key] == *value);
-    equal
-        && list(selector, "matchExpressions").iter().all(|expression| {
-            let value = labels.get(text(expression, "key"));
-            let listed = value.is_some_and(|value| list(expression, "values").contains(value));
-            match text(expression, "operator") {
-                "In" => listed,
-                "NotIn" => !listed,
-                "Exists" => value.is_some(),
-                "DoesNotExist" => value.is_none(),
-                _ => false,
-            }
-        })
 }

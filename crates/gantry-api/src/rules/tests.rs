@@ -1,5 +1,10 @@
 //! Defaults and validation of the built-in kinds, as tables.
 
+mod autoscaling;
+mod every_kind;
+mod fixtures;
+mod workloads;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -1,5 +1,7 @@
 //! The columns of each kind. A kind without an entry shows its name and age.
 
+mod workloads;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -39,6 +41,13 @@ pub(super) fn of(kind: &Kind) -> &'static [Column] {
         ("" | "events.k8s.io", "Event") => EVENT,
         ("apps", "Deployment") => DEPLOYMENT,
         ("apps", "ReplicaSet") => REPLICA_SET,
+        ("apps", "DaemonSet") => workloads::DAEMON_SET,
+        ("apps", "StatefulSet") => workloads::STATEFUL_SET,
+        ("apps", "ControllerRevision") => workloads::CONTROLLER_REVISION,
+        ("batch", "Job") => workloads::JOB,
+        ("batch", "CronJob") => workloads::CRON_JOB,
+        ("autoscaling", "HorizontalPodAutoscaler") => workloads::HORIZONTAL_POD_AUTOSCALER,
+        ("policy", "PodDisruptionBudget") => workloads::POD_DISRUPTION_BUDGET,
         ("certificates.k8s.io", "CertificateSigningRequest") => CERTIFICATE_SIGNING_REQUEST,
         ("coordination.k8s.io", "Lease") => LEASE,
         ("discovery.k8s.io", "EndpointSlice") => ENDPOINT_SLICE,
@@ -188,8 +197,8 @@ const EVENT: &[Column] = &[
         let time = times.into_iter().find(|time| time.is_string());
         json!(age(time.unwrap_or(&object["metadata"]["creationTimestamp"]), now))
     }),
-    column("Type", "string", 0, |object, _| object["type"].clone()),
-    column("Reason", "string", 0, |object, _| object["reason"].clone()),
+    column("Type", "string", 0, |object, _| text(&object["type"], "")),
+    column("Reason", "string", 0, |object, _| text(&object["reason"], "")),
     column("Object", "string", 0, |object, _| {
         let about = &object["involvedObject"];
         json!(format!("{}/{}", named(about, "kind").to_lowercase(), named(about, "name")))
@@ -224,8 +233,8 @@ const DEPLOYMENT: &[Column] = &[
     column("Up-to-date", "string", 0, |object, _| json!(count(&object["status"]["updatedReplicas"]))),
     column("Available", "string", 0, |object, _| json!(count(&object["status"]["availableReplicas"]))),
     AGE,
-    column("Containers", "string", 1, |object, _| joined(containers(object).map(|each| named(each, "name")))),
-    column("Images", "string", 1, |object, _| joined(containers(object).map(|each| named(each, "image")))),
+    workloads::CONTAINERS,
+    workloads::IMAGES,
     column("Selector", "string", 1, |object, _| labels(&object["spec"]["selector"]["matchLabels"])),
 ];
 const REPLICA_SET: &[Column] = &[
@@ -234,8 +243,8 @@ const REPLICA_SET: &[Column] = &[
     column("Current", "integer", 0, |object, _| json!(count(&object["status"]["replicas"]))),
     column("Ready", "integer", 0, |object, _| json!(count(&object["status"]["readyReplicas"]))),
     AGE,
-    column("Containers", "string", 1, |object, _| joined(containers(object).map(|each| named(each, "name")))),
-    column("Images", "string", 1, |object, _| joined(containers(object).map(|each| named(each, "image")))),
+    workloads::CONTAINERS,
+    workloads::IMAGES,
     column("Selector", "string", 1, |object, _| labels(&object["spec"]["selector"]["matchLabels"])),
 ];
 
@@ -315,7 +324,7 @@ const NODE: &[Column] = &[
         joined(labels.filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/").map(str::to_owned)))
     }),
     AGE,
-    column("Version", "string", 0, |object, _| object["status"]["nodeInfo"]["kubeletVersion"].clone()),
+    column("Version", "string", 0, |object, _| text(&object["status"]["nodeInfo"]["kubeletVersion"], "")),
     column("Internal-IP", "string", 1, |object, _| address(object, "InternalIP")),
     column("External-IP", "string", 1, |object, _| address(object, "ExternalIP")),
     column("OS-Image", "string", 1, |object, _| text(&object["status"]["nodeInfo"]["osImage"], "<unknown>")),

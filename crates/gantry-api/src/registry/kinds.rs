@@ -1,0 +1,268 @@
+//! The table of the built-in kinds.
+
+use super::{Kind, Rules, Stored, Subresource};
+use crate::rules;
+use crate::schema::Schemas;
+
+/// The verbs of an ordinary kind.
+const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// The verbs of a review: it is answered, not stored.
+const CREATE: &[&str] = &["create"];
+const STATUS: &[&str] = &["get", "patch", "update"];
+const CONNECT: &[&str] = &["create", "get"];
+const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];
+
+/// One line of the table.
+pub(super) struct Row {
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+    namespaced: bool,
+    verbs: &'static [&'static str],
+    short_names: &'static [&'static str],
+    categories: &'static [&'static str],
+    subresources: &'static [&'static str],
+    selectable: &'static [&'static str],
+    generation: bool,
+    rules: Rules,
+    stored: Option<&'static Stored>,
+}
+
+/// A kind in a group, of version v1 with all verbs, without short names, subresources or rules.
+const fn row(group: &'static str, kind: &'static str, plural: &'static str, namespaced: bool) -> Row {
+    Row {
+        group,
+        version: "v1",
+        kind,
+        plural,
+        namespaced,
+        verbs: ALL,
+        short_names: &[],
+        categories: &[],
+        subresources: &[],
+        selectable: &[],
+        generation: false,
+        rules: Rules::NONE,
+        stored: None,
+    }
+}
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+const AUTHORIZATION: &str = "authorization.k8s.io";
+const AUTHENTICATION: &str = "authentication.k8s.io";
+
+/// The kinds; of several versions of one the preferred first.
+pub(super) const KINDS: &[Row] = &[
+    Row {
+        verbs: &["create", "delete", "get", "list", "patch", "update", "watch"],
+        short_names: &["ns"],
+        subresources: &["finalize", "status"],
+        selectable: &["status.phase"],
+        rules: rules::namespace::RULES,
+        ..row("", "Namespace", "namespaces", false)
+    },
+    Row {
+        short_names: &["no"],
+        subresources: &["proxy", "status"],
+        selectable: &["spec.unschedulable"],
+        rules: rules::node::RULES,
+        ..row("", "Node", "nodes", false)
+    },
+    Row {
+        short_names: &["po"],
+        categories: &["all"],
+        subresources: &[
+            "attach",
+            "binding",
+            "ephemeralcontainers",
+            "eviction",
+            "exec",
+            "log",
+            "portforward",
+            "proxy",
+            "resize",
+            "status",
+        ],
+        selectable: rules::pod::SELECTABLE,
+        generation: true,
+        rules: rules::pod::RULES,
+        ..row("", "Pod", "pods", true)
+    },
+    Row {
+        short_names: &["svc"],
+        categories: &["all"],
+        subresources: &["proxy", "status"],
+        selectable: &["spec.clusterIP", "spec.type"],
+        rules: rules::service::RULES,
+        ..row("", "Service", "services", true)
+    },
+    Row { short_names: &["ep"], rules: rules::endpoints::RULES, ..row("", "Endpoints", "endpoints", true) },
+    Row { short_names: &["cm"], rules: rules::config_map::RULES, ..row("", "ConfigMap", "configmaps", true) },
+    Row { selectable: &["type"], rules: rules::secret::RULES, ..row("", "Secret", "secrets", true) },
+    Row {
+        short_names: &["sa"],
+        subresources: &["token"],
+        ..row("", "ServiceAccount", "serviceaccounts", true)
+    },
+    Row {
+        short_names: &["ev"],
+        selectable: rules::event::SELECTABLE,
+        rules: rules::event::RULES,
+        ..row("", "Event", "events", true)
+    },
+    Row {
+        short_names: &["ev"],
+        selectable: rules::event::SELECTABLE_REGARDING,
+        rules: rules::event::REGARDING,
+        stored: Some(&rules::event::STORED),
+        ..row("events.k8s.io", "Event", "events", true)
+    },
+    Row {
+        rules: rules::endpoint_slice::RULES,
+        ..row("discovery.k8s.io", "EndpointSlice", "endpointslices", true)
+    },
+    row("coordination.k8s.io", "Lease", "leases", true),
+    Row {
+        short_names: &["csr"],
+        subresources: &["approval", "status"],
+        selectable: &["spec.signerName"],
+        rules: rules::certificate_signing_request::RULES,
+        ..row("certificates.k8s.io", "CertificateSigningRequest", "certificatesigningrequests", false)
+    },
+    Row {
+        short_names: &["deploy"],
+        categories: &["all"],
+        subresources: &["scale", "status"],
+        generation: true,
+        rules: rules::deployment::RULES,
+        ..row("apps", "Deployment", "deployments", true)
+    },
+    Row {
+        short_names: &["rs"],
+        categories: &["all"],
+        subresources: &["scale", "status"],
+        selectable: &["status.replicas"],
+        generation: true,
+        rules: rules::replica_set::RULES,
+        ..row("apps", "ReplicaSet", "replicasets", true)
+    },
+    Row {
+        short_names: &["ds"],
+        categories: &["all"],
+        subresources: &["status"],
+        generation: true,
+        rules: rules::daemon_set::RULES,
+        ..row("apps", "DaemonSet", "daemonsets", true)
+    },
+    Row {
+        short_names: &["sts"],
+        categories: &["all"],
+        subresources: &["scale", "status"],
+        generation: true,
+        rules: rules::stateful_set::RULES,
+        ..row("apps", "StatefulSet", "statefulsets", true)
+    },
+    Row {
+        rules: rules::controller_revision::RULES,
+        ..row("apps", "ControllerRevision", "controllerrevisions", true)
+    },
+    Row {
+        categories: &["all"],
+        subresources: &["status"],
+        selectable: &["status.successful"],
+        generation: true,
+        rules: rules::job::RULES,
+        ..row("batch", "Job", "jobs", true)
+    },
+    Row {
+        short_names: &["cj"],
+        categories: &["all"],
+        subresources: &["status"],
+        generation: true,
+        rules: rules::cron_job::RULES,
+        ..row("batch", "CronJob", "cronjobs", true)
+    },
+    Row {
+        version: "v2",
+        short_names: &["hpa"],
+        categories: &["all"],
+        subresources: &["status"],
+        rules: rules::horizontal_pod_autoscaler::RULES,
+        ..row("autoscaling", "HorizontalPodAutoscaler", "horizontalpodautoscalers", true)
+    },
+    Row {
+        short_names: &["hpa"],
+        categories: &["all"],
+        subresources: &["status"],
+        rules: rules::horizontal_pod_autoscaler::v1::RULES,
+        stored: Some(&rules::horizontal_pod_autoscaler::v1::STORED),
+        ..row("autoscaling", "HorizontalPodAutoscaler", "horizontalpodautoscalers", true)
+    },
+    Row {
+        short_names: &["pdb"],
+        subresources: &["status"],
+        generation: true,
+        rules: rules::pod_disruption_budget::RULES,
+        ..row("policy", "PodDisruptionBudget", "poddisruptionbudgets", true)
+    },
+    Row {
+        short_names: &["pc"],
+        rules: rules::priority_class::RULES,
+        ..row("scheduling.k8s.io", "PriorityClass", "priorityclasses", false)
+    },
+    Row { rules: rules::runtime_class::RULES, ..row("node.k8s.io", "RuntimeClass", "runtimeclasses", false) },
+    Row { rules: rules::rbac::ROLE, ..row(RBAC, "Role", "roles", true) },
+    Row { rules: rules::rbac::BINDING, ..row(RBAC, "RoleBinding", "rolebindings", true) },
+    Row { rules: rules::rbac::ROLE, ..row(RBAC, "ClusterRole", "clusterroles", false) },
+    Row { rules: rules::rbac::BINDING, ..row(RBAC, "ClusterRoleBinding", "clusterrolebindings", false) },
+    Row { verbs: CREATE, ..row(AUTHORIZATION, "SelfSubjectAccessReview", "selfsubjectaccessreviews", false) },
+    Row { verbs: CREATE, ..row(AUTHORIZATION, "SelfSubjectRulesReview", "selfsubjectrulesreviews", false) },
+    Row { verbs: CREATE, ..row(AUTHORIZATION, "SubjectAccessReview", "subjectaccessreviews", false) },
+    Row {
+        verbs: CREATE,
+        ..row(AUTHORIZATION, "LocalSubjectAccessReview", "localsubjectaccessreviews", true)
+    },
+    Row { verbs: CREATE, ..row(AUTHENTICATION, "TokenReview", "tokenreviews", false) },
+    Row { verbs: CREATE, ..row(AUTHENTICATION, "SelfSubjectReview", "selfsubjectreviews", false) },
+];
+
+/// The kind of a row; `None` only where the facts lack it, which a test rules out.
+pub(super) fn kind(row: &Row) -> Option<Kind> {
+    Some(Kind {
+        group: row.group,
+        version: row.version,
+        kind: row.kind,
+        list_kind: format!("{}List", row.kind),
+        plural: row.plural,
+        singular: row.kind.to_lowercase(),
+        short_names: row.short_names,
+        categories: row.categories,
+        verbs: row.verbs,
+        subresources: row.subresources.iter().map(|name| subresource(name)).collect(),
+        namespaced: row.namespaced,
+        schema: Schemas::builtin().by_kind(row.group, row.version, row.kind)?,
+        selectable_fields: row.selectable,
+        has_status: row.subresources.contains(&"status"),
+        generation: row.generation,
+        rules: row.rules,
+        stored: row.stored,
+    })
+}
+
+fn subresource(name: &'static str) -> Subresource {
+    let (kind, verbs) = match name {
+        "attach" => (Some(["", "v1", "PodAttachOptions"]), CONNECT),
+        "exec" => (Some(["", "v1", "PodExecOptions"]), CONNECT),
+        "portforward" => (Some(["", "v1", "PodPortForwardOptions"]), CONNECT),
+        "binding" => (Some(["", "v1", "Binding"]), CREATE),
+        "eviction" => (Some(["policy", "v1", "Eviction"]), CREATE),
+        "token" => (Some([AUTHENTICATION, "v1", "TokenRequest"]), CREATE),
+        "scale" => (Some(["autoscaling", "v1", "Scale"]), STATUS),
+        "log" => (None, &["get"][..]),
+        "finalize" => (None, &["update"][..]),
+        "proxy" => (None, PROXY),
+        _ => (None, STATUS),
+    };
+    Subresource { name, kind, verbs }
+}

@@ -1,0 +1,165 @@
+//! A minimal valid object of each kind, and checks against it.
+
+use serde_json::{Value, json};
+
+use crate::field::FieldError;
+use crate::registry::{Kind, Registry};
+
+/// The kind of that API version and name.
+pub(super) fn kind(api_version: &str, name: &str) -> &'static Kind {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let found = Registry::builtin().by_gvk(group, version, name);
+    found.unwrap_or_else(|| panic!("{api_version} {name} is not served"))
+}
+
+pub(super) fn kind_of(object: &Value) -> &'static Kind {
+    let text = |key: &str| object[key].as_str().unwrap_or_default();
+    kind(text("apiVersion"), text("kind"))
+}
+
+fn words(errors: &[FieldError]) -> Vec<String> {
+    errors.iter().map(ToString::to_string).collect()
+}
+
+/// The object as a create leaves it.
+pub(super) fn created(mut object: Value) -> Value {
+    let kind = kind_of(&object);
+    object["metadata"]["uid"] = "u".into();
+    object["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z".into();
+    (kind.rules.default)(&mut object);
+    (kind.rules.prepare_create)(&mut object);
+    object
+}
+
+/// The faults of a new object.
+pub(super) fn faults(object: &Value) -> Vec<String> {
+    let kind = kind_of(object);
+    let mut errors = super::super::metadata::validate(kind, object);
+    errors.extend((kind.rules.validate)(object));
+    errors.extend((kind.rules.validate_create)(object));
+    words(&errors)
+}
+
+/// Creates the minimal object with `patch` merged into it, and compares what is wrong with it.
+#[track_caller]
+pub(super) fn refused(name: &str, patch: Value, expected: &[&str]) {
+    let mut object = minimal(name);
+    json_patch::merge(&mut object, &patch);
+    assert_eq!(faults(&created(object)), expected, "{name} with {patch}");
+}
+
+/// Updates the minimal object with `patch`, and compares what is wrong with that.
+#[track_caller]
+pub(super) fn change_refused(name: &str, patch: Value, expected: &[&str]) {
+    change_of(created(minimal(name)), patch, expected);
+}
+
+/// Updates `old` with `patch`, and compares what is wrong with that.
+#[track_caller]
+pub(super) fn change_of(old: Value, patch: Value, expected: &[&str]) {
+    let kind = kind_of(&old);
+    let mut new = old.clone();
+    json_patch::merge(&mut new, &patch);
+    (kind.rules.default)(&mut new);
+    (kind.rules.prepare_update)(&mut new, &old);
+    let mut errors = (kind.rules.validate)(&new);
+    errors.extend((kind.rules.validate_update)(&new, &old));
+    assert_eq!(words(&errors), expected, "{} with {patch}", kind.kind);
+}
+
+/// Changes the status of the minimal object, and compares what is wrong with that.
+#[track_caller]
+pub(super) fn status_refused(name: &str, status: Value, expected: &[&str]) {
+    let old = created(minimal(name));
+    let kind = kind_of(&old);
+    let mut new = old.clone();
+    json_patch::merge(&mut new, &json!({"status": status}));
+    let errors = (kind.rules.validate_status)(&new, &old, "status");
+    assert_eq!(words(&errors), expected, "{name} with {status}");
+}
+
+/// Checks that a create makes `expected` of the minimal object with `patch`, besides what was sent.
+#[track_caller]
+pub(super) fn becomes(name: &str, patch: Value, expected: Value) {
+    let mut object = minimal(name);
+    json_patch::merge(&mut object, &patch);
+    let object = created(object);
+    let mut merged = object.clone();
+    json_patch::merge(&mut merged, &expected);
+    assert_eq!(object, merged, "{name}");
+}
+
+fn labelled() -> Value {
+    json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}})
+}
+
+fn workload(api_version: &str, kind: &str) -> Value {
+    json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "m", "namespace": "d"},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": labelled()}})
+}
+
+fn job_spec() -> Value {
+    let mut template = labelled();
+    template["spec"]["restartPolicy"] = "Never".into();
+    json!({"template": template})
+}
+
+/// A minimal valid object of the kind; of kinds of the same name, that of the group after a dot.
+pub(super) fn minimal(name: &str) -> Value {
+    let rest = match name {
+        "DaemonSet" | "StatefulSet" | "Deployment" | "ReplicaSet" => return workload("apps/v1", name),
+        "ControllerRevision" => json!({"apiVersion": "apps/v1", "revision": 1, "data": {"spec": {}}}),
+        "Job" => json!({"apiVersion": "batch/v1", "spec": job_spec()}),
+        "CronJob" => json!({"apiVersion": "batch/v1",
+            "spec": {"schedule": "*/5 * * * *", "jobTemplate": {"spec": job_spec()}}}),
+        "HorizontalPodAutoscaler" => json!({"apiVersion": "autoscaling/v2", "spec": {"maxReplicas": 3,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}}}),
+        "HorizontalPodAutoscaler.v1" => {
+            json!({"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler",
+            "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "d"}}})
+        }
+        "PodDisruptionBudget" => json!({"apiVersion": "policy/v1",
+            "spec": {"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}}}),
+        "PriorityClass" => json!({"apiVersion": "scheduling.k8s.io/v1", "value": 10}),
+        "RuntimeClass" => json!({"apiVersion": "node.k8s.io/v1", "handler": "runc"}),
+        "Pod" => json!({"apiVersion": "v1", "spec": labelled()["spec"]}),
+        "Service" => json!({"apiVersion": "v1", "spec": {"ports": [{"port": 80}]}}),
+        "Node" | "Namespace" | "ConfigMap" | "Secret" | "ServiceAccount" | "Endpoints" => {
+            json!({"apiVersion": "v1"})
+        }
+        "Event" => {
+            json!({"apiVersion": "v1", "involvedObject": {"kind": "Pod", "name": "p", "namespace": "d"}})
+        }
+        "Event.events.k8s.io" => json!({"apiVersion": "events.k8s.io/v1", "kind": "Event",
+            "eventTime": "2026-01-01T00:00:00.000000Z", "reportingController": "a.b/c", "reportingInstance": "i",
+            "action": "a", "reason": "r", "type": "Normal", "regarding": {"namespace": "d"}}),
+        "EndpointSlice" => {
+            json!({"apiVersion": "discovery.k8s.io/v1", "addressType": "IPv4",
+            "endpoints": [{"addresses": ["10.0.0.1"]}]})
+        }
+        "Lease" => json!({"apiVersion": "coordination.k8s.io/v1"}),
+        "CertificateSigningRequest" => json!({"apiVersion": "certificates.k8s.io/v1",
+            "spec": {"request": super::NODE_REQUEST, "usages": ["client auth"],
+                "signerName": "kubernetes.io/kube-apiserver-client"}}),
+        "Role" | "ClusterRole" => json!({"apiVersion": "rbac.authorization.k8s.io/v1",
+            "rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]}),
+        "RoleBinding" | "ClusterRoleBinding" => json!({"apiVersion": "rbac.authorization.k8s.io/v1",
+            "roleRef": {"kind": "ClusterRole", "name": "r", "apiGroup": "rbac.authorization.k8s.io"}}),
+        _ => panic!("{name} needs a minimal object"),
+    };
+    let mut object = json!({"kind": name, "metadata": {"name": "m"}});
+    json_patch::merge(&mut object, &rest);
+    if kind_of(&object).namespaced {
+        object["metadata"]["namespace"] = "d".into();
+    }
+    object
+}
+
+/// The name under which `minimal` knows a kind.
+pub(super) fn name_of(kind: &Kind) -> String {
+    match (kind.group, kind.version, kind.kind) {
+        ("events.k8s.io", _, name) => format!("{name}.events.k8s.io"),
+        ("autoscaling", "v1", name) => format!("{name}.v1"),
+        (_, _, name) => name.to_owned(),
+    }
+}

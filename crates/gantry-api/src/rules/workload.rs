@@ -1,0 +1,71 @@
+//! What kinds that make pods from a template have in common.
+
+use serde_json::{Map, Value};
+
+use super::common::{label_selector, list, text};
+use super::pod;
+use crate::field::{FieldError, Path};
+
+/// Checks the selector at `path`; `empty` are the words for one that selects everything.
+pub(super) fn selector(path: &Path, selector: &Value, empty: &str, errors: &mut Vec<FieldError>) {
+    if !selector.is_object() {
+        errors.push(FieldError::required(path, ""));
+        return;
+    }
+    label_selector(path, selector, errors);
+    if is_empty(selector) {
+        errors.push(FieldError::invalid(path, selector.clone(), empty));
+    }
+}
+
+/// Whether the selector selects everything.
+pub(super) fn is_empty(selector: &Value) -> bool {
+    list(selector, "matchExpressions").is_empty()
+        && selector["matchLabels"].as_object().is_none_or(Map::is_empty)
+}
+
+/// Checks that the selector selects the template's pods.
+pub(super) fn selected(path: &Path, selector: &Value, template: &Value, errors: &mut Vec<FieldError>) {
+    let labels = &template["metadata"]["labels"];
+    if !is_empty(selector) && !selects(selector, labels) {
+        errors.push(FieldError::invalid(
+            &path.child("metadata").child("labels"),
+            labels.clone(),
+            "`selector` does not match template `labels`",
+        ));
+    }
+}
+
+/// Checks a pod template.
+pub(super) fn template(path: &Path, template: &Value, errors: &mut Vec<FieldError>) {
+    let metadata = path.child("metadata");
+    super::common::labels(&metadata.child("labels"), &template["metadata"]["labels"], errors);
+    pod::validate_spec(&path.child("spec"), &template["spec"], errors);
+}
+
+/// Checks that the template's pods are restarted whenever they end.
+pub(super) fn always_restarts(path: &Path, template: &Value, errors: &mut Vec<FieldError>) {
+    let policy = text(&template["spec"], "restartPolicy");
+    if policy != "Always" {
+        let path = path.child("spec").child("restartPolicy");
+        errors.push(FieldError::not_supported(&path, policy, &["Always"]));
+    }
+}
+
+/// Whether a label selector selects the labels.
+pub(super) fn selects(selector: &Value, labels: &Value) -> bool {
+    let equal =
+        selector["matchLabels"].as_object().into_iter().flatten().all(|(key, value)| labels[key] == *value);
+    equal
+        && list(selector, "matchExpressions").iter().all(|expression| {
+            let value = labels.get(text(expression, "key"));
+            let listed = value.is_some_and(|value| list(expression, "values").contains(value));
+            match text(expression, "operator") {
+                "In" => listed,
+                "NotIn" => !listed,
+                "Exists" => value.is_some(),
+                "DoesNotExist" => value.is_none(),
+                _ => false,
+            }
+        })
+}
