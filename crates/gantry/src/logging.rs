@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tracing_subscriber::EnvFilter;
 
 /// Libraries whose own chatter says nothing to an operator; a filter given by hand comes later and wins.
-const QUIET: &str = "fjall=warn,lsm_tree=warn,kube_runtime=error";
+const QUIET: &str = "fjall=warn,lsm_tree=warn,kube_runtime=error,hickory_server=warn";
 
 /// Starts logging with `filter`, as JSON lines where `json`.
 pub fn start(filter: &str, json: bool) -> Result<()> {

@@ -71,6 +71,7 @@ impl Node {
         let kubelet =
             Kubelet::start(client.clone(), runtime.clone(), runtime, settings, shutdown.clone()).await?;
         let informers = Informers::new(client, shutdown.clone());
+        tasks.spawn(network.0.clone().run(informers.clone(), shutdown.clone()));
         let dns = Dns::bind(dns_config(config)).await?;
         let mut answering = dns.readiness();
         tasks.spawn(async move {

@@ -58,8 +58,10 @@ async fn serve(config: &Config) -> Result<()> {
         serving: node::serving(config, &plane.authority)?,
         authority: plane.authority.certificate.clone(),
     };
+    let server = plane.server.clone();
     let serving = plane.start(config, shutdown.clone());
     let started = async {
+        server.ready().await;
         let node = Node::start(config, identity, shutdown.clone()).await?;
         println!("The node {} runs pods.", config.node_name);
         println!("{LAST}export KUBECONFIG={}", config.kubeconfig().display());

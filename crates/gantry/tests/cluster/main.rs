@@ -1,0 +1,8 @@
+//! Whole clusters: the real binary runs real containers in a network namespace of the test's own,
+//! and kubectl drives it.
+
+mod cluster;
+mod guestbook;
+mod load;
+mod operations;
+mod takeover;
