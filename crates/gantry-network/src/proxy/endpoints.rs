@@ -17,8 +17,10 @@ use crate::{nft::Family, protocol::Protocol};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Endpoint {
     ready: bool,
-    /// Shutting down, but still answering.
-    draining: bool,
+    /// It answers, be it ready for more or not.
+    serving: bool,
+    /// Shutting down.
+    terminating: bool,
     local: bool,
     zones: BTreeSet<String>,
     nodes: BTreeSet<String>,
@@ -31,6 +33,8 @@ pub struct Endpoints {
     pub cluster: Vec<SocketAddr>,
     /// Those on this node.
     pub local: Vec<SocketAddr>,
+    /// All that answer, wherever they are: what goes on there may go on.
+    pub serving: Vec<SocketAddr>,
 }
 
 impl Endpoints {
@@ -44,7 +48,7 @@ impl Endpoints {
             all.iter().filter(|(_, e)| filter(e)).map(|(address, _)| *address).collect()
         };
         let or_draining = |ready: Vec<SocketAddr>, filter: &dyn Fn(&Endpoint) -> bool| {
-            if ready.is_empty() { usable(&|e| e.draining && filter(e)) } else { ready }
+            if ready.is_empty() { usable(&|e| e.serving && e.terminating && filter(e)) } else { ready }
         };
         let ready: Vec<&Endpoint> = all.values().filter(|e| e.ready).collect();
         let hinted = |hints: fn(&Endpoint) -> &BTreeSet<String>, here: &str| {
@@ -58,7 +62,11 @@ impl Endpoints {
             usable(&|e| e.ready)
         };
         let local = usable(&|e| e.ready && e.local);
-        Self { cluster: or_draining(cluster, &|_| true), local: or_draining(local, &|e| e.local) }
+        Self {
+            cluster: or_draining(cluster, &|_| true),
+            local: or_draining(local, &|e| e.local),
+            serving: usable(&|e| e.serving),
+        }
     }
 }
 
@@ -101,16 +109,20 @@ fn numbers<'a>(slice: &'a EndpointSlice, port: &'a Port) -> impl Iterator<Item =
 fn read_endpoint(object: &Object, place: &Place) -> Endpoint {
     let conditions = object.conditions.as_ref();
     let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
-    let serving = conditions.and_then(|c| c.serving).unwrap_or(ready);
+    let serving = ready || conditions.and_then(|c| c.serving).unwrap_or(false);
     let terminating = conditions.and_then(|c| c.terminating).unwrap_or(false);
     let hints = object.hints.as_ref();
     let zones = hints.and_then(|h| h.for_zones.as_ref()).into_iter().flatten().map(|z| z.name.clone());
     let nodes = hints.and_then(|h| h.for_nodes.as_ref()).into_iter().flatten().map(|n| n.name.clone());
     Endpoint {
         ready,
-        draining: serving && terminating,
+        serving,
+        terminating,
         local: object.node_name.as_ref() == Some(&place.node),
         zones: zones.collect(),
         nodes: nodes.collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,8 +118,7 @@ impl Writer<'_> {
 
     fn udp(&mut self, frontend: Frontend) {
         if self.port.protocol == Protocol::Udp {
-            let all = self.endpoints.cluster.iter().chain(&self.endpoints.local);
-            self.rules.udp.entry(frontend).or_default().extend(all);
+            self.rules.udp.entry(frontend).or_default().extend(&self.endpoints.serving);
         }
     }
 
@@ -196,9 +195,14 @@ impl Writer<'_> {
     }
 
     /// Rules that choose one of these endpoints, and make the chains to it where clients are remembered.
+    ///
+    /// A packet that is under way in a chain while it gets other rules goes on by the old ones, but does
+    /// not find anything in the maps that belong to them any more. So a last rule does without.
     fn balance(&mut self, to: &[SocketAddr]) -> Vec<Rule> {
         let Some(seconds) = self.service.affinity_seconds else {
-            return vec![Rule::new([], Action::Translate(to.to_vec()))];
+            let choices = [to, &to[..to.len().min(1)]];
+            let choices = choices.into_iter().skip(usize::from(to.len() == 1));
+            return choices.map(|to| Rule::new([], Action::Translate(to.to_vec()))).collect();
         };
         let mut rules = Vec::new();
         let mut chains = Vec::new();
@@ -215,7 +219,14 @@ impl Writer<'_> {
                 .chain(chain.clone(), vec![remember, Rule::new([], Action::Translate(vec![*endpoint]))]);
             chains.push(chain);
         }
-        rules.push(Rule::new([], Action::OneOf(chains)));
+        let first = chains.first().cloned();
+        if chains.len() > 1 {
+            rules.push(Rule::new([], Action::OneOf(chains)));
+        }
+        rules.extend(first.map(|chain| goto([], chain)));
         rules
     }
 }
+
+#[cfg(test)]
+mod tests;

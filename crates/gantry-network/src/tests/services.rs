@@ -193,6 +193,8 @@ fn udp_flows_leave_an_endpoint_that_is_gone() {
         assert_eq!(ask_udp(&outside, "192.0.2.1:30080").unwrap(), "one 192.0.2.1");
         scene.cluster.endpoints(&[ready(scene.one.ip), ready(scene.two.ip)]);
         assert_eq!(ask_udp(&pod, SERVICE).unwrap(), "one 10.42.0.1", "the same flow");
+        scene.cluster.endpoints(&[draining(scene.one.ip), ready(scene.two.ip)]);
+        assert_eq!(ask_udp(&pod, SERVICE).unwrap(), "one 10.42.0.1", "it still answers");
         scene.cluster.endpoints(&[ready(scene.two.ip)]);
         assert_eq!(ask_udp(&pod, SERVICE).unwrap(), "two 10.42.0.1");
         assert_eq!(ask_udp(&outside, "192.0.2.1:30080").unwrap(), "two 192.0.2.1");

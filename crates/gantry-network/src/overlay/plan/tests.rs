@@ -1,3 +1,5 @@
+//! Ways to other nodes.
+
 use super::*;
 
 fn net(text: &str) -> IpNet {
