@@ -63,11 +63,17 @@ impl Output {
             None => ["curl", "Wget", "Mozilla/5.0"].iter().any(|name| agent.starts_with(name)),
         };
         let encodings = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-        let gzip = encodings.is_some_and(|list| {
-            list.split(',').any(|each| each.split(';').next().is_some_and(|name| name.trim() == "gzip"))
-        });
+        let gzip = encodings.is_some_and(|list| list.split(',').any(takes_gzip));
         Some(Self { encoding, shape, pretty, gzip })
     }
+}
+
+/// Whether one of the codings that a client accepts is gzip.
+fn takes_gzip(coding: &str) -> bool {
+    let mut parts = coding.split(';').map(str::trim);
+    let named = parts.next() == Some("gzip");
+    let quality = parts.find_map(|part| part.strip_prefix("q="));
+    named && quality.is_none_or(|quality| quality.parse::<f32>().is_ok_and(|quality| quality > 0.0))
 }
 
 type Form = (Encoding, Shape);

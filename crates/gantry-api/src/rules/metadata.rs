@@ -8,6 +8,10 @@ use crate::registry::Kind;
 
 /// The largest sum of annotations, in bytes.
 const MAX_ANNOTATION_BYTES: usize = 256 << 10;
+/// The finalizer of an object that is to go without its dependents.
+const ORPHAN: &str = "orphan";
+/// The finalizer of an object that is to go after its dependents.
+const FOREGROUND: &str = "foregroundDeletion";
 
 /// Checks the metadata of an object of `kind`.
 pub fn validate(kind: &Kind, object: &Value) -> Vec<FieldError> {
@@ -23,24 +27,99 @@ pub fn validate(kind: &Kind, object: &Value) -> Vec<FieldError> {
     if bytes > MAX_ANNOTATION_BYTES {
         errors.push(FieldError::too_long(&path.child("annotations"), MAX_ANNOTATION_BYTES));
     }
-    for (at, finalizer) in list(metadata, "finalizers").iter().enumerate() {
-        let path = path.child("finalizers").index(at);
-        qualified_name(&path, finalizer.as_str().unwrap_or_default(), &mut errors);
+    finalizers(kind, &path.child("finalizers"), list(metadata, "finalizers"), &mut errors);
+    owners(&path.child("ownerReferences"), list(metadata, "ownerReferences"), &mut errors);
+    errors
+}
+
+/// Checks the metadata of a changed object beside the old one's.
+pub fn validate_update(object: &Value, old: &Value) -> Vec<FieldError> {
+    let (new, old) = (&object["metadata"], &old["metadata"]);
+    if old["deletionTimestamp"].is_null() {
+        return Vec::new();
     }
-    for (at, owner) in list(metadata, "ownerReferences").iter().enumerate() {
-        let path = path.child("ownerReferences").index(at);
-        for (key, words) in [
-            ("apiVersion", "version must not be empty"),
-            ("kind", "must not be empty"),
-            ("name", "must not be empty"),
-            ("uid", "must not be empty"),
-        ] {
-            if text(owner, key).is_empty() {
-                errors.push(FieldError::invalid(&path.child(key), "", words));
+    let before = list(old, "finalizers");
+    let added = list(new, "finalizers").iter().filter(|each| !before.contains(each));
+    let mut added: Vec<&str> = added.filter_map(Value::as_str).collect();
+    if added.is_empty() {
+        return Vec::new();
+    }
+    added.sort_unstable();
+    added.dedup();
+    let added: Vec<String> = added.iter().map(|each| format!("{each:?}")).collect();
+    let path = Path::new("metadata").child("finalizers");
+    let words = format!(
+        "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+        added.join(", ")
+    );
+    vec![FieldError::forbidden(&path, words)]
+}
+
+fn finalizers(kind: &Kind, path: &Path, finalizers: &[Value], errors: &mut Vec<FieldError>) {
+    let standard = |name: &str| matches!(name, ORPHAN | FOREGROUND | "kubernetes");
+    for (at, name) in finalizers.iter().filter_map(Value::as_str).enumerate() {
+        qualified_name(path, name, errors);
+        if builtin(kind) && !name.contains('/') && !standard(name) {
+            let words = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(FieldError::invalid(&path.index(at), name, words));
+        }
+    }
+    if [ORPHAN, FOREGROUND].iter().all(|each| finalizers.iter().any(|finalizer| finalizer == each)) {
+        let words = format!("finalizer {ORPHAN} and {FOREGROUND} cannot be both set");
+        errors.push(FieldError::invalid(path, finalizers.to_vec(), words));
+    }
+}
+
+/// Whether the kind is one of those whose finalizers' names are held to more.
+fn builtin(kind: &Kind) -> bool {
+    const GROUPS: [&str; 11] = [
+        "certificates.k8s.io",
+        "coordination.k8s.io",
+        "discovery.k8s.io",
+        "events.k8s.io",
+        "flowcontrol.apiserver.k8s.io",
+        "networking.k8s.io",
+        "node.k8s.io",
+        "rbac.authorization.k8s.io",
+        "resource.k8s.io",
+        "scheduling.k8s.io",
+        "storage.k8s.io",
+    ];
+    !kind.group.contains('.') || GROUPS.contains(&&*kind.group)
+}
+
+fn owners(path: &Path, owners: &[Value], errors: &mut Vec<FieldError>) {
+    let mut controller: Option<String> = None;
+    for owner in owners {
+        let api_version = text(owner, "apiVersion");
+        if api_version.rsplit('/').next().unwrap_or_default().is_empty() {
+            errors.push(FieldError::invalid(
+                &path.child("apiVersion"),
+                api_version,
+                "version must not be empty",
+            ));
+        }
+        for key in ["kind", "name", "uid"].into_iter().filter(|key| text(owner, key).is_empty()) {
+            errors.push(FieldError::invalid(&path.child(key), "", "must not be empty"));
+        }
+        if (api_version, text(owner, "kind")) == ("v1", "Event") {
+            let words = "/v1, Kind=Event is disallowed from being an owner";
+            errors.push(FieldError::invalid(path, owner.clone(), words));
+        }
+        if owner["controller"] == true {
+            let name = format!("{}/{}", text(owner, "kind"), text(owner, "name"));
+            match &controller {
+                Some(first) => {
+                    let words = format!(
+                        "Only one reference can have Controller set to true. Found \"true\" in references for \
+                         {first} and {name}"
+                    );
+                    errors.push(FieldError::invalid(path, owners.to_vec(), words));
+                }
+                None => controller = Some(name),
             }
         }
     }
-    errors
 }
 
 fn name(kind: &Kind, path: &Path, name: &str, errors: &mut Vec<FieldError>) {

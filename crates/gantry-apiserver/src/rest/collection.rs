@@ -1,8 +1,8 @@
-//! DELETE of a collection: each selected object as by its own deletion.
+//! DELETE of a collection: each selected object as by its own deletion. The answer lists them as
+//! they were.
 
 use gantry_api::status::ApiError;
-use http::{Request, Response, StatusCode};
-use serde_json::json;
+use http::{Request, Response};
 
 use super::delete::{DeleteOptions, delete};
 use super::filter::Filter;
@@ -11,7 +11,6 @@ use super::preparation::meta_text;
 use super::{Context, list};
 use crate::body::Body;
 use crate::request::RequestInfo;
-use crate::respond;
 
 pub(super) async fn serve(
     context: &mut Context<'_>,
@@ -22,7 +21,6 @@ pub(super) async fn serve(
     let wanted = ListOptions::parse(context.query, false)?;
     let filter = Filter::parse(context.kind, context.query, "")?;
     let page = list::page(&context.server.store, context.kind, context.namespace(), &wanted, &filter).await?;
-    let mut items = Vec::new();
     for object in page.entries.iter().filter_map(|entry| list::value(context.kind, entry)) {
         let info = RequestInfo {
             name: meta_text(&object, "name").to_owned(),
@@ -31,16 +29,12 @@ pub(super) async fn serve(
         };
         let mut each = Context { info: &info, warnings: Vec::new(), ..*context };
         match delete(&mut each, &info.name, &options).await {
-            Ok(outcome) => items.push(outcome.object),
+            Ok(_) => {}
             // Someone else was faster, which is what was asked for.
             Err(error) if error.code == 404 => {}
             Err(error) => return Err(error),
         }
         context.warnings.append(&mut each.warnings);
     }
-    let list = json!({
-        "kind": context.kind.list_kind, "apiVersion": context.kind.api_version(),
-        "metadata": {"resourceVersion": page.revision.to_string()}, "items": items,
-    });
-    Ok(respond::json(StatusCode::OK, &list, context.output))
+    Ok(list::respond(context.kind, &page, context.output, context.query))
 }

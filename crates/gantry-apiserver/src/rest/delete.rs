@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::admit::Operation;
 use super::precondition::{MODIFIED, Preconditions};
-use super::preparation::{meta_text, metadata, now};
+use super::preparation::{meta_text, metadata};
 use super::{Context, body, list};
 use crate::body::Body;
 use crate::{respond, storage};
@@ -18,6 +18,24 @@ const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 /// A pod's grace period where it says none.
 const POD_GRACE: i64 = 30;
+/// Kinds whose deletion is answered with the object; that of others with a Status.
+const SHOWN: [(&str, &str); 11] = [
+    ("", "PersistentVolume"),
+    ("", "PersistentVolumeClaim"),
+    ("", "Pod"),
+    ("", "PodTemplate"),
+    ("", "ResourceQuota"),
+    ("", "Service"),
+    ("", "ServiceAccount"),
+    ("storage.k8s.io", "CSIDriver"),
+    ("storage.k8s.io", "CSINode"),
+    ("storage.k8s.io", "StorageClass"),
+    ("storage.k8s.io", "VolumeAttachment"),
+];
+/// Kinds that orphan their dependents unless something else is asked for, as they always did.
+const ORPHANING: [(&str, &str); 2] = [("", "ReplicationController"), ("batch", "Job")];
+/// Kinds that have no dependents.
+const CHILDLESS: [&str; 1] = ["Event"];
 /// How often a deletion is made anew because another write came first.
 const ATTEMPTS: usize = 32;
 
@@ -34,6 +52,8 @@ pub(super) enum Propagation {
 pub(super) struct DeleteOptions {
     pub grace: Option<i64>,
     pub propagation: Option<Propagation>,
+    /// Whether `orphanDependents` was set to false, the older way to ask for background deletion.
+    pub cascades: bool,
     pub preconditions: Preconditions,
     pub dry_run: bool,
 }
@@ -67,8 +87,8 @@ impl DeleteOptions {
             None => value["orphanDependents"].as_bool(),
         };
         let propagation = match (policy, orphan) {
-            (Some(_), Some(_)) => {
-                return Err(invalid("orphanDependents and deletionPropagation cannot be both set"));
+            (Some(policy), Some(_)) => {
+                return Err(invalid(policy, "orphanDependents and deletionPropagation cannot be both set"));
             }
             (Some("Orphan"), None) | (None, Some(true)) => Some(Propagation::Orphan),
             (Some("Background"), None) | (None, Some(false)) => Some(Propagation::Background),
@@ -81,22 +101,23 @@ impl DeleteOptions {
         Ok(Self {
             grace,
             propagation,
+            cascades: orphan == Some(false),
             preconditions: Preconditions::read(&value["preconditions"]),
             dry_run: body_dry_run || context.dry_run()?,
         })
     }
 }
 
-fn invalid(detail: &str) -> ApiError {
+fn invalid(policy: &str, detail: &str) -> ApiError {
     use gantry_api::field::{FieldError, Path};
-    let error = FieldError::invalid(&Path::new("propagationPolicy"), "", detail);
+    let error = FieldError::invalid(&Path::new("propagationPolicy"), policy, detail);
     ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &[error])
 }
 
 fn unsupported(policy: &str) -> ApiError {
     use gantry_api::field::{FieldError, Path};
     let path = Path::new("propagationPolicy");
-    let error = FieldError::not_supported(&path, policy, &["Foreground", "Background", "Orphan"]);
+    let error = FieldError::not_supported(&path, policy, &["Foreground", "Background", "Orphan", "nil"]);
     ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &[error])
 }
 
@@ -119,19 +140,18 @@ pub(super) struct Outcome {
 
 fn answer(context: &Context<'_>, outcome: &Outcome, options: &DeleteOptions) -> Response<Body> {
     let kind = context.kind;
-    let shows_object = matches!(kind.kind, "Pod" | "Service" | "ServiceAccount");
-    if outcome.gone && !shows_object {
+    if outcome.gone && !SHOWN.contains(&(kind.group, kind.kind)) {
+        let mut details = json!({"name": meta_text(&outcome.object, "name"), "kind": kind.plural});
+        if !kind.group.is_empty() {
+            details["group"] = kind.group.into();
+        }
+        details["uid"] = meta_text(&outcome.object, "uid").into();
         let status = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
-            "details": {
-                "name": meta_text(&outcome.object, "name"), "group": kind.group, "kind": kind.plural,
-                "uid": meta_text(&outcome.object, "uid"),
-            },
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
         });
         return respond::json(StatusCode::OK, &status, context.output);
     }
-    let waits = !outcome.gone && options.propagation == Some(Propagation::Foreground);
-    let code = if waits && !shows_object { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let code = if !outcome.gone && options.cascades { StatusCode::ACCEPTED } else { StatusCode::OK };
     context.object(code, outcome.object.clone())
 }
 
@@ -148,20 +168,20 @@ pub(super) async fn delete(
         let entry = store.snapshot().get(&key).cloned().ok_or_else(not_found)?;
         let current = list::value(context.kind, &entry)
             .ok_or_else(|| ApiError::internal("a stored object is damaged"))?;
-        context.check(&options.preconditions, &current)?;
+        context.check_deletion(name, &options.preconditions, &current)?;
+        context.mutate(Operation::Delete, &mut Value::Null, Some(&current), options.dry_run)?;
         context.validate(Operation::Delete, &mut Value::Null, Some(&current), options.dry_run)?;
         let object = marked(context, &current, options);
         let gone = super::update::finished(&object);
         if options.dry_run || (!gone && object == current) {
-            return Ok(Outcome { object, gone: gone && !options.dry_run });
+            return Ok(Outcome { object, gone });
         }
+        // Watchers see what has no grace period as it last was.
+        let last = if graceful(context) { &object } else { &current };
+        let bytes = storage::encode_as(context.kind, if gone { last } else { &object });
         let result = match gone {
-            true => {
-                store
-                    .delete(&key, Some(entry.mod_revision), Some(storage::encode_as(context.kind, &object)))
-                    .await
-            }
-            false => store.update(&key, entry.mod_revision, storage::encode_as(context.kind, &object)).await,
+            true => store.delete(&key, Some(entry.mod_revision), Some(bytes)).await,
+            false => store.update(&key, entry.mod_revision, bytes).await,
         };
         match result {
             Ok(entry) => {
@@ -181,20 +201,19 @@ pub(super) async fn delete(
 fn marked(context: &Context<'_>, current: &Value, options: &DeleteOptions) -> Value {
     let mut object = current.clone();
     let grace = grace(context, current, options);
-    set_finalizers(metadata(&mut object), options.propagation);
-    let already = current["metadata"]["deletionTimestamp"].is_string();
+    set_finalizers(context, metadata(&mut object), options.propagation);
+    let already = current["metadata"]["deletionTimestamp"].as_str().and_then(|text| text.parse().ok());
     let before = current["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
-    if already && grace >= before {
+    // Once it is deleted the time can be shortened, from when it began, and that only by request.
+    if already.is_some() && (grace >= before || options.grace.is_none()) {
         return object;
     }
-    let at = match (grace, already) {
-        (0, _) => now(),
-        (grace, _) => {
-            let now =
-                Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_else(|_| Timestamp::now());
-            now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(now).to_string()
-        }
-    };
+    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_else(|_| Timestamp::now());
+    let later =
+        |time: Timestamp, seconds: i64| time.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(time);
+    let at =
+        already.map_or_else(|| later(now, grace), |end: Timestamp| later(end, grace - before)).to_string();
+    let already = already.is_some();
     let metadata = metadata(&mut object);
     metadata.insert("deletionTimestamp".into(), at.into());
     metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
@@ -210,9 +229,14 @@ fn marked(context: &Context<'_>, current: &Value, options: &DeleteOptions) -> Va
     object
 }
 
+/// Whether objects of the kind are given time to end.
+fn graceful(context: &Context<'_>) -> bool {
+    context.kind.group.is_empty() && context.kind.kind == "Pod"
+}
+
 /// The seconds that the object may take to end.
 fn grace(context: &Context<'_>, current: &Value, options: &DeleteOptions) -> i64 {
-    if context.kind.kind != "Pod" {
+    if !graceful(context) {
         return 0;
     }
     let phase = current["status"]["phase"].as_str().unwrap_or_default();
@@ -227,12 +251,28 @@ fn grace(context: &Context<'_>, current: &Value, options: &DeleteOptions) -> i64
     }
 }
 
-fn set_finalizers(metadata: &mut serde_json::Map<String, Value>, propagation: Option<Propagation>) {
-    let Some(propagation) = propagation else { return };
+/// Writes what is to become of the dependents into the finalizers: what is asked for, else what
+/// stands there already, else what is usual for the kind.
+fn set_finalizers(
+    context: &Context<'_>,
+    metadata: &mut serde_json::Map<String, Value>,
+    asked: Option<Propagation>,
+) {
+    let kind = context.kind;
     let mut finalizers: Vec<Value> =
         metadata.get("finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
+    let standing = finalizers.iter().find_map(|each| match each.as_str() {
+        Some(ORPHAN) => Some(Propagation::Orphan),
+        Some(FOREGROUND) => Some(Propagation::Foreground),
+        _ => None,
+    });
+    let usual = || ORPHANING.contains(&(kind.group, kind.kind)).then_some(Propagation::Orphan);
+    let wanted = match CHILDLESS.contains(&kind.kind) {
+        true => Propagation::Background,
+        false => asked.or(standing).or_else(usual).unwrap_or(Propagation::Background),
+    };
     finalizers.retain(|each| each != ORPHAN && each != FOREGROUND);
-    match propagation {
+    match wanted {
         Propagation::Orphan => finalizers.push(ORPHAN.into()),
         Propagation::Foreground => finalizers.push(FOREGROUND.into()),
         Propagation::Background => {}

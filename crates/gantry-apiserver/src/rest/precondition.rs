@@ -51,4 +51,27 @@ impl Context<'_> {
         }
         Ok(())
     }
+
+    /// An error where `current`, which is to be deleted, is not what `preconditions` say.
+    pub(super) fn check_deletion(
+        &self,
+        name: &str,
+        preconditions: &Preconditions,
+        current: &Value,
+    ) -> Result<(), ApiError> {
+        for (what, field, wanted, why) in [
+            ("UID", "uid", &preconditions.uid, "deleted and then recreated"),
+            ("ResourceVersion", "resourceVersion", &preconditions.resource_version, "modified"),
+        ] {
+            let stands = current["metadata"][field].as_str().unwrap_or_default();
+            if let Some(wanted) = wanted.as_ref().filter(|wanted| *wanted != stands) {
+                let words = format!(
+                    "the {what} in the precondition ({wanted}) does not match the {what} in record ({stands}). \
+                     The object might have been {why}"
+                );
+                return Err(ApiError::conflict(self.kind.group, self.kind.plural, name, &words));
+            }
+        }
+        Ok(())
+    }
 }

@@ -188,6 +188,7 @@ async fn finish(
 ) -> Result<Written, Failure> {
     let kind = context.kind;
     let mut errors = gantry_api::rules::metadata::validate(kind, &object);
+    errors.extend(gantry_api::rules::metadata::validate_update(&object, current));
     match context.info.subresource.as_str() {
         // These change what an update of the object itself may not.
         "binding" | "ephemeralcontainers" | "resize" => errors.extend((kind.rules.validate)(&object)),
