@@ -6,6 +6,7 @@ mod collection;
 mod continuation;
 mod create;
 mod delete;
+mod eviction;
 mod filter;
 mod list;
 mod options;

@@ -111,7 +111,7 @@ fn scale_of(object: &Value) -> Value {
 }
 
 /// A label selector as text, as it is used in queries.
-fn selector_text(selector: &Value) -> String {
+pub(super) fn selector_text(selector: &Value) -> String {
     let mut parts = Vec::new();
     for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
         parts.push(format!("{key}={}", value.as_str().unwrap_or_default()));

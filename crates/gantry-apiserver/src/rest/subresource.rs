@@ -6,10 +6,9 @@ use serde_json::{Value, json};
 
 use super::admit::Operation;
 use super::create::user_agent;
-use super::delete::{DeleteOptions, delete};
 use super::preparation::{meta_text, now};
 use super::update::change;
-use super::{Context, body, method_not_allowed, patch, scale, update};
+use super::{Context, body, eviction, method_not_allowed, patch, scale, update};
 use crate::body::Body;
 use crate::{proxy, respond};
 
@@ -120,13 +119,10 @@ fn set_scheduled(pod: &mut Value) {
     }));
 }
 
-/// Deletes a pod as its owner's disruption budget allows; there are no budgets yet.
+/// Deletes a pod as its disruption budget allows.
 async fn evict(context: &mut Context<'_>, request: Request<Body>) -> Result<Response<Body>, ApiError> {
     let mut eviction = read(context, request).await?;
-    context.validate(Operation::Create, &mut eviction, None, false)?;
-    let options = DeleteOptions::from_value(context, &eviction["deleteOptions"])?;
-    let name = context.info.name.clone();
-    delete(context, &name, &options).await?;
+    eviction::evict(context, &mut eviction).await?;
     Ok(success(StatusCode::CREATED, context))
 }
 
