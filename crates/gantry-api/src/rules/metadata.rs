@@ -85,7 +85,7 @@ fn builtin(kind: &Kind) -> bool {
         "scheduling.k8s.io",
         "storage.k8s.io",
     ];
-    !kind.group.contains('.') || GROUPS.contains(&&*kind.group)
+    !kind.group.contains('.') || GROUPS.contains(&kind.group)
 }
 
 fn owners(path: &Path, owners: &[Value], errors: &mut Vec<FieldError>) {
