@@ -20,6 +20,7 @@ use crate::{
     pod_link,
     proxy::{Place, index::Parts, rules, table::Table},
     run::Told,
+    sysctl,
 };
 
 /// What VXLAN adds to each packet, in bytes, for IPv4 and IPv6.
@@ -127,8 +128,16 @@ impl Network {
         let changed = told.index.take_changed(&told.place, &table.families());
         let written = table.update(changed).and_then(|()| table.start());
         routed.and(written)?;
+        if *self.applied.borrow() == 0 {
+            sysctl::connection_tracking();
+        }
         self.applied.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    /// Looks whether the kernel still has our tables; if not, they are written with the next `apply`.
+    pub(crate) fn check_table(&self) {
+        self.table.lock().check();
     }
 
     fn route(&self, told: &mut Told) -> Result<()> {

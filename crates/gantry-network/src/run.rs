@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    netlink::monitor::{Disturbed, Monitor},
     network::{Network, blocking},
     overlay::plan::Peer,
     proxy::{Place, index::Index},
@@ -25,7 +26,7 @@ impl Network {
     /// Keeps Services and the routes to other nodes as the API says, until `shutdown`. What it has made
     /// stays then, and goes on until the next run knows better.
     ///
-    /// Nothing is changed before Services, EndpointSlices and Nodes are known completely. What cannot
+    /// What somebody else deletes is made again. Nothing is changed before Services, EndpointSlices and Nodes are known completely. What cannot
     /// be done is logged and tried again.
     pub async fn run(self: Arc<Self>, informers: Informers, shutdown: CancellationToken) {
         let following = self.follow(&informers);
@@ -39,6 +40,13 @@ impl Network {
         let (services, slices, nodes) =
             (informers.get::<Service>(), informers.get::<EndpointSlice>(), informers.get::<Node>());
         tokio::join!(services.synced(), slices.synced(), nodes.synced());
+        let monitor = match Monitor::open() {
+            Ok(monitor) => Some(monitor),
+            Err(error) => {
+                tracing::warn!(%error, "what others change about the network will not be noticed");
+                None
+            }
+        };
         let mut feed =
             Feed { services: services.changes(), slices: slices.changes(), nodes: nodes.changes() };
         let mut told = Told::new(self.place());
@@ -64,8 +72,23 @@ impl Network {
             tokio::select! {
                 going = feed.next(&mut told, retry) => if !going { return },
                 () = self.broken.notified() => {}
+                disturbed = disturbed(monitor.as_ref()) => {
+                    told.peers_changed |= disturbed.routes;
+                    if disturbed.tables {
+                        self.check_table();
+                    }
+                }
             }
         }
+    }
+}
+
+/// Waits for what others change.
+async fn disturbed(monitor: Option<&Monitor>) -> Disturbed {
+    match monitor {
+        // If it cannot be read, everything may have changed.
+        Some(monitor) => monitor.next().await.unwrap_or(Disturbed { routes: true, tables: true }),
+        None => std::future::pending().await,
     }
 }
 

@@ -17,11 +17,15 @@ use super::{
 /// An Ethernet address.
 pub type Mac = [u8; 6];
 
-const NEW_LINK: u16 = 16;
+/// rtnetlink's number of this message.
+pub const NEW_LINK: u16 = 16;
 const DELETE_LINK: u16 = 17;
-const GET_LINK: u16 = 18;
-const NEW_ADDRESS: u16 = 20;
-const DELETE_ADDRESS: u16 = 21;
+/// rtnetlink's number of this message.
+pub const GET_LINK: u16 = 18;
+/// rtnetlink's number of this message.
+pub const NEW_ADDRESS: u16 = 20;
+/// rtnetlink's number of this message.
+pub const DELETE_ADDRESS: u16 = 21;
 const GET_ADDRESS: u16 = 22;
 const NEW_ROUTE: u16 = 24;
 const DELETE_ROUTE: u16 = 25;

@@ -74,7 +74,7 @@ impl Socket {
         socket.send_to(messages.bytes(), &address, 0)?;
         let mut failure = None;
         loop {
-            let (bytes, _) = socket.recv_from_full()?;
+            let (bytes, _) = socket.recv_from_full().inspect_err(|_| drain(&socket))?;
             for message in received(&bytes) {
                 let last = message.sequence == messages.awaited();
                 match message.kind {

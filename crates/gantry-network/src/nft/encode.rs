@@ -1,11 +1,16 @@
 //! Changes as one batch of netlink messages, which the kernel takes as a whole or not at all.
 
+use std::io;
+
 use super::{
     diff::Change,
     expression::{self, ANONYMOUS, Anonymous, address_length},
     model::*,
 };
-use crate::netlink::message::{APPEND, Attributes, CREATE, EXCLUSIVE, Messages};
+use crate::netlink::{
+    Socket,
+    message::{APPEND, Attributes, CREATE, EXCLUSIVE, Messages, attribute},
+};
 
 pub use super::expression::family_number;
 
@@ -40,6 +45,23 @@ const TYPE_BITS: u32 = 6;
 const CHUNK: usize = 256;
 /// How many clients a Service can remember.
 const REMEMBERED: u32 = 65_536;
+
+/// Whether a message from the kernel says that one of our tables was deleted.
+pub fn is_deleted_table(kind: u16, body: &[u8]) -> bool {
+    let name = body.get(4..).and_then(|rest| attribute(rest, 1));
+    kind == (SUBSYSTEM << 8) | DELETE_TABLE
+        && name.and_then(|name| name.strip_suffix(b"\0")) == Some(TABLE.as_bytes())
+}
+
+/// Whether the kernel has our table.
+pub fn has_table(socket: &Socket, family: Family) -> io::Result<bool> {
+    const GET_TABLE: u16 = 1;
+    let asked = socket.ask((SUBSYSTEM << 8) | GET_TABLE, 0, &header(family), |a| a.text(1, TABLE), |_| {});
+    match asked {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        other => other.map(|()| true),
+    }
+}
 
 /// A batch being written.
 pub struct Batch {

@@ -19,7 +19,7 @@ use crate::{
     netlink::Socket,
     nft::{
         Change, Family, Merged, Owner, Ruleset, diff,
-        encode::{Batch, family_number},
+        encode::{Batch, family_number, has_table},
     },
 };
 
@@ -88,6 +88,15 @@ impl Table {
     /// Writes everything, in the place of what the kernel has, unless it is known to have it.
     pub fn start(&mut self) -> Result<()> {
         if self.kernel == Kernel::Equal { Ok(()) } else { self.write() }
+    }
+
+    /// Has everything written anew with the next [`Self::start`] if a table is gone.
+    pub fn check(&mut self) {
+        let there = |f: &OfFamily| has_table(&self.socket, f.family).unwrap_or(false);
+        if self.kernel == Kernel::Equal && !self.families.iter().all(there) {
+            tracing::warn!("somebody has deleted the Service table; it is written anew");
+            self.kernel = Kernel::Unknown;
+        }
     }
 
     fn write(&mut self) -> Result<()> {

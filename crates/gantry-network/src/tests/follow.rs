@@ -15,8 +15,8 @@ use kube::{
 use serde_json::{from_value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::support::{Namespace, on_host};
-use crate::Network;
+use super::support::{Namespace, bring_up, on_host};
+use crate::{Network, netlink::Socket};
 
 #[test]
 fn what_the_api_says_is_done_until_shutdown() {
@@ -73,6 +73,31 @@ fn what_the_api_says_is_done_until_shutdown() {
         let proxied = json!({"metadata": {"labels": {"service.kubernetes.io/service-proxy-name": "other"}}});
         services.patch("web", &PatchParams::default(), &Patch::Merge(proxied)).await.unwrap();
         until(&network, || host.namespace.refused("10.43.0.5:80")).await;
+        let ours = json!({"metadata": {"labels": {"service.kubernetes.io/service-proxy-name": null}}});
+        services.patch("web", &PatchParams::default(), &Patch::Merge(ours)).await.unwrap();
+        until(&network, || asks("two 192.0.2.1")).await;
+
+        // Others interfere.
+        let flushed = std::process::Command::new("nft").args(["flush", "ruleset"]).status().unwrap();
+        assert!(flushed.success() && !asks("two 192.0.2.1"));
+        until(&network, || asks("two 192.0.2.1")).await;
+        let other: Node = from_value(json!({"metadata": {"name": "there"}, "spec": {
+            "podCIDR": "10.42.1.0/24", "podCIDRs": ["10.42.1.0/24"],
+        }}))
+        .unwrap();
+        let nodes: Api<Node> = Api::all(client.clone());
+        nodes.create(&PostParams::default(), &other).await.unwrap();
+        let address = json!({"status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.2"}]}});
+        nodes.patch_status("there", &PatchParams::default(), &Patch::Merge(address)).await.unwrap();
+        let routed = || {
+            let routes = Socket::route().unwrap().own_routes().unwrap();
+            routes.iter().any(|route| route.destination.to_string() == "10.42.1.0/24")
+        };
+        until(&network, routed).await;
+        let down = std::process::Command::new("ip").args(["link", "set", "up0", "down"]).status().unwrap();
+        assert!(down.success() && !routed());
+        bring_up("up0");
+        until(&network, routed).await;
 
         shutdown.cancel();
         running.await.unwrap();
