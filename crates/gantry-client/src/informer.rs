@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 pub use cached::Cached;
 use store::Store;
 
-use crate::ObjectKey;
+use crate::{ObjectKey, Unmanaged};
 
 /// The informers of a process: asking twice for the same type gives the same one.
 #[derive(Clone)]
@@ -146,7 +146,7 @@ impl<T> Change<T> {
 
 /// Keeps `store` as the API has it.
 async fn follow<T: Cached>(client: Client, store: Arc<Store<T>>, shutdown: CancellationToken) {
-    let api: Api<T::Object> = Api::all(client);
+    let api: Api<Unmanaged<T::Object>> = Api::all(client);
     let mut config = watcher::Config::default().streaming_lists();
     config.field_selector = T::FIELDS.map(str::to_owned);
     let mut stream = watcher(api, config).default_backoff().boxed();
@@ -158,7 +158,7 @@ async fn follow<T: Cached>(client: Client, store: Arc<Store<T>>, shutdown: Cance
         };
         match event {
             Some(Ok(watcher::Event::Init)) => listed.clear(),
-            Some(Ok(watcher::Event::InitApply(object))) => {
+            Some(Ok(watcher::Event::InitApply(Unmanaged(object)))) => {
                 let object = T::from_object(object);
                 listed.insert(ObjectKey::of(object.meta()));
                 store.apply(object);
@@ -167,8 +167,8 @@ async fn follow<T: Cached>(client: Client, store: Arc<Store<T>>, shutdown: Cance
                 store.keep_only(&listed);
                 listed = Default::default();
             }
-            Some(Ok(watcher::Event::Apply(object))) => store.apply(T::from_object(object)),
-            Some(Ok(watcher::Event::Delete(object))) => store.delete(T::from_object(object)),
+            Some(Ok(watcher::Event::Apply(Unmanaged(object)))) => store.apply(T::from_object(object)),
+            Some(Ok(watcher::Event::Delete(Unmanaged(object)))) => store.delete(T::from_object(object)),
             Some(Err(error)) => {
                 let kind = std::any::type_name::<T>().rsplit("::").next();
                 tracing::warn!(%error, kind, "watch interrupted; it resumes");

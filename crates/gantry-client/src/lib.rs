@@ -8,6 +8,7 @@ mod leader;
 mod pod_view;
 mod queue;
 mod recorder;
+mod unmanaged;
 mod workers;
 
 pub use informer::{Cached, Change, Changes, Informer, Informers};
@@ -16,4 +17,5 @@ pub use leader::LeaderElector;
 pub use pod_view::PodView;
 pub use queue::WorkQueue;
 pub use recorder::{Recorder, reference};
+pub use unmanaged::Unmanaged;
 pub use workers::{Failure, run_workers};

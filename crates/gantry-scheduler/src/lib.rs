@@ -21,6 +21,7 @@ pub mod resources;
 pub mod scheduler;
 pub mod shape;
 pub mod shapes;
+pub mod watched;
 
 pub use config::SchedulerConfig;
 pub use driver::run;

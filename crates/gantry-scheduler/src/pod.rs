@@ -3,9 +3,8 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
-
 use crate::shape::Shape;
+use crate::watched::Pod;
 
 /// A pod's identity in one incarnation.
 pub type Uid = Arc<str>;

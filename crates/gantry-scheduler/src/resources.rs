@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use gantry_api::quantity::Quantity;
-use k8s_openapi::api::core::v1::{Container, Pod};
+
+use crate::watched::{Container, Pod};
 
 type Quantities = BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
+use gantry_client::Unmanaged;
 use kube::Api;
 use kube::core::TypeMeta;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -173,7 +174,8 @@ impl Monitors {
     fn start(&self, served: &Served, changed: Arc<Notify>) -> Monitor {
         let (sender, synced) = watch::channel(false);
         let stop = self.shutdown.child_token();
-        let api: Api<Metadata> = Api::all_with(self.collector.objects.client.clone(), &served.resource);
+        let api: Api<Unmanaged<Metadata>> =
+            Api::all_with(self.collector.objects.client.clone(), &served.resource);
         let defines = DEFINITIONS.contains(&(&*served.resource.group, &*served.resource.plural));
         let follow = Follow {
             collector: self.collector.clone(),
@@ -207,7 +209,7 @@ struct Follow {
 }
 
 impl Follow {
-    async fn run(mut self, api: Api<Metadata>) {
+    async fn run(mut self, api: Api<Unmanaged<Metadata>>) {
         let config = watcher::Config::default().streaming_lists();
         let mut events = watcher(api, config).default_backoff().boxed();
         while let Some(event) = events.next().await {
@@ -220,11 +222,11 @@ impl Follow {
         }
     }
 
-    fn take(&mut self, event: watcher::Event<Metadata>) {
+    fn take(&mut self, event: watcher::Event<Unmanaged<Metadata>>) {
         let uid = |object: &Metadata| object.metadata.uid.as_deref().map(Uid::of);
         match event {
             watcher::Event::Init => self.listed = self.synced.borrow().then(HashSet::new),
-            watcher::Event::InitApply(object) => {
+            watcher::Event::InitApply(Unmanaged(object)) => {
                 if let (Some(listed), Some(uid)) = (&mut self.listed, uid(&object)) {
                     listed.insert(uid);
                 }
@@ -237,11 +239,11 @@ impl Follow {
                 }
                 self.synced.send_replace(true);
             }
-            watcher::Event::Apply(object) => {
+            watcher::Event::Apply(Unmanaged(object)) => {
                 self.collector.change(|graph| graph.apply(&self.types, &object.metadata));
                 self.tell();
             }
-            watcher::Event::Delete(object) => {
+            watcher::Event::Delete(Unmanaged(object)) => {
                 if let Some(uid) = uid(&object) {
                     self.collector.change(|graph| graph.remove(uid));
                 }

@@ -1,7 +1,8 @@
 //! Watches of nodes, pods and namespaces, reduced to what scheduling needs before they reach it.
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use gantry_client::Unmanaged;
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -10,6 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::pod::{PodInfo, Uid};
 use crate::requirement::Labels;
+use crate::watched::Pod;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -71,19 +73,19 @@ impl Missing {
 
 /// Starts the watches; they end with `tasks`.
 pub(super) fn start(client: &Client, inputs: &Sender<Input>, tasks: &mut JoinSet<()>) {
-    let pods: Api<Pod> = Api::all(client.clone());
+    let pods: Api<Unmanaged<Pod>> = Api::all(client.clone());
     let pod = |pod: Pod| PodInfo::new(&pod);
     tasks.spawn(watch(pods, inputs.clone(), pod, Input::Pods, |change| match change {
         Change::Applied(pod) => Input::Pod(Box::new(pod)),
         Change::Deleted(pod) => Input::PodGone(pod.uid),
     }));
-    let nodes: Api<Node> = Api::all(client.clone());
+    let nodes: Api<Unmanaged<Node>> = Api::all(client.clone());
     let node = |node: Node| node;
     tasks.spawn(watch(nodes, inputs.clone(), node, Input::Nodes, |change| match change {
         Change::Applied(node) => Input::Node(Box::new(node)),
         Change::Deleted(node) => Input::NodeGone(node.metadata.name.unwrap_or_default()),
     }));
-    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let namespaces: Api<Unmanaged<Namespace>> = Api::all(client.clone());
     let namespace = |namespace: Namespace| {
         let meta = namespace.metadata;
         (meta.name.unwrap_or_default(), meta.labels.unwrap_or_default())
@@ -101,7 +103,7 @@ enum Change<T> {
 
 /// Sends what happens to objects of one kind, reduced by `keep`, until nobody receives it.
 async fn watch<K, T>(
-    api: Api<K>,
+    api: Api<Unmanaged<K>>,
     inputs: Sender<Input>,
     keep: impl Fn(K) -> T,
     listed: impl Fn(Vec<T>) -> Input,
@@ -118,12 +120,12 @@ async fn watch<K, T>(
                 continue;
             }
             Ok(watcher::Event::InitApply(object)) => {
-                list.push(keep(object));
+                list.push(keep(object.0));
                 continue;
             }
             Ok(watcher::Event::InitDone) => listed(std::mem::take(&mut list)),
-            Ok(watcher::Event::Apply(object)) => changed(Change::Applied(keep(object))),
-            Ok(watcher::Event::Delete(object)) => changed(Change::Deleted(keep(object))),
+            Ok(watcher::Event::Apply(object)) => changed(Change::Applied(keep(object.0))),
+            Ok(watcher::Event::Delete(object)) => changed(Change::Deleted(keep(object.0))),
             Err(error) => {
                 tracing::debug!(%error, "a watch of the scheduler failed");
                 continue;

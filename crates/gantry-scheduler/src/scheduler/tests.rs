@@ -1,10 +1,10 @@
 //! The core: what it knows after events in any order, and what it decides.
 
-use k8s_openapi::api::core::v1::Pod;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::watched::Pod;
 
 fn node(name: &str, cpu: u32, zone: &str) -> Node {
     let value = json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name,

@@ -1,15 +1,14 @@
 //! A shape from a Pod.
 
-use k8s_openapi::api::core::v1::{
-    Affinity, Container, Pod, PodAffinityTerm, PodSpec, PreferredSchedulingTerm, TopologySpreadConstraint,
-    WeightedPodAffinityTerm,
-};
-
 use gantry_api::selector::Requirement;
+use k8s_openapi::api::core::v1::{
+    Affinity, PodAffinityTerm, PreferredSchedulingTerm, TopologySpreadConstraint, WeightedPodAffinityTerm,
+};
 
 use super::{AffinityTerm, HostPort, Shape, Spread, Toleration};
 use crate::requirement::{Labels, NodeTerm, Selector};
 use crate::resources::pod_requests;
+use crate::watched::{Container, Pod, PodSpec};
 
 impl Shape {
     /// The shape of `pod`.
