@@ -134,7 +134,10 @@ pub fn update(
     mine.subtract(&changes.removed);
     let mut gained = changes.written;
     strip(&mut gained);
-    mine.add(&gained);
+    match mine.is_empty() {
+        true => mine = gained,
+        false => mine.add(&gained),
+    }
     managers.put(me, mine, now);
     managers.cap();
     managers.write(new);

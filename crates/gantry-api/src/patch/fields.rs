@@ -34,15 +34,15 @@ impl FieldSet {
     }
 
     /// The set as `fieldsV1`.
-    pub fn to_value(&self) -> Value {
+    pub fn into_value(self) -> Value {
         let mut fields = Map::new();
-        for (element, child) in &self.children {
-            let mut below = child.to_value();
-            if let (true, false, Value::Object(below)) = (child.member, child.children.is_empty(), &mut below)
-            {
+        for (element, child) in self.children {
+            let marked = child.member && !child.children.is_empty();
+            let mut below = child.into_value();
+            if let (true, Value::Object(below)) = (marked, &mut below) {
                 below.insert(".".to_owned(), Value::Object(Map::new()));
             }
-            fields.insert(element.clone(), below);
+            fields.insert(element, below);
         }
         Value::Object(fields)
     }
@@ -167,7 +167,7 @@ mod tests {
         let value = json!({"f:metadata": {"f:labels": {".": {}, "f:app": {}}},
             "f:spec": {"f:containers": {"k:{\"name\":\"a\"}": {".": {}, "f:image": {}}}}});
         let set = FieldSet::parse(&value);
-        assert_eq!(set.to_value(), value);
+        assert_eq!(set.clone().into_value(), value);
         assert_eq!(
             set.paths(),
             [

@@ -183,11 +183,11 @@ impl Managers {
     }
 
     /// Writes `managedFields`.
-    pub fn write(&mut self, object: &mut Value) {
+    pub fn write(mut self, object: &mut Value) {
         self.sort();
         let entries: Vec<Value> = self
             .entries
-            .iter()
+            .into_iter()
             .map(|Entry { manager, time, set }| {
                 let mut entry = json!({
                     "manager": manager.name,
@@ -195,8 +195,9 @@ impl Managers {
                     "apiVersion": manager.api_version,
                     "time": time,
                     "fieldsType": "FieldsV1",
-                    "fieldsV1": set.to_value(),
                 });
+                // Not within the macro, which would copy it.
+                entry["fieldsV1"] = set.into_value();
                 if !manager.subresource.is_empty() {
                     entry["subresource"] = manager.subresource.as_str().into();
                 }
