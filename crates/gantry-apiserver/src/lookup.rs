@@ -1,14 +1,15 @@
 //! Reading single objects for authentication and admission.
 
+use gantry_api::unmanaged;
 use gantry_store::Snapshot;
 use serde_json::Value;
 
 /// Objects as of some moment. `namespace` is empty for what is in none.
 pub trait Lookup: Send + Sync {
-    /// The object, parsed.
+    /// The object without its managed fields, parsed.
     fn get(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Option<Value>;
 
-    /// Every object of a namespace (of the whole cluster, when that is empty), parsed.
+    /// Every object of a namespace (of the whole cluster, when that is empty), likewise.
     fn list(&self, group: &str, resource: &str, namespace: &str) -> Vec<Value>;
 }
 
@@ -26,12 +27,12 @@ fn prefix(group: &str, resource: &str, namespace: &str) -> String {
 impl Lookup for Snapshot {
     fn get(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Option<Value> {
         let entry = Snapshot::get(self, &(prefix(group, resource, namespace) + name))?;
-        serde_json::from_slice(&entry.value).ok()
+        unmanaged::from_slice(&entry.value).ok()
     }
 
     fn list(&self, group: &str, resource: &str, namespace: &str) -> Vec<Value> {
         let prefix = prefix(group, resource, namespace);
-        self.range(&prefix, None).filter_map(|entry| serde_json::from_slice(&entry.value).ok()).collect()
+        self.range(&prefix, None).filter_map(|entry| unmanaged::from_slice(&entry.value).ok()).collect()
     }
 }
 

@@ -4,51 +4,28 @@
 //! Bytes are written with `metadata` near the front and `resourceVersion` first in it, so that
 //! the writer of the store finds the place for the revision within the first bytes.
 
-use std::any::Any;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod header;
 
-use bytes::Bytes;
 use gantry_api::registry::{Kind, Registry};
 use gantry_store::Options;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
+
+pub use header::Header;
 
 /// How the store must be opened for the API server's objects.
 pub fn options() -> Options {
-    Options { header, stamp, ..Options::default() }
-}
-
-/// What selectors look at, parsed once for each stored object.
-#[derive(Debug, Default)]
-pub struct Header {
-    /// The object's labels.
-    pub labels: BTreeMap<String, String>,
-    /// The values of the fields that its kind can be selected by.
-    fields: Vec<(&'static str, String)>,
-}
-
-impl Header {
-    /// The value of a field that the kind can be selected by.
-    pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str())
-    }
-}
-
-fn header(_key: &str, value: &Bytes) -> Arc<dyn Any + Send + Sync> {
-    let object: Value = serde_json::from_slice(value).unwrap_or_default();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let labels = object["metadata"]["labels"].as_object().into_iter().flatten();
-    let mut fields = kind_of(&object).map(|kind| (kind.rules.selectable)(&object)).unwrap_or_default();
-    fields.push(("metadata.name", text(&object["metadata"]["name"])));
-    fields.push(("metadata.namespace", text(&object["metadata"]["namespace"])));
-    Arc::new(Header { labels: labels.map(|(key, value)| (key.clone(), text(value))).collect(), fields })
+    Options { header: header::header, stamp, ..Options::default() }
 }
 
 /// The kind of a stored object.
 pub fn kind_of(object: &Value) -> Option<&'static Kind> {
-    let api_version = object["apiVersion"].as_str()?;
+    kind(object["apiVersion"].as_str()?, object["kind"].as_str()?)
+}
+
+fn kind(api_version: &str, kind: &str) -> Option<&'static Kind> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    Registry::builtin().by_gvk(group, version, object["kind"].as_str()?)
+    Registry::builtin().by_gvk(group, version, kind)
 }
 
 /// The prefix of all keys of a resource, with a slash at its end.
@@ -143,12 +120,25 @@ const MARK: &[u8] = b"\"metadata\":{\"resourceVersion\":\"";
 
 /// Writes `revision` as the object's resource version.
 pub fn stamp(value: &mut Vec<u8>, revision: u64) {
-    // Only kind and apiVersion, which never hold a quote, come before the mark.
-    let head = &value[..value.len().min(512)];
-    let Some(at) = head.windows(MARK.len()).position(|window| window == MARK) else { return };
+    let Some(at) = mark(value) else { return };
     let start = at + MARK.len();
     let Some(length) = value[start..].iter().position(|byte| *byte == b'"') else { return };
     value.splice(start..start + length, revision.to_string().into_bytes());
+}
+
+/// Where the mark is.
+fn mark(value: &[u8]) -> Option<usize> {
+    // Only kind and apiVersion, which never hold a quote, come before it.
+    let head = &value[..value.len().min(512)];
+    head.windows(MARK.len()).position(|window| window == MARK)
+}
+
+/// The bytes of a stored object's metadata.
+pub fn metadata(value: &[u8]) -> Option<&[u8]> {
+    let start = mark(value)? + "\"metadata\":".len();
+    let mut values = serde_json::Deserializer::from_slice(&value[start..]).into_iter::<IgnoredAny>();
+    values.next()?.ok()?;
+    Some(&value[start..start + values.byte_offset()])
 }
 
 #[cfg(test)]
@@ -168,6 +158,8 @@ mod tests {
             stamp(&mut bytes, revision);
             let mut expect = object.clone();
             expect["metadata"]["resourceVersion"] = json!(revision.to_string());
+            let metadata = metadata(&bytes).unwrap();
+            assert_eq!(serde_json::from_slice::<Value>(metadata).unwrap(), expect["metadata"]);
             assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), expect);
         }
     }

@@ -8,7 +8,9 @@ mod references;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
+use gantry_api::unmanaged;
 use gantry_store::{Event, EventKind};
+use memchr::memmem;
 use serde_json::Value;
 
 use super::feed::Index;
@@ -230,13 +232,14 @@ impl Index for NodeIndex {
         if !event.entry.key.starts_with(PODS) || event.kind == EventKind::Delete {
             return true;
         }
-        let bound = |value: &[u8]| contains(value, b"\"nodeName\":\"");
+        let contains = |value: &[u8], part: &str| memmem::find(value, part.as_bytes()).is_some();
+        let bound = |value: &[u8]| contains(value, "\"nodeName\":\"");
         let before = event.prev.as_ref().is_some_and(|prev| bound(&prev.value));
-        bound(&event.entry.value) && (!before || contains(&event.entry.value, b"\"ephemeralContainers\""))
+        bound(&event.entry.value) && (!before || contains(&event.entry.value, "\"ephemeralContainers\""))
     }
 
     fn apply(&mut self, key: &str, value: Option<&[u8]>) {
-        let object: Option<Value> = value.and_then(|value| serde_json::from_slice(value).ok());
+        let object: Option<Value> = value.and_then(|value| unmanaged::from_slice(value).ok());
         let graph = &mut self.graph;
         if let Some(pod) = key.strip_prefix(PODS) {
             graph.set_pod(pod, object.as_ref());
@@ -252,10 +255,6 @@ impl Index for NodeIndex {
             };
         }
     }
-}
-
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
 }
 
 #[cfg(test)]

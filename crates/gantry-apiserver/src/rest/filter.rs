@@ -81,7 +81,7 @@ impl Filter {
             return true;
         }
         let Some(header) = entry.header::<Header>() else { return false };
-        self.labels.matches(&header.labels) && self.fields.matches(|field| header.field(field))
+        self.labels.matches(header) && self.fields.matches(|field| header.field(field))
     }
 
     /// What `event` is to this filter; `None`: nothing.

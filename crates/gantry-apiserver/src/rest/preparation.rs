@@ -160,14 +160,11 @@ pub(super) fn count_generation(kind: &Kind, object: &mut Value, old: &Value) {
     }
     let annotations_count = kind.kind == "Deployment";
     let (new, before) = (object.as_object(), old.as_object());
-    let own = |fields: &Map<String, Value>| -> Vec<(String, Value)> {
-        let own = fields
-            .iter()
-            .filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status" | "kind" | "apiVersion"));
-        own.map(|(name, value)| (name.clone(), value.clone())).collect()
+    let own = |(name, _): &(&String, &Value)| {
+        !matches!(name.as_str(), "metadata" | "status" | "kind" | "apiVersion")
     };
     let changed = match (new, before) {
-        (Some(new), Some(before)) => own(new) != own(before),
+        (Some(new), Some(before)) => new.iter().filter(own).ne(before.iter().filter(own)),
         _ => false,
     } || (annotations_count
         && object["metadata"]["annotations"] != old["metadata"]["annotations"]);

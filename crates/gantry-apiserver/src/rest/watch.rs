@@ -31,8 +31,11 @@ const COALESCE: Duration = Duration::from_millis(2);
 const BOOKMARKS: Duration = Duration::from_secs(60);
 /// A watch without a time-out ends after between one and two of these.
 const SHORTEST: u64 = 1800;
-/// Pieces stop growing at this size.
-const PIECE: usize = 256 << 10;
+/// Pieces stop growing at this size: it fills two TLS records, and larger buffers go back to the
+/// system each time.
+const PIECE: usize = 32 << 10;
+/// More than what surrounds an object.
+const FRAME: usize = 64;
 
 /// What a watch is for.
 pub struct Request {
@@ -183,13 +186,16 @@ impl Running {
         if Instant::now() < earliest {
             tokio::time::sleep_until(earliest).await;
         }
-        let mut piece = BytesMut::with_capacity(event.entry.value.len() + 64);
-        self.write(&mut piece, &event);
-        while piece.len() < PIECE
+        let mut size = event.entry.value.len() + FRAME;
+        let mut events = vec![event];
+        while size < PIECE
             && let Some(event) = self.watcher.try_next()
         {
-            self.write(&mut piece, &event);
+            size += event.entry.value.len() + FRAME;
+            events.push(event);
         }
+        let mut piece = BytesMut::with_capacity(size);
+        events.iter().for_each(|event| self.write(&mut piece, event));
         self.last_piece = Instant::now();
         if piece.is_empty() { Box::pin(self.next_piece()).await } else { Some(piece.freeze()) }
     }
@@ -296,6 +302,13 @@ fn frame(
     piece.put_slice(b"\",\"object\":");
     if output.shape == Shape::Object && kind.stored.is_none() {
         piece.put_slice(object);
+    } else if output.shape == Shape::Metadata
+        && kind.stored.is_none()
+        && let Some(metadata) = storage::metadata(object)
+    {
+        piece.put_slice(PARTIAL);
+        piece.put_slice(metadata);
+        piece.put_u8(b'}');
     } else if let Some(value) = storage::decode(kind, object) {
         let mut shaped = super::shape::object(kind, value, output.shape, query);
         if output.shape == Shape::Table && !*first {
@@ -308,6 +321,8 @@ fn frame(
     *first = false;
     piece.put_slice(b"}\n");
 }
+
+const PARTIAL: &[u8] = b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":";
 
 fn bookmark_line(kind: &Kind, output: Output, revision: u64, initial_end: bool) -> Vec<u8> {
     let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
