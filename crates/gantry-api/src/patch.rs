@@ -8,6 +8,6 @@ mod merge;
 mod strategic;
 
 pub use fields::FieldSet;
-pub use json::json_patch;
+pub use json::{json_patch, json_patch_findings};
 pub use merge::merge_patch;
 pub use strategic::strategic_merge;

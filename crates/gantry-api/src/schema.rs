@@ -5,11 +5,13 @@
 
 mod decode;
 mod facts;
+mod syntax;
+mod yaml;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-pub use decode::{Decoded, Format, decode, decode_value};
+pub use decode::{DecodeError, Decoded, Format, decode, decode_free, decode_value};
 
 /// The type of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]

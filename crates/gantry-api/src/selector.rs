@@ -259,9 +259,13 @@ fn check_value(key: &str, value: &str) -> Result<(), SelectorError> {
 
 /// Whether `text` is a qualified name's name part, which is also what a label value may be.
 pub fn is_name(text: &str) -> bool {
+    text.len() <= 63 && is_name_shaped(text)
+}
+
+/// Whether `text` is one but for its length.
+pub(crate) fn is_name_shaped(text: &str) -> bool {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    text.len() <= 63
-        && edge(text.chars().next())
+    edge(text.chars().next())
         && edge(text.chars().next_back())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
@@ -276,7 +280,7 @@ pub fn is_dns_label(text: &str) -> bool {
     text.len() <= 63 && is_dns_part(text)
 }
 
-fn is_dns_part(text: &str) -> bool {
+pub(crate) fn is_dns_part(text: &str) -> bool {
     let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     text.starts_with(fine) && text.ends_with(fine) && text.chars().all(|c| fine(c) || c == '-')
 }

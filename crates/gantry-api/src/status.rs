@@ -132,11 +132,15 @@ impl ApiError {
         Self::new(403, "Forbidden", message).about(group, resource, name)
     }
 
-    /// 405: the resource does not have this verb.
-    pub fn method_not_allowed(group: &str, resource: &str, verb: &str) -> Self {
-        let message =
-            format!("{verb} is not supported on resources of kind {:?}", qualified(resource, group));
-        Self::new(405, "MethodNotAllowed", message).about(group, resource, "")
+    /// 405: the path is served, but not with this method.
+    pub fn method_not_allowed() -> Self {
+        let mut error = Self::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        );
+        error.details = Some(Box::default());
+        error
     }
 
     /// 406: none of the `accepted` media types is asked for.

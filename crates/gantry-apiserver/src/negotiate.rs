@@ -126,7 +126,11 @@ fn media_range(range: &str, watch: bool) -> (f32, Option<Form>) {
 
 /// A request body's media type in lower case, without its parameters; JSON where none is said.
 pub fn content_type(headers: &HeaderMap) -> String {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/json");
+    let Some(value) = headers.get(CONTENT_TYPE).filter(|value| !value.is_empty()) else {
+        return "application/json".to_owned();
+    };
+    // What is no text names no type that anybody knows.
+    let value = value.to_str().unwrap_or("unknown");
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 

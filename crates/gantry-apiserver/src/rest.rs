@@ -19,6 +19,7 @@ mod shape;
 mod subresource;
 mod update;
 mod watch;
+mod write_options;
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use gantry_api::protobuf;
 use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
 use gantry_store::Entry;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use serde_json::Value;
 
 use crate::body::Body;
@@ -72,19 +73,6 @@ impl Context<'_> {
         self.server.store.snapshot().get(&self.key()).cloned().ok_or_else(|| self.not_found())
     }
 
-    /// Whether the request must change nothing.
-    fn dry_run(&self) -> Result<bool, ApiError> {
-        let mut dry = false;
-        for value in self.query.all("dryRun") {
-            match value {
-                "All" => dry = true,
-                "" => {}
-                other => return Err(dry_run_error(other)),
-            }
-        }
-        Ok(dry)
-    }
-
     /// An entry, shaped as the client asked.
     fn entry(&self, code: StatusCode, entry: &Entry) -> Response<Body> {
         match self.output.shape {
@@ -107,16 +95,18 @@ impl Context<'_> {
     }
 }
 
-fn dry_run_error(value: &str) -> ApiError {
-    use gantry_api::field::{FieldError, Path};
-    let error = FieldError::not_supported(&Path::new("dryRun"), value, &["All"]);
-    ApiError::invalid("meta.k8s.io", "CreateOptions", "", &[error])
-}
-
-/// The verbs of a resource or subresource that is not one.
-fn method_not_allowed(info: &RequestInfo, method: &Method) -> ApiError {
-    let verb = if info.verb.is_empty() { method.as_str() } else { info.verb };
-    ApiError::method_not_allowed(&info.group, &info.resource, verb)
+/// Whether the path, right as it is, does not have the request's method: a collection is not
+/// changed, an object not created under its path, and nothing is written in all namespaces.
+fn lacks_method(kind: &Kind, info: &RequestInfo) -> bool {
+    let everywhere = kind.namespaced && info.namespace.is_empty();
+    let own = info.subresource.is_empty();
+    match info.verb {
+        "" => true,
+        "create" => own && (!info.name.is_empty() || everywhere),
+        "update" | "patch" => info.name.is_empty(),
+        "deletecollection" => everywhere,
+        _ => false,
+    }
 }
 
 /// Serves a request for a resource.
@@ -134,11 +124,14 @@ pub(crate) async fn serve(
         .registry
         .lookup(&info.group, &info.version, &info.resource)
         .ok_or_else(ApiError::no_such_resource)?;
-    if kind.namespaced && info.namespace.is_empty() && !matches!(info.verb, "list" | "watch") {
+    if kind.namespaced && info.namespace.is_empty() && !info.name.is_empty() && info.verb != "watch" {
         return Err(ApiError::no_such_resource());
     }
     if !kind.namespaced && !info.namespace.is_empty() && kind.plural != "namespaces" {
         return Err(ApiError::no_such_resource());
+    }
+    if lacks_method(kind, info) && info.subresource != "proxy" {
+        return Err(ApiError::method_not_allowed());
     }
     let raw = matches!(info.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy");
     let output = match Output::negotiate(request.headers(), query) {
@@ -162,14 +155,15 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
         return subresource::serve(context, request).await;
     }
     if !context.kind.verbs.contains(&info.verb) {
-        return Err(method_not_allowed(info, request.method()));
+        return Err(ApiError::method_not_allowed());
     }
     match info.verb {
         "get" => {
-            if let Some(version) = context.query.filled("resourceVersion").and_then(|text| text.parse().ok())
-                && version > context.server.store.revision()
-            {
-                list::reach(&context.server.store, version).await?;
+            if let Some(text) = context.query.filled("resourceVersion") {
+                let version = text.parse().map_err(|_| options::invalid_version(text))?;
+                if version > context.server.store.revision() {
+                    list::reach(&context.server.store, version).await?;
+                }
             }
             Ok(context.entry(StatusCode::OK, &*context.current()?))
         }
@@ -202,6 +196,6 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
         "patch" => patch::serve(context, request).await,
         "delete" => delete::serve(context, request).await,
         "deletecollection" => collection::serve(context, request).await,
-        _ => Err(method_not_allowed(info, request.method())),
+        _ => Err(ApiError::method_not_allowed()),
     }
 }

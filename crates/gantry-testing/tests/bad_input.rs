@@ -34,7 +34,15 @@ async fn what_cannot_be_read_is_refused() -> Result<()> {
     let json = "application/json";
     check(&server, json, "", "{\"kind\": ", 400, "BadRequest").await?;
     check(&server, "application/yaml", "", "a: [", 400, "BadRequest").await?;
-    check(&server, json, "", "{\"data\":{\"a\":7},\"metadata\":{\"name\":\"a\"}}", 400, "data.a").await?;
+    check(
+        &server,
+        json,
+        "",
+        "{\"data\":{\"a\":7},\"metadata\":{\"name\":\"a\"}}",
+        400,
+        "field ConfigMap.data of",
+    )
+    .await?;
     check(&server, "text/plain", "", "x", 415, "UnsupportedMediaType").await?;
     check(&server, "application/octet-stream", "", "x", 415, "UnsupportedMediaType").await?;
     check(&server, json, "fieldValidation=Sometimes", &json!({"x": 1}).to_string(), 422, "fieldValidation")

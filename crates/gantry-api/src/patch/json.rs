@@ -1,8 +1,9 @@
 //! JSON patch, RFC 6902.
 
 use json_patch::Patch;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use crate::schema::{Format, decode_free};
 use crate::status::ApiError;
 
 /// The most operations that one patch may have.
@@ -11,24 +12,41 @@ const MOST_OPERATIONS: usize = 10_000;
 /// `current` after the operations in `patch`. 400 where the patch is none, 413 where it is too
 /// long, 422 where it does not fit the object.
 pub fn json_patch(current: &Value, patch: &[u8]) -> Result<Value, ApiError> {
-    let patch: Patch = serde_json::from_slice(patch)
+    // Of a field that comes twice the last one counts.
+    let operations: Vec<Map<String, Value>> = serde_json::from_slice(patch)
         .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
-    if patch.0.len() > MOST_OPERATIONS {
+    if operations.len() > MOST_OPERATIONS {
         let message = format!(
-            "The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {}",
-            patch.0.len()
+            "Request entity too large: The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {}",
+            operations.len()
         );
         return Err(ApiError::new(413, "RequestEntityTooLarge", message));
     }
+    let operations = operations.into_iter().map(Value::Object).collect();
+    let patch: Patch = serde_json::from_value(Value::Array(operations)).map_err(refused)?;
     let mut patched = current.clone();
-    json_patch::patch(&mut patched, &patch).map_err(|error| {
-        ApiError::new(
-            422,
-            "Invalid",
-            format!("the server rejected our request due to an error in our request: {error}"),
-        )
-    })?;
+    json_patch::patch(&mut patched, &patch).map_err(refused)?;
     Ok(patched)
+}
+
+/// The patch is one, but cannot be carried out.
+fn refused(why: impl std::fmt::Display) -> ApiError {
+    let message = format!("the server rejected our request due to an error in our request: {why}");
+    let mut error = ApiError::new(422, "Invalid", message);
+    error.details = Some(Box::default());
+    error
+}
+
+/// What is wrong with the operations of a patch, in upstream's words: fields that they do not have or
+/// that come twice.
+pub fn json_patch_findings(patch: &[u8]) -> Vec<String> {
+    let Ok(decoded) = decode_free(patch, Format::Json) else { return Vec::new() };
+    let unknown = decoded.value.as_array().into_iter().flatten().enumerate().flat_map(|(at, operation)| {
+        let fields = operation.as_object().into_iter().flatten().map(|(name, _)| name);
+        let unknown = fields.filter(|name| !matches!(name.as_str(), "op" | "path" | "from" | "value"));
+        unknown.map(move |name| format!("unknown field \"[{at}].{name}\""))
+    });
+    unknown.chain(decoded.strict.iter().cloned()).map(|finding| format!("json patch {finding}")).collect()
 }
 
 #[cfg(test)]
@@ -46,6 +64,15 @@ mod tests {
         );
         assert_eq!(patched.expect("fits"), json!({"a": 2, "l": [2]}));
         assert_eq!(json_patch(&current, b"{").expect_err("no JSON").code, 400);
+        assert_eq!(json_patch(&current, br#"{"op":"add"}"#).expect_err("no list").code, 400);
+        assert_eq!(
+            json_patch(&current, br#"[{"op":"grow","path":"/a"}]"#).expect_err("no operation").code,
+            422
+        );
+        assert_eq!(
+            json_patch_findings(br#"[{"op":"add","path":"/a","value":1,"foo":2},{"path":"/a","path":"/b"}]"#),
+            ["json patch unknown field \"[0].foo\"", "json patch duplicate field \"[1].path\""]
+        );
         assert_eq!(
             json_patch(&current, br#"[{"op":"test","path":"/a","value":2}]"#).expect_err("differs").code,
             422

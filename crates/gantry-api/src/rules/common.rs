@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::field::{FieldError, Path};
-use crate::selector::{is_dns_label, is_dns_subdomain, is_name};
+use crate::selector::{is_dns_label, is_dns_part, is_dns_subdomain, is_name_shaped};
 
 /// The words for a bad DNS label.
 pub const DNS_LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
@@ -58,7 +58,7 @@ pub fn text<'a>(parent: &'a Value, key: &str) -> &'a str {
 /// Checks a DNS label.
 pub fn dns_label(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
     if name.len() > 63 {
-        errors.push(FieldError::invalid(path, name, "must be no more than 63 bytes"));
+        errors.push(FieldError::invalid(path, name, too_long(63)));
     }
     if !is_dns_label(name) && (name.len() <= 63 || !is_dns_subdomain(name)) {
         errors.push(FieldError::invalid(path, name, DNS_LABEL));
@@ -67,11 +67,23 @@ pub fn dns_label(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
 
 /// Checks a DNS subdomain.
 pub fn dns_subdomain(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
+    errors.extend(subdomain_faults(name).into_iter().map(|fault| FieldError::invalid(path, name, fault)));
+}
+
+fn subdomain_faults(name: &str) -> Vec<String> {
+    let mut faults = Vec::new();
     if name.len() > 253 {
-        errors.push(FieldError::invalid(path, name, "must be no more than 253 bytes"));
-    } else if !is_dns_subdomain(name) {
-        errors.push(FieldError::invalid(path, name, DNS_SUBDOMAIN));
+        faults.push(too_long(253));
     }
+    if !name.split('.').all(is_dns_part) {
+        faults.push(DNS_SUBDOMAIN.to_owned());
+    }
+    faults
+}
+
+/// The words for a text of more than `max` bytes.
+pub fn too_long(max: usize) -> String {
+    format!("must be no more than {max} bytes")
 }
 
 /// Checks labels.
@@ -80,8 +92,9 @@ pub fn labels(path: &Path, labels: &Value, errors: &mut Vec<FieldError>) {
         qualified_name(path, key, errors);
         let value = value.as_str().unwrap_or_default();
         if value.len() > 63 {
-            errors.push(FieldError::invalid(path, value, "must be no more than 63 bytes"));
-        } else if !value.is_empty() && !is_name(value) {
+            errors.push(FieldError::invalid(path, value, too_long(63)));
+        }
+        if !value.is_empty() && !is_name_shaped(value) {
             errors.push(FieldError::invalid(path, value, LABEL_VALUE));
         }
     }
@@ -89,15 +102,39 @@ pub fn labels(path: &Path, labels: &Value, errors: &mut Vec<FieldError>) {
 
 /// Checks a name with an optional DNS prefix, such as a label's key.
 pub fn qualified_name(path: &Path, key: &str, errors: &mut Vec<FieldError>) {
-    let (prefix, name) = key.rsplit_once('/').unwrap_or(("", key));
-    if key.contains('/') && !is_dns_subdomain(prefix) {
-        errors.push(FieldError::invalid(path, key, format!("prefix part {DNS_SUBDOMAIN}")));
+    let faults = qualified_name_faults(key);
+    errors.extend(faults.into_iter().map(|fault| FieldError::invalid(path, key, fault)));
+}
+
+/// What is wrong with a name with an optional DNS prefix.
+pub fn qualified_name_faults(key: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let parts: Vec<&str> = key.split('/').collect();
+    let name = match parts.as_slice() {
+        [name] => *name,
+        ["", name] => {
+            faults.push("prefix part must be non-empty".to_owned());
+            *name
+        }
+        [prefix, name] => {
+            faults.extend(subdomain_faults(prefix).into_iter().map(|fault| format!("prefix part {fault}")));
+            *name
+        }
+        _ => {
+            let words = QUALIFIED_NAME.trim_start_matches("name part ");
+            let prefix = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
+            return vec![format!("a qualified name {words} {prefix}")];
+        }
+    };
+    if name.is_empty() {
+        faults.push("name part must be non-empty".to_owned());
+    } else if name.len() > 63 {
+        faults.push(format!("name part {}", too_long(63)));
     }
-    if name.len() > 63 {
-        errors.push(FieldError::invalid(path, key, "name part must be no more than 63 bytes"));
-    } else if !is_name(name) {
-        errors.push(FieldError::invalid(path, key, QUALIFIED_NAME));
+    if !is_name_shaped(name) {
+        faults.push(QUALIFIED_NAME.to_owned());
     }
+    faults
 }
 
 /// Checks that the value at `key` did not change.

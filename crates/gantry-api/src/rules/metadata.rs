@@ -1,8 +1,13 @@
 //! Metadata, alike for all kinds but for what a name may be.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
-use super::common::{dns_1035, dns_label, dns_subdomain, labels, list, path_segment, qualified_name, text};
+use super::common::{
+    dns_1035, dns_label, dns_subdomain, labels, list, path_segment, qualified_name, qualified_name_faults,
+    text,
+};
 use crate::field::{FieldError, Path};
 use crate::registry::Kind;
 
@@ -12,23 +17,32 @@ const MAX_ANNOTATION_BYTES: usize = 256 << 10;
 const ORPHAN: &str = "orphan";
 /// The finalizer of an object that is to go after its dependents.
 const FOREGROUND: &str = "foregroundDeletion";
+/// The longest name of a field manager, in bytes.
+const MAX_MANAGER_BYTES: usize = 128;
 
 /// Checks the metadata of an object of `kind`.
 pub fn validate(kind: &Kind, object: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let (path, metadata) = (Path::new("metadata"), &object["metadata"]);
-    name(kind, &path.child("name"), text(metadata, "name"), &mut errors);
+    let base = text(metadata, "generateName");
+    if !base.is_empty() {
+        let first = errors.len();
+        name(kind, &path.child("generateName"), &masked(base), &mut errors);
+        errors[first..].iter_mut().for_each(|error| error.value = base.into());
+    }
+    match text(metadata, "name") {
+        "" => errors.push(FieldError::required(&path.child("name"), "name or generateName is required")),
+        given => name(kind, &path.child("name"), given, &mut errors),
+    }
+    let namespace = text(metadata, "namespace");
+    if kind.namespaced && !namespace.is_empty() {
+        dns_label(&path.child("namespace"), namespace, &mut errors);
+    }
     labels(&path.child("labels"), &metadata["labels"], &mut errors);
-    let mut bytes = 0;
-    for (key, value) in metadata["annotations"].as_object().into_iter().flatten() {
-        qualified_name(&path.child("annotations"), &key.to_lowercase(), &mut errors);
-        bytes += key.len() + value.as_str().map_or(0, str::len);
-    }
-    if bytes > MAX_ANNOTATION_BYTES {
-        errors.push(FieldError::too_long(&path.child("annotations"), MAX_ANNOTATION_BYTES));
-    }
-    finalizers(kind, &path.child("finalizers"), list(metadata, "finalizers"), &mut errors);
+    annotations(&path.child("annotations"), &metadata["annotations"], &mut errors);
     owners(&path.child("ownerReferences"), list(metadata, "ownerReferences"), &mut errors);
+    finalizers(kind, &path.child("finalizers"), list(metadata, "finalizers"), &mut errors);
+    managers(&path.child("managedFields"), list(metadata, "managedFields"), &mut errors);
     errors
 }
 
@@ -53,6 +67,19 @@ pub fn validate_update(object: &Value, old: &Value) -> Vec<FieldError> {
         added.join(", ")
     );
     vec![FieldError::forbidden(&path, words)]
+}
+
+fn annotations(path: &Path, annotations: &Value, errors: &mut Vec<FieldError>) {
+    let mut bytes = 0;
+    for (key, value) in annotations.as_object().into_iter().flatten() {
+        // The rule is a label's, but that capitals may stand in the prefix as well.
+        let faults = qualified_name_faults(&key.to_lowercase()).into_iter();
+        errors.extend(faults.map(|fault| FieldError::invalid(path, key.as_str(), fault)));
+        bytes += key.len() + value.as_str().map_or(0, str::len);
+    }
+    if bytes > MAX_ANNOTATION_BYTES {
+        errors.push(FieldError::too_long(path, MAX_ANNOTATION_BYTES));
+    }
 }
 
 fn finalizers(kind: &Kind, path: &Path, finalizers: &[Value], errors: &mut Vec<FieldError>) {
@@ -119,6 +146,47 @@ fn owners(path: &Path, owners: &[Value], errors: &mut Vec<FieldError>) {
                 None => controller = Some(name),
             }
         }
+    }
+}
+
+fn managers(path: &Path, managers: &[Value], errors: &mut Vec<FieldError>) {
+    for (at, entry) in managers.iter().enumerate() {
+        let path = path.index(at);
+        let operation = text(entry, "operation");
+        if !matches!(operation, "Apply" | "Update") {
+            errors.push(FieldError::invalid(
+                &path.child("operation"),
+                operation,
+                "must be `Apply` or `Update`",
+            ));
+        }
+        let kind = text(entry, "fieldsType");
+        if !matches!(kind, "" | "FieldsV1") {
+            errors.push(FieldError::invalid(&path.child("fieldsType"), kind, "must be `FieldsV1`"));
+        }
+        field_manager(&path.child("manager"), text(entry, "manager"), errors);
+        if text(entry, "subresource").len() > 256 {
+            errors.push(FieldError::too_long(&path.child("subresource"), 256));
+        }
+    }
+}
+
+/// Checks the name of a field manager.
+pub fn field_manager(path: &Path, manager: &str, errors: &mut Vec<FieldError>) {
+    if manager.len() > MAX_MANAGER_BYTES {
+        errors.push(FieldError::too_long(path, MAX_MANAGER_BYTES));
+    }
+    for (at, c) in manager.char_indices().filter(|(_, c)| c.is_control()) {
+        let words = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
+        errors.push(FieldError::invalid(path, manager, words));
+    }
+}
+
+/// The start of a name, with a letter for a dash at its end.
+fn masked(base: &str) -> Cow<'_, str> {
+    match base.strip_suffix('-') {
+        Some(start) if !start.is_empty() => Cow::Owned(format!("{start}a")),
+        _ => Cow::Borrowed(base),
     }
 }
 

@@ -45,6 +45,17 @@ pub const RULES: Rules = Rules {
     },
     prepare_update: keep_status,
     validate,
+    validate_update: |new, old| {
+        let mut errors = Vec::new();
+        let (spec, before) = (&new["spec"], &old["spec"]);
+        let external = [spec, before].iter().any(|spec| text(spec, "type") == "ExternalName");
+        let headless = [spec, before].iter().all(|spec| text(spec, "clusterIP") == "None");
+        if !external && !headless {
+            kept(spec, before, "clusterIPs", "clusterIP", &mut errors);
+            kept(spec, before, "ipFamilies", "ipFamily", &mut errors);
+        }
+        errors
+    },
     selectable: |service| {
         vec![
             ("spec.clusterIP", text(&service["spec"], "clusterIP").into()),
@@ -53,6 +64,25 @@ pub const RULES: Rules = Rules {
     },
     ..Rules::NONE
 };
+
+/// Checks that what was given in a list was not changed; a second one may come and go.
+fn kept(spec: &Value, before: &Value, field: &str, one: &str, errors: &mut Vec<FieldError>) {
+    let path = Path::new("spec").child(field);
+    let (new, old) = (list(spec, field), list(before, field));
+    let shown = || Value::Array(new.to_vec());
+    if new.is_empty() && !old.is_empty() {
+        let detail = format!("primary {one} can not be unset");
+        errors.push(FieldError::invalid(&path.index(0), shown(), detail));
+    }
+    for (at, _) in new.iter().zip(old).enumerate().filter(|(_, (new, old))| new != old) {
+        errors.push(FieldError::invalid(&path.index(at), shown(), "may not change once set"));
+    }
+    let policy = text(spec, "ipFamilyPolicy");
+    if new.len() == 1 && old.len() == 2 && policy != "SingleStack" {
+        let detail = format!("must be set to 'SingleStack' when releasing the secondary {one}");
+        errors.push(FieldError::invalid(&Path::new("spec").child("ipFamilyPolicy"), policy, detail));
+    }
+}
 
 fn validate(service: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();

@@ -7,8 +7,11 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::{DefinitionId, Schemas, Type};
+use super::{DefinitionId, Schemas, Type, syntax, yaml};
 use crate::quantity::Quantity;
+
+/// Strict findings that are kept, at most.
+const MOST_FINDINGS: usize = 100;
 
 /// How a request's body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +25,7 @@ pub enum Format {
 }
 
 /// What was read.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Decoded {
     /// The object, with known fields only.
     pub value: Value,
@@ -30,49 +33,84 @@ pub struct Decoded {
     pub strict: Vec<String>,
 }
 
-/// Reads `bytes` as the definition `id`. The error is upstream's text for what went wrong.
-pub fn decode(schemas: &Schemas, id: DefinitionId, bytes: &[u8], format: Format) -> Result<Decoded, String> {
-    if format == Format::Yaml {
-        let value: Value = serde_yaml_ng::from_slice(bytes)
-            .map_err(|error| format!("error converting YAML to JSON: yaml: {error}"))?;
-        return decode_value(schemas, id, value);
+/// Why bytes could not be read, in upstream's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// They are not written as they should be: nothing of them is known.
+    #[error("{0}")]
+    Syntax(String),
+    /// A value is of a type that its field cannot have.
+    #[error("{0}")]
+    Type(String),
+}
+
+/// Reads `bytes` as the definition `id`.
+pub fn decode(
+    schemas: &Schemas,
+    id: DefinitionId,
+    bytes: &[u8],
+    format: Format,
+) -> Result<Decoded, DecodeError> {
+    match format {
+        Format::Json => json(schemas, &Type::Object(id), bytes),
+        Format::Yaml => {
+            let (value, duplicates) = yaml::read(bytes).map_err(DecodeError::Syntax)?;
+            let mut decoded = decode_value(schemas, id, value)?;
+            decoded.strict.splice(0..0, duplicates);
+            Ok(decoded)
+        }
+        Format::Protobuf => {
+            let value = crate::protobuf::decode(bytes, Some(id))
+                .map_err(|error| DecodeError::Syntax(error.to_string()))?;
+            Ok(Decoded { value, strict: Vec::new() })
+        }
     }
-    if format == Format::Protobuf {
-        let value = crate::protobuf::decode(bytes, Some(id)).map_err(|error| error.to_string())?;
-        return Ok(Decoded { value, strict: Vec::new() });
-    }
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let decoded = run(schemas, id, &mut deserializer)?;
-    deserializer.end().map_err(|error| syntax(&error))?;
-    Ok(decoded)
 }
 
 /// Reads an object that is already a value, such as the outcome of a patch.
-pub fn decode_value(schemas: &Schemas, id: DefinitionId, value: Value) -> Result<Decoded, String> {
-    run(schemas, id, value)
+pub fn decode_value(schemas: &Schemas, id: DefinitionId, value: Value) -> Result<Decoded, DecodeError> {
+    run(schemas, &Type::Object(id), value)
 }
 
-fn run<'de, D>(schemas: &Schemas, id: DefinitionId, from: D) -> Result<Decoded, String>
+/// Reads `bytes` in JSON or YAML without a structure; fields that come twice are found.
+pub fn decode_free(bytes: &[u8], format: Format) -> Result<Decoded, DecodeError> {
+    if format == Format::Yaml {
+        let (value, duplicates) = yaml::read(bytes).map_err(DecodeError::Syntax)?;
+        return Ok(Decoded { value, strict: duplicates.into_iter().collect() });
+    }
+    json(Schemas::builtin(), &Type::Any, bytes)
+}
+
+fn json(schemas: &Schemas, kind: &Type, bytes: &[u8]) -> Result<Decoded, DecodeError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let decoded = run(schemas, kind, &mut deserializer).and_then(|decoded| match deserializer.end() {
+        Ok(()) => Ok(decoded),
+        Err(error) => Err(DecodeError::Syntax(format!("invalid JSON: {error}"))),
+    });
+    // What is no JSON is said before what is of a wrong type.
+    decoded.map_err(|error| syntax::check(bytes).err().map_or(error, DecodeError::Syntax))
+}
+
+fn run<'de, D>(schemas: &Schemas, kind: &Type, from: D) -> Result<Decoded, DecodeError>
 where
     D: Deserializer<'de, Error = serde_json::Error>,
 {
     let mut state = State { schemas, path: Vec::new(), strict: Vec::new(), failure: None };
-    let kind = Type::Object(id);
-    match (Seed { state: &mut state, kind: &kind, within: "" }).deserialize(from) {
+    match (Seed { state: &mut state, kind, within: "" }).deserialize(from) {
         Ok(value) => {
             Ok(Decoded { value: value.unwrap_or_else(|| Value::Object(Map::new())), strict: state.strict })
         }
-        Err(error) => Err(state.failure.take().unwrap_or_else(|| syntax(&error))),
+        Err(error) => Err(match state.failure.take() {
+            Some(failure) => DecodeError::Type(failure),
+            None => DecodeError::Syntax(format!("invalid JSON: {error}")),
+        }),
     }
-}
-
-/// A JSON syntax error, told apart from the type errors of this module.
-fn syntax(error: &serde_json::Error) -> String {
-    if error.is_eof() { "unexpected end of JSON input".into() } else { format!("invalid JSON: {error}") }
 }
 
 enum Step {
     Field(Box<str>),
+    /// An entry of a map from text.
+    Key(Box<str>),
     Index(usize),
 }
 
@@ -89,21 +127,32 @@ impl State<'_> {
         let mut text = String::new();
         for step in &self.path {
             match step {
-                Step::Field(name) if text.is_empty() => text.push_str(name),
-                Step::Field(name) => text.extend([".", name]),
+                Step::Field(name) | Step::Key(name) if text.is_empty() => text.push_str(name),
+                Step::Field(name) | Step::Key(name) => text.extend([".", name]),
                 Step::Index(at) => text.push_str(&format!("[{at}]")),
             }
         }
         if text.is_empty() { field.to_owned() } else { format!("{text}.{field}") }
     }
 
-    /// The path here without list indices: how type errors name it.
+    /// The path here without list indices and map keys: how type errors name it.
     fn plain_path(&self) -> String {
         let names = self.path.iter().filter_map(|step| match step {
             Step::Field(name) => Some(&**name),
-            Step::Index(_) => None,
+            Step::Key(_) | Step::Index(_) => None,
         });
         names.collect::<Vec<_>>().join(".")
+    }
+
+    /// Records something that strict reading refuses.
+    fn find(&mut self, what: &str, field: &str) {
+        if self.strict.len() >= MOST_FINDINGS {
+            return;
+        }
+        let finding = format!("{what} field {:?}", self.path_to(field));
+        if !self.strict.contains(&finding) {
+            self.strict.push(finding);
+        }
     }
 
     /// Records what is wrong; the first finding stands.
@@ -266,7 +315,7 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
                     Some(field) => (&field.kind, definition.short_name()),
                     None => {
                         entries.next_value::<IgnoredAny>()?;
-                        self.state.strict.push(format!("unknown field {:?}", self.state.path_to(&key)));
+                        self.state.find("unknown", &key);
                         continue;
                     }
                 },
@@ -274,9 +323,10 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
                 _ => (&Type::Any, self.within),
             };
             if map.contains_key(&key) || nulls.contains(&key) {
-                self.state.strict.push(format!("duplicate field {:?}", self.state.path_to(&key)));
+                self.state.find("duplicate", &key);
             }
-            self.state.path.push(Step::Field(key.as_str().into()));
+            let step = if definition.is_some() { Step::Field } else { Step::Key };
+            self.state.path.push(step(key.as_str().into()));
             let value = entries.next_value_seed(Seed { state: self.state, kind, within })?;
             self.state.path.pop();
             match (value, self.kind) {
@@ -356,7 +406,7 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str) -> Result<Decoded, String> {
+    fn read(text: &str) -> Result<Decoded, DecodeError> {
         let schemas = Schemas::builtin();
         decode(schemas, schemas.by_kind("", "v1", "Pod").expect("Pod"), text.as_bytes(), Format::Json)
     }
@@ -415,17 +465,28 @@ mod tests {
                 "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string",
             ),
         ] {
-            let error = read(text).expect_err(text);
-            let plain = error.replace("metadata.labels.a", "metadata.labels");
-            assert_eq!(plain, expected);
+            assert_eq!(read(text), Err(DecodeError::Type(expected.to_owned())));
         }
-        assert!(read("{").expect_err("eof").contains("unexpected end of JSON input"));
+        let eof = DecodeError::Syntax("unexpected end of JSON input".into());
+        assert_eq!(read("{"), Err(eof.clone()));
+        assert_eq!(read("{\"spec\":[],"), Err(eof));
         assert!(read("{} x").is_err());
         assert!(
             read(r#"{"spec":{"overhead":{"cpu":"x"}}}"#)
                 .expect_err("quantity")
+                .to_string()
                 .starts_with("quantities must match")
         );
+    }
+
+    #[test]
+    fn fields_that_come_twice_are_found_without_a_structure() {
+        let decoded = decode_free(br#"{"a":{"b":1,"b":[{"c":1,"c":null}]},"x":null}"#, Format::Json);
+        let decoded = decoded.expect("decodes");
+        assert_eq!(decoded.strict, ["duplicate field \"a.b\"", "duplicate field \"a.b[0].c\""]);
+        assert_eq!(decoded.value, json!({"a": {"b": [{"c": null}]}, "x": null}));
+        let many: String = (0..200).map(|at| format!("\"f{at}\":1,")).collect();
+        assert_eq!(read(&format!("{{{many}\"f0\":2}}")).expect("decodes").strict.len(), 100);
     }
 
     #[test]

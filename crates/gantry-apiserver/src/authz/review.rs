@@ -2,47 +2,90 @@
 
 use std::collections::BTreeMap;
 
+use gantry_api::field::{FieldError, Path};
 use serde_json::{Value, json};
 
-use super::{Authorizer, Decision, Rule};
+use super::{Authorizer, Decision, Rule, node};
 use crate::{Attributes, User};
 
-/// The status of a SelfSubjectAccessReview with `spec`. The error is the reason of a 422.
+const RESOURCE: &str = "resourceAttributes";
+const NON_RESOURCE: &str = "nonResourceAttributes";
+
+/// The status of a SelfSubjectAccessReview with `spec`, or what is wrong with it.
 pub fn self_subject_access_review(
     authorizer: &Authorizer,
     user: &User,
     spec: &Value,
-) -> Result<Value, String> {
-    access_review_attributes(spec, user.clone()).map(|attributes| status(authorizer, &attributes))
-}
-
-/// The status of a SubjectAccessReview with `spec`. The error is the reason of a 422.
-pub fn subject_access_review(authorizer: &Authorizer, spec: &Value) -> Result<Value, String> {
-    let user = spec_user(spec);
-    if user.name.is_empty() && user.groups.is_empty() {
-        return Err("spec.user: Required value: at least one of user or group must be specified".into());
+) -> Result<Value, Vec<FieldError>> {
+    let errors = spec_errors(spec);
+    if !errors.is_empty() {
+        return Err(errors);
     }
-    access_review_attributes(spec, user).map(|attributes| status(authorizer, &attributes))
+    Ok(status(authorizer, &access_review_attributes(spec, user.clone())))
 }
 
-/// The status of a LocalSubjectAccessReview with `spec`, made in `namespace`. The error is the reason of
-/// a 422.
+/// The status of a SubjectAccessReview with `spec`, or what is wrong with it.
+pub fn subject_access_review(authorizer: &Authorizer, spec: &Value) -> Result<Value, Vec<FieldError>> {
+    let errors = subject_errors(spec);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(status(authorizer, &access_review_attributes(spec, spec_user(spec))))
+}
+
+/// The status of a LocalSubjectAccessReview with `spec`, made in `namespace`, or what is wrong with it.
 pub fn local_subject_access_review(
     authorizer: &Authorizer,
     namespace: &str,
     spec: &Value,
-) -> Result<Value, String> {
-    let asked = spec.pointer("/resourceAttributes/namespace").and_then(Value::as_str).unwrap_or("");
-    if asked != namespace {
-        let value = json!(asked);
-        return Err(format!(
-            "spec.resourceAttributes.namespace: Invalid value: {value}: must match metadata.namespace"
-        ));
+) -> Result<Value, Vec<FieldError>> {
+    let mut errors = subject_errors(spec);
+    if let Some(resource) = given(spec, RESOURCE) {
+        let asked = resource["namespace"].as_str().unwrap_or_default();
+        if asked != namespace {
+            let path = Path::new("spec").child(RESOURCE).child("namespace");
+            errors.push(FieldError::invalid(&path, asked, "must match metadata.namespace"));
+        }
     }
-    if spec.get("nonResourceAttributes").is_some_and(|value| !value.is_null()) {
-        return Err("spec.nonResourceAttributes: Forbidden: disallowed on this kind of request".into());
+    if let Some(other) = given(spec, NON_RESOURCE) {
+        let path = Path::new("spec").child(NON_RESOURCE);
+        errors.push(FieldError::invalid(&path, other.clone(), "disallowed on this kind of request"));
     }
-    subject_access_review(authorizer, spec)
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(status(authorizer, &access_review_attributes(spec, spec_user(spec))))
+}
+
+fn given<'a>(spec: &'a Value, field: &str) -> Option<&'a Value> {
+    spec.get(field).filter(|value| !value.is_null())
+}
+
+fn spec_errors(spec: &Value) -> Vec<FieldError> {
+    let path = Path::new("spec");
+    match (given(spec, RESOURCE), given(spec, NON_RESOURCE)) {
+        (Some(_), Some(other)) => vec![FieldError::invalid(
+            &path.child(NON_RESOURCE),
+            other.clone(),
+            "cannot be specified in combination with resourceAttributes",
+        )],
+        (None, None) => vec![FieldError::invalid(
+            &path.child(RESOURCE),
+            Value::Null,
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        )],
+        _ => Vec::new(),
+    }
+}
+
+fn subject_errors(spec: &Value) -> Vec<FieldError> {
+    let mut errors = spec_errors(spec);
+    let user = spec_user(spec);
+    if user.name.is_empty() && user.groups.is_empty() {
+        let detail = "at least one of user or group must be specified";
+        errors.push(FieldError::invalid(&Path::new("spec").child("user"), "", detail));
+    }
+    errors
 }
 
 /// The status of a SelfSubjectRulesReview for `namespace`.
@@ -68,17 +111,22 @@ pub fn self_subject_rules_review(authorizer: &Authorizer, user: &User, namespace
             .filter(urls)
             .map(|rule| json!({"verbs": rule.verbs, "nonResourceURLs": rule.non_resource_urls}))
             .collect();
-        json!({"resourceRules": resources, "nonResourceRules": others, "incomplete": false})
+        let mut status = json!({"resourceRules": resources, "nonResourceRules": others, "incomplete": false});
+        if node::node_name(user).is_some() {
+            // What a node may do depends on which pods it has.
+            status["incomplete"] = json!(true);
+            status["evaluationError"] = json!("node authorizer does not support user rule resolution");
+        }
+        status
     })
 }
 
 /// What a review's `spec` asks about, for `user`.
-pub fn access_review_attributes(spec: &Value, user: User) -> Result<Attributes, String> {
+pub fn access_review_attributes(spec: &Value, user: User) -> Attributes {
     let get = |value: &Value, field: &str| value[field].as_str().unwrap_or("").to_owned();
-    let resource = spec.get("resourceAttributes").filter(|value| !value.is_null());
-    let other = spec.get("nonResourceAttributes").filter(|value| !value.is_null());
-    match (resource, other) {
-        (Some(resource), None) => Ok(Attributes {
+    let other = &spec[NON_RESOURCE];
+    match given(spec, RESOURCE) {
+        Some(resource) => Attributes {
             user,
             verb: get(resource, "verb"),
             group: get(resource, "group"),
@@ -90,19 +138,10 @@ pub fn access_review_attributes(spec: &Value, user: User) -> Result<Attributes, 
             is_resource: true,
             field_selector: field_selector(&resource["fieldSelector"]),
             ..Attributes::default()
-        }),
-        (None, Some(other)) => Ok(Attributes {
-            user,
-            verb: get(other, "verb"),
-            path: get(other, "path"),
-            ..Attributes::default()
-        }),
-        (None, None) => Err("spec.resourceAttributes: Invalid value: null: exactly one of \
-             nonResourceAttributes or resourceAttributes must be specified"
-            .into()),
-        (Some(_), Some(_)) => Err("spec.nonResourceAttributes: Invalid value: cannot be specified in \
-             combination with resourceAttributes"
-            .into()),
+        },
+        None => {
+            Attributes { user, verb: get(other, "verb"), path: get(other, "path"), ..Attributes::default() }
+        }
     }
 }
 

@@ -4,19 +4,22 @@ use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
 use gantry_api::protobuf;
-use gantry_api::registry::Kind;
-use gantry_api::schema::{self, Format, Schemas};
+use gantry_api::registry::{Kind, Registry};
+use gantry_api::schema::{self, DecodeError, Format, Schemas};
 use gantry_api::status::ApiError;
 use http::HeaderMap;
 use http_body::Body as _;
 use serde_json::Value;
 
 use super::Context;
+use super::write_options::FieldValidation;
 use crate::body::Body;
 use crate::negotiate::{ACCEPTED, content_type};
 
 /// The most bytes a request may carry.
 const LIMIT: usize = 3 << 20;
+/// How many bytes of what cannot be read an error shows.
+const SHOWN: usize = 30;
 
 /// Reads a whole body. Past 3 MiB: 413, reason RequestEntityTooLarge.
 pub(crate) async fn read(body: Body) -> Result<Bytes, ApiError> {
@@ -52,7 +55,7 @@ fn too_large() -> ApiError {
 /// The encoding that a body says it has.
 pub(crate) fn format(headers: &HeaderMap) -> Result<Format, ApiError> {
     match content_type(headers).as_str() {
-        "application/json" | "" => Ok(Format::Json),
+        "application/json" => Ok(Format::Json),
         "application/yaml" | "application/x-yaml" => Ok(Format::Yaml),
         protobuf::MEDIA_TYPE => Ok(Format::Protobuf),
         _ => Err(unsupported()),
@@ -63,29 +66,7 @@ pub(crate) fn unsupported() -> ApiError {
     ApiError::unsupported_media_type(&ACCEPTED)
 }
 
-/// What to do about fields that a kind does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FieldValidation {
-    Ignore,
-    Warn,
-    Strict,
-}
-
 impl Context<'_> {
-    pub(super) fn field_validation(&self) -> Result<FieldValidation, ApiError> {
-        match self.query.filled("fieldValidation") {
-            None | Some("Warn") => Ok(FieldValidation::Warn),
-            Some("Ignore") => Ok(FieldValidation::Ignore),
-            Some("Strict") => Ok(FieldValidation::Strict),
-            Some(other) => {
-                use gantry_api::field::{FieldError, Path};
-                let path = Path::new("fieldValidation");
-                let error = FieldError::not_supported(&path, other, &["", "Ignore", "Strict", "Warn"]);
-                Err(ApiError::invalid("meta.k8s.io", "CreateOptions", "", &[error]))
-            }
-        }
-    }
-
     /// Decodes a whole object of this request's kind.
     pub(super) fn decode(&mut self, bytes: &[u8], format: Format) -> Result<Value, ApiError> {
         let kind = self.kind;
@@ -101,8 +82,17 @@ impl Context<'_> {
         bytes: &[u8],
         format: Format,
     ) -> Result<Value, ApiError> {
-        let decoded = schema::decode(Schemas::builtin(), kind.schema, bytes, format)
-            .map_err(|why| undecodable(name, kind.version, &why))?;
+        let decoded =
+            schema::decode(Schemas::builtin(), kind.schema, bytes, format).map_err(|error| match error {
+                DecodeError::Syntax(why) => unrecognized(name, &why, bytes, format),
+                // What is of another kind is first of all that.
+                DecodeError::Type(why) => match sent_kind(bytes, format) {
+                    Some(mut sent) => check_kind(&mut sent, name, api_version)
+                        .err()
+                        .unwrap_or_else(|| undecodable(name, kind.version, &why)),
+                    None => undecodable(name, kind.version, &why),
+                },
+            })?;
         let mut object = decoded.value;
         check_kind(&mut object, name, api_version)?;
         self.report(decoded.strict, name)?;
@@ -114,9 +104,9 @@ impl Context<'_> {
         if faults.is_empty() {
             return Ok(());
         }
-        match self.field_validation()? {
+        match self.field_validation() {
             FieldValidation::Ignore => {}
-            FieldValidation::Warn => self.warnings.extend(faults),
+            FieldValidation::Warn => self.warnings.extend(faults.iter().flat_map(|fault| warnings(fault))),
             FieldValidation::Strict => {
                 return Err(ApiError::bad_request(format!(
                     "{name} in version {:?} cannot be handled as a {name}: strict decoding error: {}",
@@ -129,8 +119,51 @@ impl Context<'_> {
     }
 }
 
+/// A strict finding as warnings: of a YAML text each line is one.
+pub(super) fn warnings(fault: &str) -> Vec<String> {
+    const YAML: &str = "error converting YAML to JSON: yaml: unmarshal errors:\n";
+    let lines = fault.strip_prefix(YAML).unwrap_or(fault).lines();
+    lines.map(|line| line.trim().to_owned()).collect()
+}
+
+/// The error about bytes that cannot be read at all.
+fn unrecognized(kind: &str, why: &str, bytes: &[u8], format: Format) -> ApiError {
+    let context = if format == Format::Json { "couldn't get version/kind; json parse error: " } else { "" };
+    let shown = match bytes {
+        [] => "<empty>".to_owned(),
+        [b'{', ..] => String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]).into_owned(),
+        _ => bytes.iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect(),
+    };
+    let more = if bytes.len() > SHOWN { " ..." } else { "" };
+    ApiError::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): {context}{why} ({shown}{more})"
+    ))
+}
+
+/// Kind and version that bytes give themselves.
+fn sent_kind(bytes: &[u8], format: Format) -> Option<Value> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Sent {
+        #[serde(default)]
+        kind: String,
+        #[serde(default)]
+        api_version: String,
+    }
+    let sent: Sent = match format {
+        Format::Json => serde_json::from_slice(bytes).ok()?,
+        Format::Yaml => serde_yaml_ng::from_slice(bytes).ok()?,
+        Format::Protobuf => return None,
+    };
+    Some(serde_json::json!({"kind": sent.kind, "apiVersion": sent.api_version}))
+}
+
 pub(super) fn undecodable(kind: &str, version: &str, why: &str) -> ApiError {
-    ApiError::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
+    undecodable_as(kind, version, kind, why)
+}
+
+fn undecodable_as(sent: &str, version: &str, kind: &str, why: &str) -> ApiError {
+    ApiError::bad_request(format!("{sent} in version {version:?} cannot be handled as a {kind}: {why}"))
 }
 
 /// Fills in kind and API version where they were left out; an error where they are others.
@@ -140,37 +173,63 @@ pub(super) fn check_kind(object: &mut Value, kind: &str, api_version: &str) -> R
             "the object provided is unrecognized (must be of type {kind})"
         )));
     };
-    let given = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    if let Some(version) = given("apiVersion")
-        && version != api_version
-    {
-        return Err(ApiError::bad_request(format!(
-            "the API version in the data ({version}) does not match the expected API version ({api_version})"
-        )));
+    let given = |name: &str, usual: &str| {
+        let text = fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        text.unwrap_or(usual).to_owned()
+    };
+    let (sent, sent_version) = (given("kind", kind), given("apiVersion", api_version));
+    if (sent.as_str(), sent_version.as_str()) != (kind, api_version) {
+        return Err(other_kind(&sent, &sent_version, kind, api_version));
     }
-    if let Some(other) = given("kind")
-        && other != kind
-    {
-        return Err(ApiError::bad_request(format!(
-            "{other} in version {:?} cannot be handled as a {kind}: no kind {other:?} is registered for this resource",
-            api_version.rsplit('/').next().unwrap_or_default()
-        )));
-    }
-    fields.insert("kind".into(), kind.into());
-    fields.insert("apiVersion".into(), api_version.into());
+    fields.insert("kind".into(), sent.into());
+    fields.insert("apiVersion".into(), sent_version.into());
     Ok(())
 }
 
-/// Decodes an object without a schema of its own, such as options and reviews.
-pub(super) fn free(bytes: &[u8], format: Format) -> Result<Value, ApiError> {
-    let value: Result<Value, String> = match format {
-        Format::Json => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
-        Format::Yaml => serde_yaml_ng::from_slice(bytes).map_err(|error| error.to_string()),
+/// The error about an object of another kind or version than the path's.
+fn other_kind(sent: &str, sent_version: &str, kind: &str, api_version: &str) -> ApiError {
+    let split = |version: &str| -> (String, String) {
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        (group.to_owned(), version.to_owned())
+    };
+    let (group, version) = split(sent_version);
+    let why = if Registry::builtin().by_gvk(&group, &version, sent).is_none() {
+        format!("no kind {sent:?} is registered for version {sent_version:?}")
+    } else if sent == kind {
+        return ApiError::bad_request(format!(
+            "the API version in the data ({sent_version}) does not match the expected API version ({api_version})"
+        ));
+    } else {
+        let (group, _) = split(api_version);
+        let internal = if group.is_empty() { "core" } else { group.split('.').next().unwrap_or_default() };
+        format!("converting ({version}.{sent}) to ({internal}.{kind}): unknown conversion")
+    };
+    undecodable_as(sent, &version, kind, &why)
+}
+
+/// Decodes an object without a kind of its own in the path, such as options. `kind` is what it must be.
+pub(super) fn free(bytes: &[u8], format: Format, kind: &str) -> Result<Value, ApiError> {
+    let value = match format {
         Format::Protobuf => protobuf::decode(bytes, None).map_err(|error| error.to_string()),
+        _ => {
+            schema::decode_free(bytes, format).map(|decoded| decoded.value).map_err(|error| error.to_string())
+        }
     };
     match value {
         Ok(value) if value.is_object() => Ok(value),
-        Ok(_) => Err(ApiError::bad_request("the object provided is unrecognized (must be an object)")),
-        Err(error) => Err(ApiError::bad_request(format!("the object provided is unrecognized: {error}"))),
+        Ok(_) => Err(unrecognized(kind, "it is no object", bytes, format)),
+        Err(error) => Err(unrecognized(kind, &error, bytes, format)),
     }
+}
+
+/// Decodes an object of a kind that is not a resource's, by its structure.
+pub(super) fn typed(
+    bytes: &[u8],
+    format: Format,
+    [group, version, kind]: [&str; 3],
+) -> Result<Value, ApiError> {
+    let value = free(bytes, format, kind)?;
+    let Some(id) = Schemas::builtin().by_kind(group, version, kind) else { return Ok(value) };
+    let decoded = schema::decode_value(Schemas::builtin(), id, value);
+    Ok(decoded.map_err(|why| undecodable(kind, version, &why.to_string()))?.value)
 }

@@ -28,18 +28,22 @@ impl Continuation {
 
     /// Reads a token.
     pub fn decode(text: &str) -> Result<Self, ApiError> {
-        let invalid =
-            |why: &dyn std::fmt::Display| ApiError::bad_request(format!("continue key is not valid: {why}"));
+        let invalid = |why: &dyn std::fmt::Display| {
+            ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
+        };
         let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|error| invalid(&error))?;
         let token: Self = serde_json::from_slice(&bytes).map_err(|error| invalid(&error))?;
         if token.v != "meta.k8s.io/v1" {
-            return Err(invalid(&format!("server does not recognize this encoded version {:?}", token.v)));
+            return Err(invalid(&format!("server does not recognize this encoded version {}", token.v)));
         }
         if token.rv == 0 {
             return Err(invalid(&"incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
         }
-        if token.start.starts_with('/') || token.start.split('/').any(|part| part == "..") {
-            return Err(invalid(&format!("invalid start key {:?}", token.start)));
+        if token.start.is_empty() {
+            return Err(invalid(&"encoded start key empty (version meta.k8s.io/v1)"));
+        }
+        if token.start.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(invalid(&token.start));
         }
         Ok(token)
     }

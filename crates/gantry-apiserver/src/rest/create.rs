@@ -28,7 +28,8 @@ pub(super) async fn serve(
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
     let format = body::format(request.headers())?;
-    let manager = context.field_manager(&user_agent(request.headers()))?;
+    context.check_options("CreateOptions")?;
+    let manager = context.field_manager(&user_agent(request.headers()));
     let bytes = body::read(request.into_body()).await?;
     let object = context.decode(&bytes, format)?;
     if !meta_text(&object, "resourceVersion").is_empty() {
@@ -65,12 +66,9 @@ pub(super) async fn insert(
     mut object: Value,
     manage: Manage<'_>,
 ) -> Result<Written, ApiError> {
-    let dry_run = context.dry_run()?;
+    let dry_run = context.dry_run();
     let kind = context.kind;
     context.place(&mut object, "")?;
-    if meta_text(&object, "name").is_empty() && meta_text(&object, "generateName").is_empty() {
-        return Err(ApiError::invalid(kind.group, kind.kind, "", &[name_required()]));
-    }
     let generated = meta_text(&object, "name").is_empty();
     let managed = object["metadata"].get("managedFields").cloned();
     fill_new(kind, &mut object);
@@ -131,9 +129,4 @@ async fn finish(
         }
     }
     unreachable!("the last attempt returns")
-}
-
-fn name_required() -> gantry_api::field::FieldError {
-    use gantry_api::field::{FieldError, Path};
-    FieldError::required(&Path::new("metadata").child("name"), "name or generateName is required")
 }

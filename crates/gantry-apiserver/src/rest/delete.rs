@@ -1,6 +1,7 @@
 //! DELETE: at once where nothing holds the object, otherwise by a deletion time that whoever
 //! holds it sees: finalizers, a pod's grace period, a namespace's content.
 
+use gantry_api::field::{FieldError, Path};
 use gantry_api::status::ApiError;
 use gantry_store::Error;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -10,10 +11,13 @@ use serde_json::{Value, json};
 use super::admit::Operation;
 use super::precondition::{MODIFIED, Preconditions};
 use super::preparation::{meta_text, metadata};
+use super::write_options::{dry_run_errors, refuse};
 use super::{Context, body, list};
 use crate::body::Body;
 use crate::{respond, storage};
 
+/// What a deletion may carry.
+const OPTIONS: [&str; 3] = ["", "v1", "DeleteOptions"];
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 /// A pod's grace period where it says none.
@@ -63,7 +67,7 @@ impl DeleteOptions {
     pub async fn read(context: &Context<'_>, headers: &HeaderMap, content: Body) -> Result<Self, ApiError> {
         let format = body::format(headers);
         let bytes = body::read(content).await?;
-        let value = if bytes.is_empty() { Value::Null } else { body::free(&bytes, format?)? };
+        let value = if bytes.is_empty() { Value::Null } else { body::typed(&bytes, format?, OPTIONS)? };
         Self::from_value(context, &value)
     }
 
@@ -73,7 +77,7 @@ impl DeleteOptions {
         if let Some(kind) = value["kind"].as_str()
             && !matches!(kind, "" | "DeleteOptions")
         {
-            return Err(ApiError::bad_request(format!("unable to decode {kind} as DeleteOptions")));
+            return Err(ApiError::bad_request("decoded object cannot be converted to DeleteOptions"));
         }
         let grace = match query.filled("gracePeriodSeconds") {
             Some(text) => Some(text.parse().map_err(|_| {
@@ -86,39 +90,35 @@ impl DeleteOptions {
             Some(_) => Some(query.flag("orphanDependents")),
             None => value["orphanDependents"].as_bool(),
         };
+        let mut errors = Vec::new();
+        let path = Path::new("propagationPolicy");
+        if let (Some(policy), Some(_)) = (policy, orphan) {
+            let detail = "orphanDependents and deletionPropagation cannot be both set";
+            errors.push(FieldError::invalid(&path, policy, detail));
+        }
         let propagation = match (policy, orphan) {
-            (Some(policy), Some(_)) => {
-                return Err(invalid(policy, "orphanDependents and deletionPropagation cannot be both set"));
-            }
-            (Some("Orphan"), None) | (None, Some(true)) => Some(Propagation::Orphan),
-            (Some("Background"), None) | (None, Some(false)) => Some(Propagation::Background),
-            (Some("Foreground"), None) => Some(Propagation::Foreground),
+            (Some("Orphan"), _) | (None, Some(true)) => Some(Propagation::Orphan),
+            (Some("Background"), _) | (None, Some(false)) => Some(Propagation::Background),
+            (Some("Foreground"), _) => Some(Propagation::Foreground),
             (None, None) => None,
-            (Some(other), None) => return Err(unsupported(other)),
+            (Some(other), _) => {
+                let known = ["Foreground", "Background", "Orphan", "nil"];
+                errors.push(FieldError::not_supported(&path, other, &known));
+                None
+            }
         };
-        let body_dry_run =
-            value["dryRun"].as_array().is_some_and(|list| list.iter().any(|each| each == "All"));
+        let in_body = value["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let dry_run: Vec<&str> = in_body.chain(query.all("dryRun")).collect();
+        errors.extend(dry_run_errors(&dry_run));
+        refuse("DeleteOptions", errors)?;
         Ok(Self {
             grace,
             propagation,
             cascades: orphan == Some(false),
             preconditions: Preconditions::read(&value["preconditions"]),
-            dry_run: body_dry_run || context.dry_run()?,
+            dry_run: !dry_run.is_empty(),
         })
     }
-}
-
-fn invalid(policy: &str, detail: &str) -> ApiError {
-    use gantry_api::field::{FieldError, Path};
-    let error = FieldError::invalid(&Path::new("propagationPolicy"), policy, detail);
-    ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &[error])
-}
-
-fn unsupported(policy: &str) -> ApiError {
-    use gantry_api::field::{FieldError, Path};
-    let path = Path::new("propagationPolicy");
-    let error = FieldError::not_supported(&path, policy, &["Foreground", "Background", "Orphan", "nil"]);
-    ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &[error])
 }
 
 pub(super) async fn serve(

@@ -50,12 +50,13 @@ impl Filter {
         for field in fields.requirements().iter().map(|each| each.field.as_str()) {
             let known = matches!(field, "metadata.name" | "metadata.namespace");
             if !known && !kind.selectable_fields.contains(&field) {
-                return Err(ApiError::bad_request(format!(
-                    "Unable to find {:?} that match label selector \"{}\", field selector \"{}\": field label not supported: {field}",
-                    format!("{}/{}, Resource={}", kind.group, kind.version, kind.plural),
-                    query.get("labelSelector").unwrap_or_default(),
-                    query.get("fieldSelector").unwrap_or_default(),
-                )));
+                return Err(ApiError::bad_request(if kind.selectable_fields.is_empty() {
+                    format!(
+                        "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                    )
+                } else {
+                    format!("field label not supported: {field}")
+                }));
             }
         }
         let fields = fields.renamed(|field| kind.stored_field(field));

@@ -65,7 +65,8 @@ impl ListOptions {
     }
 }
 
-fn invalid_version(text: &str) -> ApiError {
+/// A 400 about a resource version that is no number.
+pub fn invalid_version(text: &str) -> ApiError {
     ApiError::bad_request(format!(
         "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
     ))
@@ -86,38 +87,44 @@ fn matching(
     send_initial: Option<bool>,
 ) -> Result<Option<Match>, ApiError> {
     let path = Path::new("resourceVersionMatch");
-    let forbidden = |detail: &str| Err(invalid(&[FieldError::forbidden(&path, detail)]));
+    let mut errors = Vec::new();
+    let mut forbid = |detail: &str| errors.push(FieldError::forbidden(&path, detail));
     let text = query.filled("resourceVersionMatch");
-    if watch {
-        return match (text, send_initial) {
-            (None, None) => Ok(None),
-            (Some(_), None) => {
-                forbidden("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
-            }
-            (Some("NotOlderThan"), Some(_)) => Ok(Some(Match::NotOlderThan)),
-            (_, Some(_)) => {
-                forbidden("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
-            }
-        };
-    }
-    if send_initial.is_some() {
-        let path = Path::new("sendInitialEvents");
-        return Err(invalid(&[FieldError::forbidden(&path, "sendInitialEvents is forbidden for list")]));
-    }
-    let Some(text) = text else { return Ok(None) };
-    let version = query.filled("resourceVersion");
-    if version.is_none() {
-        return forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided");
-    }
-    if resuming {
-        return forbidden("resourceVersionMatch is forbidden when continue is provided");
-    }
-    match text {
-        "Exact" if version == Some("0") => {
-            forbidden("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")
+    let resumed = "resourceVersionMatch is forbidden when continue is provided";
+    let supported: &[&str] = if watch {
+        if send_initial.is_some() && text != Some("NotOlderThan") {
+            forbid("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
         }
-        "Exact" => Ok(Some(Match::Exact)),
-        "NotOlderThan" => Ok(Some(Match::NotOlderThan)),
-        other => Err(invalid(&[FieldError::not_supported(&path, other, &["Exact", "NotOlderThan"])])),
+        if text.is_some() && send_initial.is_none() {
+            forbid("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+        }
+        &["NotOlderThan"]
+    } else {
+        let version = query.filled("resourceVersion");
+        if text.is_some() && version.is_none() {
+            forbid("resourceVersionMatch is forbidden unless resourceVersion is provided");
+        }
+        if text == Some("Exact") && version == Some("0") {
+            forbid("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+        }
+        &["Exact", "NotOlderThan", ""]
+    };
+    if text.is_some() && resuming {
+        forbid(resumed);
     }
+    if let Some(text) = text.filter(|text| !supported.contains(text)) {
+        errors.push(FieldError::not_supported(&path, text, supported));
+    }
+    if !watch && send_initial.is_some() {
+        let path = Path::new("sendInitialEvents");
+        errors.push(FieldError::forbidden(&path, "sendInitialEvents is forbidden for list"));
+    }
+    if !errors.is_empty() {
+        return Err(invalid(&errors));
+    }
+    Ok(match text {
+        Some("Exact") => Some(Match::Exact),
+        Some(_) => Some(Match::NotOlderThan),
+        None => None,
+    })
 }

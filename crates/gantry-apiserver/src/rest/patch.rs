@@ -1,6 +1,7 @@
 //! PATCH: JSON patch, merge patch, strategic merge patch and server-side apply.
 
 use bytes::Bytes;
+use gantry_api::field::{FieldError, Path};
 use gantry_api::patch::{self, apply};
 use gantry_api::schema::{self, Format, Schemas};
 use gantry_api::status::ApiError;
@@ -11,6 +12,7 @@ use super::create::{self, Manage, answer, user_agent};
 use super::precondition::{MODIFIED, Preconditions};
 use super::preparation::{meta_text, metadata, now};
 use super::update::change;
+use super::write_options::FieldValidation;
 use super::{Context, body};
 use crate::body::Body;
 use crate::negotiate::content_type;
@@ -49,6 +51,7 @@ pub(super) async fn serve(
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
     let format = Patch::of(&content_type(request.headers()))?;
+    context.check_patch_options(matches!(format, Patch::Apply(_)))?;
     let agent = user_agent(request.headers());
     let bytes = body::read(request.into_body()).await?;
     match format {
@@ -63,10 +66,7 @@ async fn serve_patch(
     format: Patch,
     agent: &str,
 ) -> Result<Response<Body>, ApiError> {
-    if context.query.get("force").is_some() {
-        return Err(ApiError::bad_request("force is forbidden for patches other than apply"));
-    }
-    let manager = context.field_manager(agent)?;
+    let manager = context.field_manager(agent);
     let written = change(context, Some(&manager), |context, current, _| {
         let patched = patched(context, current, bytes, format)?;
         let asked = Preconditions::read(&patched["metadata"]);
@@ -91,20 +91,39 @@ pub(super) fn patched(
     bytes: &[u8],
     format: Patch,
 ) -> Result<Value, ApiError> {
-    let parse = || -> Result<Value, ApiError> {
-        serde_json::from_slice(bytes)
+    let parse = || {
+        schema::decode_free(bytes, Format::Json)
             .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))
     };
-    let patched = match format {
-        Patch::Json => patch::json_patch(current, bytes)?,
-        Patch::Merge => patch::merge_patch(current, &parse()?)?,
-        _ => patch::strategic_merge(Schemas::builtin(), context.kind.schema, current, &parse()?)?,
+    // What the client is shown of a patch that leads to nothing: what it would have led to, and of a
+    // strategic one, which names its own fields, the patch.
+    let (patched, mut findings, shown) = match format {
+        Patch::Json => (patch::json_patch(current, bytes)?, patch::json_patch_findings(bytes), None),
+        Patch::Merge => {
+            let patch = parse()?;
+            (patch::merge_patch(current, &patch.value)?, patch.strict, None)
+        }
+        _ => {
+            let patch = parse()?;
+            let schema = context.kind.schema;
+            let merged = patch::strategic_merge(Schemas::builtin(), schema, current, &patch.value)?;
+            (merged, patch.strict, Some(patch.value.to_string()))
+        }
+    };
+    let shown = shown.unwrap_or_else(|| patched.to_string());
+    let refused = |why: String| {
+        let error = FieldError::invalid(&Path::new("patch"), shown.as_str(), why);
+        ApiError::invalid("", "", "", &[error])
     };
     let decoded = schema::decode_value(Schemas::builtin(), context.kind.schema, patched)
-        .map_err(|why| super::body::undecodable(context.kind.kind, context.kind.version, &why))?;
+        .map_err(|why| refused(why.to_string()))?;
     let mut object = decoded.value;
-    super::body::check_kind(&mut object, context.kind.kind, &context.kind.api_version())?;
-    context.report(decoded.strict, context.kind.kind)?;
+    body::check_kind(&mut object, context.kind.kind, &context.kind.api_version())?;
+    findings.extend(decoded.strict);
+    if context.field_validation() == FieldValidation::Strict && !findings.is_empty() {
+        return Err(refused(format!("strict decoding error: {}", findings.join(", "))));
+    }
+    context.report(findings, context.kind.kind)?;
     Ok(object)
 }
 
@@ -113,12 +132,8 @@ async fn serve_apply(
     bytes: &Bytes,
     format: Format,
 ) -> Result<Response<Body>, ApiError> {
-    let Some(manager) = context.query.filled("fieldManager").map(str::to_owned) else {
-        use gantry_api::field::{FieldError, Path};
-        let error = FieldError::required(&Path::new("fieldManager"), "is required for apply patch");
-        return Err(ApiError::invalid("meta.k8s.io", "PatchOptions", "", &[error]));
-    };
-    let applied = context.decode(bytes, format)?;
+    let manager = context.query.filled("fieldManager").unwrap_or_default().to_owned();
+    let applied = read_applied(context, bytes, format)?;
     if !applied["metadata"]["managedFields"].is_null() {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
@@ -154,6 +169,51 @@ async fn serve_apply(
     })
     .await?;
     Ok(answer(context, StatusCode::OK, written))
+}
+
+/// Reads an apply's object. Fields that its kind does not have cannot be owned, so that whatever the
+/// client says of field validation they are an error.
+fn read_applied(context: &mut Context<'_>, bytes: &[u8], format: Format) -> Result<Value, ApiError> {
+    let free = schema::decode_free(bytes, format)
+        .map_err(|why| ApiError::bad_request(format!("error decoding YAML: {why}")))?;
+    let kind = context.kind;
+    let untyped = |value: &Value, why: &str| {
+        let place = match meta_text(value, "namespace") {
+            "" => context.namespace(),
+            namespace => namespace,
+        };
+        ApiError::bad_request(format!(
+            "failed to create typed patch object ({place}/{}; {}, Kind={}): {why}",
+            context.info.name,
+            kind.api_version(),
+            kind.kind
+        ))
+    };
+    let mut applied = free.value.clone();
+    body::check_kind(&mut applied, kind.kind, &kind.api_version())?;
+    let decoded = schema::decode_value(Schemas::builtin(), kind.schema, applied)
+        .map_err(|why| untyped(&free.value, &why.to_string()))?;
+    let unknown = decoded.strict.iter().filter_map(|finding| finding.strip_prefix("unknown field "));
+    let unknown: Vec<String> =
+        unknown.map(|field| format!(".{}: field not declared in schema", field.trim_matches('"'))).collect();
+    if !unknown.is_empty() {
+        let shown = match unknown.as_slice() {
+            [one] => one.clone(),
+            several => format!("errors:\n  {}", several.join("\n  ")),
+        };
+        return Err(untyped(&free.value, &shown));
+    }
+    match context.field_validation() {
+        FieldValidation::Strict if !free.strict.is_empty() => {
+            let found = free.strict.join(", ");
+            Err(ApiError::bad_request(format!("error strict decoding YAML: {found}")))
+        }
+        FieldValidation::Warn => {
+            context.warnings.extend(free.strict.iter().flat_map(|finding| body::warnings(finding)));
+            Ok(decoded.value)
+        }
+        _ => Ok(decoded.value),
+    }
 }
 
 fn merged(

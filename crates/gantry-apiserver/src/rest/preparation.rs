@@ -1,6 +1,5 @@
 //! What the server itself writes into objects: system metadata, generation, field management.
 
-use gantry_api::field::{FieldError, Path};
 use gantry_api::patch::apply::{self, Operation};
 use gantry_api::registry::Kind;
 use gantry_api::schema::Schemas;
@@ -52,16 +51,10 @@ impl Context<'_> {
     pub(super) fn place(&self, object: &mut Value, name: &str) -> Result<(), ApiError> {
         let namespace = self.namespace();
         let given = meta_text(object, "namespace");
-        if !given.is_empty() && given != namespace {
-            let message = if namespace.is_empty() {
-                "namespace should not be set on objects without one".to_owned()
-            } else {
-                "the namespace of the provided object does not match the namespace sent on the request"
-                    .to_owned()
-            };
-            if !namespace.is_empty() {
-                return Err(ApiError::bad_request(&message));
-            }
+        if !given.is_empty() && !namespace.is_empty() && given != namespace {
+            return Err(ApiError::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
         }
         let given = meta_text(object, "name");
         if !name.is_empty() && !given.is_empty() && given != name {
@@ -79,20 +72,6 @@ impl Context<'_> {
             metadata.insert("name".into(), name.into());
         }
         Ok(())
-    }
-
-    /// The name under which this client's fields are kept.
-    pub(super) fn field_manager(&self, agent: &str) -> Result<String, ApiError> {
-        if let Some(manager) = self.query.filled("fieldManager") {
-            if manager.chars().count() > 128 {
-                let error = FieldError::too_long(&Path::new("fieldManager"), 128);
-                return Err(ApiError::invalid("meta.k8s.io", "CreateOptions", "", &[error]));
-            }
-            return Ok(manager.to_owned());
-        }
-        let product = agent.split('/').next().unwrap_or_default();
-        let manager: String = product.chars().take(128).collect();
-        Ok(if manager.is_empty() { "unknown".to_owned() } else { manager })
     }
 
     /// Sets `metadata.managedFields` for a write that is not an apply.

@@ -1,13 +1,14 @@
 //! Reviews: questions to authentication and authorization in the shape of a resource. They
 //! are answered and not stored.
 
+use gantry_api::field::{FieldError, Path};
 use gantry_api::status::ApiError;
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::body;
+use super::{Context, body};
 use crate::body::Body;
-use crate::negotiate::Output;
+use crate::negotiate::{ACCEPTED, Output};
 use crate::request::{Query, RequestInfo};
 use crate::{ApiServer, User, authz, respond};
 
@@ -56,37 +57,71 @@ pub(super) async fn serve(
     user: &User,
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
-    if info.verb != "create" {
-        return Err(ApiError::method_not_allowed(&info.group, &info.resource, info.verb));
+    let kind = server
+        .registry
+        .lookup(&info.group, &info.version, &info.resource)
+        .ok_or_else(ApiError::no_such_resource)?;
+    if info.verb != "create" || !info.name.is_empty() || kind.namespaced == info.namespace.is_empty() {
+        return Err(ApiError::method_not_allowed());
     }
-    let output = Output::negotiate(request.headers(), query).unwrap_or(Output::JSON);
+    let output =
+        Output::negotiate(request.headers(), query).ok_or_else(|| ApiError::not_acceptable(&ACCEPTED))?;
+    let mut context = Context { server, info, query, user, kind, output, warnings: Vec::new() };
+    context.check_options("CreateOptions")?;
     let format = body::format(request.headers())?;
     let bytes = body::read(request.into_body()).await?;
-    let mut object = body::free(&bytes, format)?;
-    body::check_kind(&mut object, review.kind(), &format!("{}/{}", info.group, info.version))?;
-    let spec = object["spec"].clone();
-    let authorizer = &server.authorizer;
-    let refused = ApiError::bad_request;
+    let mut object = context.decode(&bytes, format)?;
+    context.place(&mut object, "")?;
+    object["status"] = answer(server, review, info, user, &object)?;
+    let mut response = respond::json(StatusCode::CREATED, &object, output);
+    respond::warn(&mut response, &context.warnings);
+    Ok(response)
+}
+
+fn answer(
+    server: &ApiServer,
+    review: Review,
+    info: &RequestInfo,
+    user: &User,
+    object: &Value,
+) -> Result<Value, ApiError> {
+    let (authorizer, spec) = (&server.authorizer, &object["spec"]);
+    let named = || named(object, review).into_iter();
     let status = match review {
-        Review::SelfSubjectAccess => {
-            authz::self_subject_access_review(authorizer, user, &spec).map_err(refused)?
-        }
-        Review::SubjectAccess => authz::subject_access_review(authorizer, &spec).map_err(refused)?,
-        Review::LocalSubjectAccess => {
-            authz::local_subject_access_review(authorizer, &info.namespace, &spec).map_err(refused)?
-        }
+        Review::SelfSubjectAccess => authz::self_subject_access_review(authorizer, user, spec),
+        Review::SubjectAccess => authz::subject_access_review(authorizer, spec),
+        Review::LocalSubjectAccess => authz::local_subject_access_review(authorizer, &info.namespace, spec),
         Review::SelfSubjectRules => {
             let namespace = spec["namespace"].as_str().unwrap_or_default();
-            authz::self_subject_rules_review(authorizer, user, namespace)
+            if namespace.is_empty() {
+                return Err(ApiError::bad_request("no namespace on request"));
+            }
+            return Ok(authz::self_subject_rules_review(authorizer, user, namespace));
         }
-        Review::SelfSubject => json!({"userInfo": user_info(user)}),
-        Review::Token => server.review_token(&spec),
+        Review::SelfSubject => return Ok(json!({"userInfo": user_info(user)})),
+        Review::Token => {
+            if spec["token"].as_str().unwrap_or_default().is_empty() {
+                return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
+            }
+            return Ok(server.review_token(spec));
+        }
     };
-    object["status"] = status;
-    if !object["metadata"].is_object() {
-        object["metadata"] = json!({});
+    let refused = |errors: Vec<FieldError>| ApiError::invalid(&info.group, review.kind(), "", &errors);
+    let status = status.map_err(|errors| refused(errors.into_iter().chain(named()).collect()))?;
+    let errors: Vec<FieldError> = named().collect();
+    if errors.is_empty() { Ok(status) } else { Err(refused(errors)) }
+}
+
+/// An access review has no metadata but the namespace of a local one.
+fn named(object: &Value, review: Review) -> Option<FieldError> {
+    let local = review == Review::LocalSubjectAccess;
+    let metadata = object["metadata"].as_object()?;
+    let other = |field: &str| field != "managedFields" && !(local && field == "namespace");
+    if !metadata.keys().any(|field| other(field)) {
+        return None;
     }
-    Ok(respond::json(StatusCode::CREATED, &object, output))
+    let detail = if local { "must be empty except for namespace" } else { "must be empty" };
+    Some(FieldError::invalid(&Path::new("metadata"), object["metadata"].clone(), detail))
 }
 
 /// A user as reviews show one.

@@ -9,10 +9,13 @@ use super::patch::Patch;
 use super::precondition::{MODIFIED, Preconditions};
 use super::preparation::meta_text;
 use super::update::change;
-use super::{Context, body, list, method_not_allowed};
+use super::{Context, body, list};
 use crate::body::Body;
 use crate::negotiate::content_type;
 use crate::respond;
+
+/// What the subresource takes and gives.
+const SCALE: [&str; 3] = ["autoscaling", "v1", "Scale"];
 
 pub(super) async fn serve(
     context: &mut Context<'_>,
@@ -21,15 +24,17 @@ pub(super) async fn serve(
     let written = match context.info.verb {
         "get" => Written::Stored(context.current()?),
         "update" => {
-            let manager = context.field_manager(&user_agent(request.headers()))?;
+            context.check_options("UpdateOptions")?;
+            let manager = context.field_manager(&user_agent(request.headers()));
             let format = body::format(request.headers())?;
             let bytes = body::read(request.into_body()).await?;
-            let scale = body::free(&bytes, format)?;
+            let scale = body::typed(&bytes, format, SCALE)?;
             set(context, &manager, move |_, _| Ok(scale.clone())).await?
         }
         "patch" => {
-            let manager = context.field_manager(&user_agent(request.headers()))?;
+            let manager = context.field_manager(&user_agent(request.headers()));
             let format = Patch::of(&content_type(request.headers()))?;
+            context.check_patch_options(matches!(format, Patch::Apply(_)))?;
             let bytes = body::read(request.into_body()).await?;
             set(context, &manager, move |_, current| {
                 let patch = || {
@@ -39,7 +44,7 @@ pub(super) async fn serve(
                 match format {
                     Patch::Json => gantry_api::patch::json_patch(&current, &bytes),
                     Patch::Apply(format) => {
-                        gantry_api::patch::merge_patch(&current, &body::free(&bytes, format)?)
+                        gantry_api::patch::merge_patch(&current, &body::typed(&bytes, format, SCALE)?)
                     }
                     // A Scale has no lists: strategic is merge.
                     _ => gantry_api::patch::merge_patch(&current, &patch()?),
@@ -47,7 +52,7 @@ pub(super) async fn serve(
             })
             .await?
         }
-        _ => return Err(method_not_allowed(context.info, request.method())),
+        _ => return Err(ApiError::method_not_allowed()),
     };
     let object = match written {
         Written::Stored(entry) => list::value(context.kind, &entry).unwrap_or_default(),

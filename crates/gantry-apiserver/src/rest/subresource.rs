@@ -1,14 +1,14 @@
 //! Subresources: parts of an object with verbs of their own.
 
 use gantry_api::status::ApiError;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::admit::Operation;
 use super::create::user_agent;
 use super::preparation::{meta_text, now};
 use super::update::change;
-use super::{Context, body, eviction, method_not_allowed, patch, scale, update};
+use super::{Context, body, eviction, patch, scale, update};
 use crate::body::Body;
 use crate::{proxy, respond};
 
@@ -19,9 +19,13 @@ pub(super) async fn serve(
     let info = context.info;
     let plural: &str = context.kind.plural;
     let name = info.subresource.as_str();
-    if !context.kind.subresources.iter().any(|each| *each.name == *name) {
-        return Err(ApiError::no_such_resource());
+    let known = context.kind.subresources.iter().find(|each| *each.name == *name);
+    let known = known.ok_or_else(ApiError::no_such_resource)?;
+    // A proxied request has any method.
+    if name != "proxy" && !known.verbs.contains(&info.verb) {
+        return Err(ApiError::method_not_allowed());
     }
+    let kind = known.kind;
     match (plural, name) {
         ("pods", "log" | "exec" | "attach" | "portforward") => {
             return proxy::pod_stream(context.server, info, request).await;
@@ -30,27 +34,30 @@ pub(super) async fn serve(
         ("pods", "proxy") => return proxy::pod_proxy(context.server, info, request).await,
         ("services", "proxy") => return proxy::service_proxy(context.server, info, request).await,
         (_, "scale") => return scale::serve(context, request).await,
-        ("pods", "binding") if *request.method() == Method::POST => {
-            return bind(context, request).await;
-        }
-        ("pods", "eviction") if *request.method() == Method::POST => return evict(context, request).await,
-        ("serviceaccounts", "token") if *request.method() == Method::POST => {
-            return token(context, request).await;
-        }
+        ("pods", "binding") => return bind(context, request, kind).await,
+        ("pods", "eviction") => return evict(context, request, kind).await,
+        ("serviceaccounts", "token") => return token(context, request, kind).await,
         _ => {}
     }
     match info.verb {
         "get" => Ok(context.entry(StatusCode::OK, &*context.current()?)),
         "update" => update::serve(context, request).await,
         "patch" => patch::serve(context, request).await,
-        _ => Err(method_not_allowed(info, request.method())),
+        _ => Err(ApiError::method_not_allowed()),
     }
 }
 
-async fn read(context: &Context<'_>, request: Request<Body>) -> Result<Value, ApiError> {
+/// What is created, as [`gantry_api::registry::Subresource::kind`] has it.
+type Created = Option<[&'static str; 3]>;
+
+async fn read(context: &Context<'_>, request: Request<Body>, kind: Created) -> Result<Value, ApiError> {
+    context.check_options("CreateOptions")?;
     let format = body::format(request.headers())?;
     let bytes = body::read(request.into_body()).await?;
-    let value = body::free(&bytes, format)?;
+    let [group, version, kind] = kind.unwrap_or_default();
+    let mut value = body::typed(&bytes, format, [group, version, kind])?;
+    let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    body::check_kind(&mut value, kind, &api_version)?;
     let named = meta_text(&value, "name");
     if !named.is_empty() && named != context.info.name {
         return Err(ApiError::bad_request(format!(
@@ -69,9 +76,13 @@ fn success(code: StatusCode, context: &Context<'_>) -> Response<Body> {
 }
 
 /// Assigns a pod to a node.
-async fn bind(context: &mut Context<'_>, request: Request<Body>) -> Result<Response<Body>, ApiError> {
-    let manager = context.field_manager(&user_agent(request.headers()))?;
-    let mut binding = read(context, request).await?;
+async fn bind(
+    context: &mut Context<'_>,
+    request: Request<Body>,
+    kind: Created,
+) -> Result<Response<Body>, ApiError> {
+    let manager = context.field_manager(&user_agent(request.headers()));
+    let mut binding = read(context, request, kind).await?;
     context.validate(Operation::Create, &mut binding, None, false)?;
     let target = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
     if target.is_empty() {
@@ -120,15 +131,23 @@ fn set_scheduled(pod: &mut Value) {
 }
 
 /// Deletes a pod as its disruption budget allows.
-async fn evict(context: &mut Context<'_>, request: Request<Body>) -> Result<Response<Body>, ApiError> {
-    let mut eviction = read(context, request).await?;
+async fn evict(
+    context: &mut Context<'_>,
+    request: Request<Body>,
+    kind: Created,
+) -> Result<Response<Body>, ApiError> {
+    let mut eviction = read(context, request, kind).await?;
     eviction::evict(context, &mut eviction).await?;
     Ok(success(StatusCode::CREATED, context))
 }
 
 /// Makes a token for a service account.
-async fn token(context: &mut Context<'_>, request: Request<Body>) -> Result<Response<Body>, ApiError> {
-    let mut review = read(context, request).await?;
+async fn token(
+    context: &mut Context<'_>,
+    request: Request<Body>,
+    kind: Created,
+) -> Result<Response<Body>, ApiError> {
+    let mut review = read(context, request, kind).await?;
     context.validate(Operation::Create, &mut review, None, false)?;
     let account = super::list::value(context.kind, &*context.current()?).unwrap_or_default();
     let made = context.server.issue_token(&account, &review)?;

@@ -23,12 +23,15 @@ pub(super) async fn serve(
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
     let format = body::format(request.headers())?;
-    let manager = context.field_manager(&user_agent(request.headers()))?;
+    context.check_options("UpdateOptions")?;
+    let manager = context.field_manager(&user_agent(request.headers()));
     let bytes = body::read(request.into_body()).await?;
     let object = context.decode(&bytes, format)?;
     let name = meta_text(&object, "name").to_owned();
     if name.is_empty() {
-        return Err(ApiError::bad_request("name must be provided"));
+        return Err(ApiError::bad_request(
+            "the name of the object (based on URL) was undeterminable: name must be provided",
+        ));
     }
     if name != context.info.name {
         return Err(ApiError::bad_request(format!(
@@ -98,7 +101,7 @@ pub(super) async fn replace(
     mut object: Value,
     manager: Option<&str>,
 ) -> Result<Written, Failure> {
-    let dry_run = context.dry_run()?;
+    let dry_run = context.dry_run();
     let kind = context.kind;
     let name = context.info.name.clone();
     context.place(&mut object, &name)?;

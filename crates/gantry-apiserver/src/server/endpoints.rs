@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::body::Body;
 use crate::documents::Document;
-use crate::negotiate::Output;
+use crate::negotiate::{ACCEPTED, Output};
 use crate::request::{Query, RequestInfo};
 use crate::{ApiServer, respond};
 
@@ -21,15 +21,28 @@ pub(super) async fn serve(
     query: &Query,
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let answer = read(server, info, query, request)?;
+    if reads { Ok(answer) } else { Err(ApiError::method_not_allowed()) }
+}
+
+fn read(
+    server: &ApiServer,
+    info: &RequestInfo,
+    query: &Query,
+    request: Request<Body>,
+) -> Result<Response<Body>, ApiError> {
     let path = info.path.trim_end_matches('/');
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(ApiError::no_such_resource());
+    let negotiated = Output::negotiate(request.headers(), query);
+    if negotiated.is_none() && matches!(path.split('/').nth(1), Some("api" | "apis")) && !aggregated(&request)
+    {
+        return Err(ApiError::not_acceptable(&ACCEPTED));
     }
-    let output = Output::negotiate(request.headers(), query).unwrap_or(Output::JSON);
+    let output = negotiated.unwrap_or(Output::JSON);
     let ok = |value| Ok(respond::json(StatusCode::OK, &value, output));
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let aggregated = accept.contains("as=APIGroupDiscoveryList");
+    let aggregated = aggregated(&request);
     match segments.as_slice() {
         ["healthz" | "livez" | "readyz", rest @ ..] => health(server, segments[0], &rest.join("/"), query),
         ["version"] => ok(version(server)),
@@ -55,6 +68,12 @@ pub(super) async fn serve(
         ["openid", "v1", "jwks"] => ok(server.authenticators.service_accounts.key_set()),
         _ => missing(),
     }
+}
+
+/// Whether discovery in one document is asked for.
+fn aggregated(request: &Request<Body>) -> bool {
+    let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("as=APIGroupDiscoveryList"))
 }
 
 fn missing() -> Result<Response<Body>, ApiError> {
