@@ -67,12 +67,16 @@ impl TestServer {
 
     /// Starts a server whose store has these options.
     pub async fn with_options(options: gantry_store::Options) -> Result<Self> {
+        Self::with_store(Store::with_engine(MemoryEngine::default(), options)?).await
+    }
+
+    /// Starts a server on a store, which another one may have filled.
+    pub async fn with_store(store: Store) -> Result<Self> {
         let authority = Authority::new()?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let serving = authority.issue("kube-apiserver", &[])?;
         let admin = authority.issue("admin", &["system:masters"])?;
-        let store = Store::with_engine(MemoryEngine::default(), options)?;
         let server = ApiServer::new(Config {
             advertise: address,
             store: store.clone(),

@@ -1,6 +1,6 @@
 //! The default roles and bindings, read from two tables, and how a start puts them right: what is
 //! missing is added, what somebody added stays, and objects whose annotation
-//! `rbac.authorization.kubernetes.io/autoupdate` is not `true` are left alone.
+//! `rbac.authorization.kubernetes.io/autoupdate` is `false` are left alone.
 
 use serde_json::{Map, Value, json};
 
@@ -162,8 +162,15 @@ fn binding<'a>(
 pub fn reconcile_role(existing: &Value, default: &Value) -> Option<Value> {
     let mut next = protected(existing, default)?;
     if default.get("aggregationRule").is_some() {
-        if next.get("aggregationRule").is_none_or(Value::is_null) {
-            next["aggregationRule"] = default["aggregationRule"].clone();
+        let selectors = |role: &Value| {
+            role["aggregationRule"]["clusterRoleSelectors"].as_array().cloned().unwrap_or_default()
+        };
+        let mut held = selectors(&next);
+        let lacking: Vec<Value> =
+            selectors(default).into_iter().filter(|selector| !held.contains(selector)).collect();
+        if !lacking.is_empty() {
+            held.extend(lacking);
+            next["aggregationRule"] = json!({"clusterRoleSelectors": held});
         }
     } else {
         let held: Vec<Rule> = serde_json::from_value(next["rules"].clone()).unwrap_or_default();
@@ -178,9 +185,12 @@ pub fn reconcile_role(existing: &Value, default: &Value) -> Option<Value> {
 }
 
 /// What `existing` has to become so that it holds the default binding; `None`: it is right as it is. The
-/// role of a binding cannot change; a binding to another role is left alone.
+/// role of a binding cannot change: one to another role has to be made anew.
 pub fn reconcile_binding(existing: &Value, default: &Value) -> Option<Value> {
-    let mut next = protected(existing, default).filter(|next| next["roleRef"] == default["roleRef"])?;
+    let mut next = protected(existing, default)?;
+    if next["roleRef"] != default["roleRef"] {
+        return Some(default.clone());
+    }
     let held = next["subjects"].as_array().cloned().unwrap_or_default();
     let wanted = default["subjects"].as_array().cloned().unwrap_or_default();
     extend(&mut next, "subjects", wanted.into_iter().filter(|subject| !held.contains(subject)).collect());
@@ -189,7 +199,8 @@ pub fn reconcile_binding(existing: &Value, default: &Value) -> Option<Value> {
 
 /// A copy with the default's labels and annotations, unless the object opted out of updates.
 fn protected(existing: &Value, default: &Value) -> Option<Value> {
-    let opted_out = existing["metadata"]["annotations"].get(AUTO_UPDATE).is_some_and(|value| value != "true");
+    let opted_out =
+        existing["metadata"]["annotations"].get(AUTO_UPDATE).is_some_and(|value| value == "false");
     if opted_out {
         return None;
     }
@@ -201,7 +212,9 @@ fn protected(existing: &Value, default: &Value) -> Option<Value> {
             *slot = Value::Object(Map::new());
         }
         if let Some(map) = slot.as_object_mut() {
-            map.extend(wanted);
+            for (key, value) in wanted {
+                map.entry(key).or_insert(value);
+            }
         }
     }
     Some(next)
@@ -251,6 +264,25 @@ mod tests {
     }
 
     #[test]
+    fn there_are_as_many_as_in_kubernetes() {
+        let (roles, bindings) = (roles(), bindings());
+        let count = |objects: &[Value], kind: &str, select: &dyn Fn(&str) -> bool| {
+            let of_kind = objects.iter().filter(|object| object["kind"] == kind);
+            of_kind.filter(|object| select(object["metadata"]["name"].as_str().unwrap())).count()
+        };
+        // Those that a cluster of ours has besides.
+        let own = |name: &str| name.starts_with("gantry:") || name == "system:coredns";
+        let controller = |name: &str| name.starts_with("system:controller:");
+        let other = |name: &str| !own(name) && !controller(name);
+        assert_eq!(count(&roles, "ClusterRole", &controller), 37);
+        assert_eq!(count(&bindings, "ClusterRoleBinding", &controller), 37);
+        assert_eq!(count(&roles, "ClusterRole", &other), 31);
+        assert_eq!(count(&bindings, "ClusterRoleBinding", &other), 12);
+        assert_eq!(count(&roles, "Role", &|_| true), 7);
+        assert_eq!(count(&bindings, "RoleBinding", &|_| true), 7);
+    }
+
+    #[test]
     fn reads_the_table() {
         let check = |name: &str, expect: Value| {
             let roles = roles();
@@ -267,7 +299,7 @@ mod tests {
             json!([{"apiGroups": [""], "resources": ["endpoints", "services"],
             "verbs": ["list", "watch"]}]),
         );
-        assert_eq!(cluster_role_rules("system:node").len(), 27);
+        assert_eq!(cluster_role_rules("system:node").len(), 25);
         let part = |name: &str| cluster_role_rules(&format!("system:aggregate-to-{name}")).len();
         let total = part("admin") + part("edit") + part("view");
         let roles = roles();
@@ -285,9 +317,21 @@ mod tests {
         assert_eq!(next["rules"].as_array().unwrap().len(), 2);
         changed["metadata"]["annotations"][AUTO_UPDATE] = json!("false");
         assert_eq!(reconcile_role(&changed, &default), None);
+        changed["metadata"]["annotations"][AUTO_UPDATE] = json!("sometimes");
+        changed["metadata"]["labels"]["kubernetes.io/bootstrapping"] = json!("mine");
+        let next = reconcile_role(&changed, &default).unwrap();
+        assert_eq!(next["metadata"], changed["metadata"], "what stands there stays");
+        let edit = roles().into_iter().find(|role| role["metadata"]["name"] == "edit").unwrap();
+        let mut changed = edit.clone();
+        let selectors = json!([{"matchLabels": {"mine": "true"}}]);
+        changed["aggregationRule"]["clusterRoleSelectors"] = selectors;
+        let next = reconcile_role(&changed, &edit).unwrap();
+        assert_eq!(next["aggregationRule"]["clusterRoleSelectors"].as_array().unwrap().len(), 2);
         let default = &bindings()[0];
         let mut changed = default.clone();
         changed["subjects"] = json!([]);
         assert_eq!(reconcile_binding(&changed, default).unwrap()["subjects"], default["subjects"]);
+        changed["roleRef"]["name"] = json!("view");
+        assert_eq!(reconcile_binding(&changed, default).as_ref(), Some(default));
     }
 }

@@ -103,17 +103,20 @@ async fn put(api: &dyn Api, group: &str, object: &Value, reconcile: Reconcile) -
         let (code, existing) = api.call(Method::GET, &one, None).await;
         let (method, path, body) = match code {
             200 => match reconcile(&existing, object) {
+                // The role of a binding cannot change: the next attempt makes it anew.
+                Some(next) if next["roleRef"] != existing["roleRef"] => (Method::DELETE, &one, Value::Null),
                 Some(next) => (Method::PUT, &one, next),
                 None => return Ok(()),
             },
             404 => (Method::POST, &all, object.clone()),
             _ => return Err(failed(Method::GET, &one, code, &existing)),
         };
-        let (code, answer) = api.call(method.clone(), path, Some(&body)).await;
+        let (code, answer) = api.call(method.clone(), path, Some(&body).filter(|body| !body.is_null())).await;
         match code {
+            200..300 if method == Method::DELETE && attempt < ATTEMPTS => {}
             200..300 => return Ok(()),
             // Another server was quicker.
-            404 | 409 if attempt < ATTEMPTS && method == Method::PUT => {}
+            404 | 409 if attempt < ATTEMPTS && method != Method::POST => {}
             409 if attempt < ATTEMPTS => {}
             _ => return Err(failed(method, path, code, &answer)),
         }
@@ -139,6 +142,10 @@ mod tests {
         async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> (u16, Value) {
             let mut state = self.0.lock();
             let Some(body) = body else {
+                if method == Method::DELETE {
+                    state.1 += 1;
+                    return state.0.remove(path).map_or((404, Value::Null), |object| (200, object));
+                }
                 return state.0.get(path).map_or((404, Value::Null), |object| (200, object.clone()));
             };
             state.1 += 1;
@@ -164,5 +171,9 @@ mod tests {
         api.0.lock().0.get_mut(role).unwrap()["rules"] = json!([]);
         assert_eq!(run(7443).await, 1);
         assert_eq!(api.0.lock().0[role]["rules"].as_array().unwrap().len(), 1);
+        let binding = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/system:kube-dns";
+        api.0.lock().0.get_mut(binding).unwrap()["roleRef"]["name"] = json!("view");
+        assert_eq!(run(7443).await, 2, "it is made anew");
+        assert_eq!(api.0.lock().0[binding]["roleRef"]["name"], "system:kube-dns");
     }
 }

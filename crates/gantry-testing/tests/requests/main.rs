@@ -9,3 +9,4 @@ mod eviction;
 mod finalizers;
 mod impersonation;
 mod pods;
+mod roles;
