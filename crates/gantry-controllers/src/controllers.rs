@@ -76,7 +76,7 @@ impl Default for NodeTimes {
     }
 }
 
-/// Name of the controller, its service account in `kube-system`, and what starts it.
+/// Name that the controller gives in events, its service account in `kube-system`, and what starts it.
 type Entry = (&'static str, &'static str, fn(Context) -> BoxFuture<'static, ()>);
 
 /// Every controller.
@@ -95,8 +95,8 @@ const CONTROLLERS: &[Entry] = &[
     ("serviceaccount-controller", "service-account-controller", |context| {
         crate::serviceaccount::run(context).boxed()
     }),
-    ("node-ipam-controller", "node-controller", |context| crate::node_ipam::run(context).boxed()),
-    ("node-lifecycle-controller", "node-controller", |context| crate::node_lifecycle::run(context).boxed()),
+    ("cidrAllocator", "node-controller", |context| crate::node_ipam::run(context).boxed()),
+    ("node-controller", "node-controller", |context| crate::node_lifecycle::run(context).boxed()),
     ("taint-eviction-controller", "node-controller", |context| crate::taint_eviction::run(context).boxed()),
     ("pod-garbage-collector", "pod-garbage-collector", |context| crate::pod_gc::run(context).boxed()),
     ("clusterrole-aggregation-controller", "clusterrole-aggregation-controller", |context| {
