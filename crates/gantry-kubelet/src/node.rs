@@ -5,6 +5,7 @@ mod status;
 
 use std::{sync::Arc, time::Duration};
 
+use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Node, NodeSpec, NodeStatus},
@@ -13,6 +14,7 @@ use k8s_openapi::{
 use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
+    runtime::{WatchStreamExt, watcher::watch_object},
 };
 use serde_json::json;
 use tokio::sync::watch;
@@ -56,10 +58,20 @@ pub async fn run(agent: Arc<Agent>, tx: watch::Sender<Option<Arc<Node>>>, shutdo
     let mut last_report = Timestamp::now();
     // Conditions come from counters of the machine, which send no events.
     let mut timer = tokio::time::interval(CHECK);
+    // Others write the object too: what they say about a node that was silent is put right at once.
+    let mut written = watch_object(api.clone(), &agent.config.node_name).default_backoff().boxed();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
             _ = timer.tick() => {}
+            Some(object) = written.next() => match object {
+                Ok(Some(node)) => drop(tx.send_replace(Some(Arc::new(node)))),
+                Ok(None) => continue,
+                Err(error) => {
+                    tracing::debug!(%error, "watch of the node interrupted; it resumes");
+                    continue;
+                }
+            },
         }
         let Some(current) = tx.borrow().clone() else { continue };
         let old = current.status.clone().unwrap_or_default();
