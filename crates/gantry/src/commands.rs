@@ -1,5 +1,6 @@
 //! The command line: one module per verb.
 
+pub mod agent;
 pub mod completion;
 pub mod image;
 pub mod kubeconfig;
@@ -37,6 +38,8 @@ enum Verb {
     Up(up::Arguments),
     /// Run a control plane without a node.
     Server,
+    /// Join a cluster whose control plane runs elsewhere, and run its pods.
+    Agent(agent::Arguments),
     /// Print the administrator's kubeconfig, or merge it into another.
     Kubeconfig(kubeconfig::Arguments),
     /// Import, pull, list and remove this node's images.
@@ -69,6 +72,7 @@ fn run(cli: Cli) -> Result<()> {
     match cli.verb {
         Verb::Up(arguments) => up::run(&resolve()?, &arguments),
         Verb::Server => server::run(&resolve()?),
+        Verb::Agent(arguments) => agent::run(&resolve()?, &arguments),
         Verb::Kubeconfig(arguments) => kubeconfig::run(&resolve()?, &arguments),
         Verb::Image(arguments) => image::run(&resolve()?, &arguments),
         Verb::Status => status::run(&resolve()?),

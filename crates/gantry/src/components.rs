@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster_settings;
 use crate::config::Config;
 use crate::pki::Authority;
 
@@ -44,6 +45,7 @@ pub fn start(
     running.spawn(controllers(server.clone(), authority, config, shutdown.clone()));
     running.spawn(scheduler(server.clone(), config, shutdown.clone()));
     running.spawn(dns_service(server.clone(), config.cluster_dns));
+    running.spawn(settings(server.clone(), config.clone()));
     running
 }
 
@@ -59,6 +61,19 @@ fn scheduler(
         server.ready().await;
         gantry_scheduler::run(api, settings, shutdown).await;
     }
+}
+
+/// Publishes what nodes that join have to know.
+async fn settings(server: Arc<ApiServer>, config: Config) {
+    server.ready().await;
+    if let Err(error) = cluster_settings::publish(administrator(&server), &config).await {
+        tracing::error!(%error, "the cluster's settings are not published; no node can join");
+    }
+}
+
+/// A client as the server itself.
+fn administrator(server: &Arc<ApiServer>) -> Client {
+    client(server, User::new("system:apiserver", ["system:masters"]))
 }
 
 /// Makes the Service that pods find the cluster's DNS by. Each node answers on its address by itself,
@@ -81,8 +96,7 @@ async fn dns_service(server: Arc<ApiServer>, address: IpAddr) {
             "ports": [port("dns", 53, "UDP"), port("dns-tcp", 53, "TCP")],
         },
     });
-    let api: Api<Service> =
-        Api::namespaced(client(&server, User::new("system:apiserver", ["system:masters"])), "kube-system");
+    let api: Api<Service> = Api::namespaced(administrator(&server), "kube-system");
     let parameters = PatchParams::apply("gantry").force();
     if let Err(error) = api.patch("kube-dns", &parameters, &Patch::Apply(service)).await {
         tracing::error!(%error, "Service kube-system/kube-dns not made; pods cannot resolve names");

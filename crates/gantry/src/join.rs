@@ -18,7 +18,7 @@ mod token;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -126,7 +126,8 @@ impl Membership {
     }
 
     /// A kubeconfig with the node's certificate, kept current.
-    pub fn kubeconfig(&self) -> PathBuf {
+    #[cfg(test)]
+    pub fn kubeconfig(&self) -> std::path::PathBuf {
         self.files.kubeconfig()
     }
 

@@ -1,11 +1,12 @@
 //! `gantry`: the whole Kubernetes API and the platform around it in one binary.
 
+mod background;
+mod cluster_settings;
 mod commands;
 mod components;
 mod config;
 mod control_plane;
 mod instance;
-#[allow(dead_code, reason = "the agent uses what the token verb does not")]
 mod join;
 mod kubeconfig;
 mod logging;

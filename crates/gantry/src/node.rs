@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::join::Certificate;
 use crate::pki::{Authority, Leaf, Pair};
 use network::PodNetwork;
 
@@ -27,8 +28,8 @@ pub use network::remove as remove_network;
 pub struct Identity {
     /// The API as `system:node:NAME`.
     pub client: Client,
-    /// The certificate that the node's API shows.
-    pub serving: Pair,
+    /// The certificate that the node's API shows, whichever is current.
+    pub serving: Arc<Certificate>,
     /// The authority that the node's callers are checked against, PEM.
     pub authority: String,
 }
@@ -58,8 +59,7 @@ impl Node {
             pod_logs_dir: config.pod_logs_dir.clone(),
             address: config.bind_address,
             port: config.kubelet_port,
-            serving_cert: identity.serving.certificate.into_bytes(),
-            serving_key: identity.serving.key.into_bytes(),
+            serving: Some(identity.serving),
             client_ca: identity.authority.into_bytes(),
             cluster_dns: vec![config.cluster_dns.to_string()],
             cluster_domain: config.cluster_domain.clone(),

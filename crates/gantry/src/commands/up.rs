@@ -1,18 +1,17 @@
 //! `gantry up`: a whole cluster in one process.
 
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::background::Start;
 use crate::config::Config;
 use crate::control_plane::ControlPlane;
 use crate::instance::Instance;
+use crate::join::Certificate;
 use crate::node::{Identity, Node};
 use crate::{components, logging, node};
 
@@ -22,24 +21,14 @@ const LAST: &str = "Use it with: ";
 /// How to start.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Return once the cluster is up, and go on in the background.
-    #[arg(long)]
-    background: bool,
-    /// End the gantry that runs here already, and take its pods over.
-    #[arg(long)]
-    replace: bool,
-    /// Where logs go with --background.
-    #[arg(long, default_value = "/var/log/gantry.log")]
-    log_file: PathBuf,
+    #[command(flatten)]
+    start: Start,
 }
 
 /// Runs until it is told to end; with `--background`, until the cluster is up.
 pub fn run(config: &Config, arguments: &Arguments) -> Result<()> {
-    if arguments.replace {
-        Instance::end(&config.run_dir)?;
-    }
-    if arguments.background {
-        return detach(arguments);
+    if !arguments.start.here(config, LAST)? {
+        return Ok(());
     }
     logging::start(&config.log_level, config.log_json)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
@@ -55,7 +44,7 @@ async fn serve(config: &Config) -> Result<()> {
     let user = components::node(&config.node_name);
     let identity = Identity {
         client: components::client(&plane.server, user),
-        serving: node::serving(config, &plane.authority)?,
+        serving: Arc::new(Certificate::new(&node::serving(config, &plane.authority)?)?),
         authority: plane.authority.certificate.clone(),
     };
     let server = plane.server.clone();
@@ -85,33 +74,4 @@ async fn serve(config: &Config) -> Result<()> {
     }
     serving.await?;
     Ok(())
-}
-
-/// Starts this program again without a terminal and passes on what it says until it is up.
-fn detach(arguments: &Arguments) -> Result<()> {
-    let log = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&arguments.log_file)
-        .with_context(|| format!("opening {}", arguments.log_file.display()))?;
-    let done = ["--background", "--replace"];
-    let words = std::env::args_os().skip(1).filter(|word| !done.iter().any(|done| word == done));
-    let mut child = Command::new("/proc/self/exe")
-        .args(words)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(log)
-        .process_group(0)
-        .spawn()
-        .context("starting in the background")?;
-    let output = child.stdout.take().context("no output to read")?;
-    for line in BufReader::new(output).lines() {
-        let line = line?;
-        println!("{line}");
-        if line.starts_with(LAST) {
-            return Ok(());
-        }
-    }
-    let status = child.wait()?;
-    bail!("ended with {status} before it was up; its log is {}", arguments.log_file.display())
 }

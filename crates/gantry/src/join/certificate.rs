@@ -81,6 +81,7 @@ impl Certificate {
     }
 
     /// The current certificate and key, PEM.
+    #[cfg(test)]
     pub fn pair(&self) -> Pair {
         self.current.read().unwrap_or_else(PoisonError::into_inner).2.clone()
     }

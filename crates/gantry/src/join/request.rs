@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
@@ -22,6 +23,9 @@ use serde_json::json;
 
 use super::Certificate;
 use crate::pki::Pair;
+
+/// How often an idle connection is tried.
+const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// What a client proves its identity with.
 pub(super) enum Credentials<'a> {
@@ -49,6 +53,10 @@ pub(super) async fn client(url: &str, authority: &str, credentials: Credentials<
     tls.client_auth_cert_resolver = certificate;
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
+    // A watch waits in silence; a server that has gone without a word must be noticed all the same.
+    connector.set_keepalive(Some(KEEPALIVE));
+    connector.set_keepalive_interval(Some(KEEPALIVE));
+    connector.set_tcp_user_timeout(Some(KEEPALIVE * 3));
     let connector = hyper_rustls::HttpsConnectorBuilder::new()
         .with_tls_config(tls)
         .https_only()

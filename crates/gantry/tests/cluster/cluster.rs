@@ -14,20 +14,38 @@ use nix::unistd::Pid;
 /// Address of the first node.
 pub const NODE: &str = "192.168.77.1";
 
-/// A running cluster of one node.
+/// Address of a second node, on a network of its own.
+const SECOND: &str = "192.168.78.1";
+
+/// A running machine: a cluster of one node, or another node of one.
 pub struct Cluster {
     name: String,
     directory: tempfile::TempDir,
     child: Option<Child>,
+    /// The node's name and address.
+    node: (&'static str, &'static str),
+    /// What the process is started with, and the start of the last line that it prints.
+    words: Vec<String>,
+    last: &'static str,
+    /// Network namespaces that go with it.
+    namespaces: Vec<String>,
 }
 
 impl Cluster {
     /// Starts one, with the demo's images. `name` tells it from those of other tests.
     pub fn start(name: &str) -> Self {
         let name = format!("gantry-{name}-{}", std::process::id());
-        let directory = tempfile::Builder::new().prefix(&name).tempdir().expect("a directory");
-        let mut cluster = Self { name, directory, child: None };
-        let outside = cluster.outside();
+        let directory = directory();
+        let outside = format!("{name}-out");
+        let mut cluster = Self {
+            namespaces: vec![name.clone(), outside.clone()],
+            name,
+            directory,
+            child: None,
+            node: ("one", NODE),
+            words: vec!["up".into()],
+            last: "Use it with",
+        };
         run("ip", ["netns", "add", &cluster.name]);
         run("ip", ["netns", "add", &outside]);
         let inside = |words: &[&str]| run("ip", ["-n", &cluster.name].iter().chain(words));
@@ -39,23 +57,69 @@ impl Cluster {
         run("ip", ["-n", &outside, "address", "add", "192.168.77.254/24", "dev", "eth0"]);
         inside(&["route", "add", "default", "via", "192.168.77.254"]);
         cluster.up();
-        let images = workspace().join("target/images");
         for image in ["busybox", "nginx", "redis", "guestbook"] {
-            let archive = images.join(format!("{image}.tar"));
-            cluster.gantry(&["image", "import", archive.to_str().expect("a path")]);
+            cluster.import(image);
         }
         cluster
+    }
+
+    /// Starts another node, `two`, that joins this cluster. A router is between the two machines.
+    pub fn join(&self) -> Self {
+        let name = format!("{}-2", self.name);
+        let outside = &self.namespaces[1];
+        let token = self.gantry(&["token", "create"]).trim().to_owned();
+        let directory = directory();
+        let words = ["agent", "--server", &format!("https://{NODE}:6443"), "--token", &token];
+        let mut node = Self {
+            namespaces: vec![name.clone()],
+            name,
+            directory,
+            child: None,
+            node: ("two", SECOND),
+            words: words.map(str::to_owned).into(),
+            last: "The node two ",
+        };
+        run("ip", ["netns", "add", &node.name]);
+        let inside = |words: &[&str]| run("ip", ["-n", &node.name].iter().chain(words));
+        inside(&["link", "set", "lo", "up"]);
+        inside(&["link", "add", "eth0", "type", "veth", "peer", "name", "eth1", "netns", outside]);
+        inside(&["address", "add", &format!("{SECOND}/24"), "dev", "eth0"]);
+        inside(&["link", "set", "eth0", "up"]);
+        run("ip", ["-n", outside, "link", "set", "eth1", "up"]);
+        run("ip", ["-n", outside, "address", "add", "192.168.78.254/24", "dev", "eth1"]);
+        inside(&["route", "add", "default", "via", "192.168.78.254"]);
+        let forward = ["-w", "net.ipv4.ip_forward=1"];
+        run("nsenter", [&*format!("--net=/run/netns/{outside}"), "--", "sysctl"].iter().chain(&forward));
+        node.up();
+        node
+    }
+
+    /// Starts the process again, with other words.
+    pub fn up_with(&mut self, words: &[&str]) {
+        self.words = words.iter().map(ToString::to_string).collect();
+        self.up();
+    }
+
+    /// Imports one of the images that `make images` has built.
+    pub fn import(&self, image: &str) {
+        let archive = workspace().join("target/images").join(format!("{image}.tar"));
+        self.gantry(&["image", "import", archive.to_str().expect("a path")]);
     }
 
     /// Starts the process again after [`Cluster::crash`].
     pub fn up(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).expect("a log");
         let mut command = self.command(env!("CARGO_BIN_EXE_gantry"));
-        command.arg("up").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        command.args(&self.words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().expect("gantry starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let said = lines.any(|line| line.is_ok_and(|line| line.starts_with("Use it with")));
-        assert!(said, "gantry up ended early: {}", fs::read_to_string(self.log()).unwrap_or_default());
+        let said = lines.any(|line| line.is_ok_and(|line| line.starts_with(self.last)));
+        assert!(
+            said,
+            "gantry {:?} ended early: {}",
+            self.words,
+            fs::read_to_string(self.log()).unwrap_or_default()
+        );
         self.child = Some(child);
     }
 
@@ -163,10 +227,6 @@ impl Cluster {
         let _ = child.wait();
     }
 
-    fn outside(&self) -> String {
-        format!("{}-out", self.name)
-    }
-
     /// What explains a failure: pods, events and the log.
     fn faults(&self) -> String {
         let show = |words: &[&str]| text(&self.run("kubectl", words, "").stdout);
@@ -201,8 +261,8 @@ impl Cluster {
             .env("GANTRY_RUN_DIR", directory.join("run"))
             .env("GANTRY_POD_LOGS_DIR", directory.join("logs"))
             .env("GANTRY_CGROUP_ROOT", &self.name)
-            .env("GANTRY_NODE_NAME", "one")
-            .env("GANTRY_NODE_IP", NODE)
+            .env("GANTRY_NODE_NAME", self.node.0)
+            .env("GANTRY_NODE_IP", self.node.1)
             .env("KUBECONFIG", directory.join("etc/kubeconfig.yaml"))
             .env("HOME", directory);
         command
@@ -217,8 +277,8 @@ impl Drop for Cluster {
         if !reset.status.success() {
             eprintln!("gantry reset: {}", text(&reset.stderr));
         }
-        for namespace in [self.name.clone(), self.outside()] {
-            let _ = Command::new("ip").args(["netns", "delete", &namespace]).status();
+        for namespace in &self.namespaces {
+            let _ = Command::new("ip").args(["netns", "delete", namespace]).status();
         }
     }
 }
@@ -242,6 +302,11 @@ impl Drop for Background {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A directory with a short name, since sockets are below it.
+fn directory() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("gantry").tempdir().expect("a directory")
 }
 
 /// The root of the workspace.

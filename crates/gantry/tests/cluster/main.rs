@@ -3,6 +3,7 @@
 
 mod cluster;
 mod guestbook;
+mod join;
 mod load;
 mod operations;
 mod takeover;
