@@ -6,6 +6,7 @@ mod cluster;
 mod http;
 mod load;
 mod report;
+mod services;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -31,6 +32,9 @@ pub struct Arguments {
     /// Pods to schedule onto the fake nodes.
     #[arg(long, default_value_t = 5_000)]
     schedule: usize,
+    /// Services of the Service proxy.
+    #[arg(long, default_value_t = 1_000)]
+    services: usize,
     /// Also start a node and measure pods on it (needs root and the test images).
     #[arg(long)]
     node: bool,
@@ -46,6 +50,8 @@ enum Part {
     ControlPlane,
     /// The scheduler on fake nodes.
     Scheduling,
+    /// The Service proxy (needs root).
+    Services,
     /// Pods on a node.
     Node,
 }
@@ -70,6 +76,9 @@ async fn measure(arguments: &Arguments, window: Duration, report: &mut Report) -
     }
     if wanted(Part::Scheduling) {
         scheduling(arguments, report).await?;
+    }
+    if wanted(Part::Services) && (arguments.only.is_some() || nix::unistd::geteuid().is_root()) {
+        services(arguments, report)?;
     }
     if arguments.node || arguments.only == Some(Part::Node) {
         node(arguments, report).await?;
@@ -116,6 +125,20 @@ async fn scheduling(arguments: &Arguments, report: &mut Report) -> Result<()> {
     let rate = load::schedule(&client, CONNECTIONS, arguments.schedule).await?;
     report.row("scheduling on 1,000 nodes", rate, "/s", "2,000/s", "205/s");
     cluster.stop().await
+}
+
+fn services(arguments: &Arguments, report: &mut Report) -> Result<()> {
+    let measured = services::run(arguments.services, 500)?;
+    let milliseconds = |share: f64| {
+        let last = measured.changes.len().saturating_sub(1);
+        measured.changes.get((last as f64 * share) as usize).map_or(0.0, |d| d.as_secs_f64() * 1e3)
+    };
+    let count = arguments.services;
+    let what = |what: &str| format!("{count} Services with 10 endpoints: {what}");
+    report.row(&what("start to rules"), measured.start.as_secs_f64(), "s", "-", "0.4-1.0 s (nft alone)");
+    report.row(&what("change to rules p50"), milliseconds(0.5), "ms", "-", "32 ms (nft alone)");
+    report.row(&what("change to rules p99"), milliseconds(0.99), "ms", "-", "-");
+    Ok(())
 }
 
 async fn node(arguments: &Arguments, report: &mut Report) -> Result<()> {

@@ -3,6 +3,32 @@
 //! `index` keeps the objects, `service` and `endpoints` read them, `rules` decides what a Service's part
 //! of the table is, `base` what all Services share, `flows` which UDP flows may not go on, and `table`
 //! keeps the kernel's table equal to what is wanted.
+//!
+//! There is one table `gantry` in each family in use (`ip`, `ip6`); `nft list table ip gantry` shows it.
+//!
+//! | chain | packets come | what it does |
+//! | --- | --- | --- |
+//! | `prerouting`, `output` | from the kernel, when a connection starts | looks the destination up in `services`; what goes to this machine goes on to `local-ports` |
+//! | `local-ports` | to an address of this machine | looks the port up in `host-address-ports`, `host-ports`, `node-ports` |
+//! | `service-NAMESPACE/NAME/PROTOCOL/PORT` | by a ClusterIP | leads to any endpoint |
+//! | `local-…` | where traffic has to stay here | leads to an endpoint of this node |
+//! | `external-…` | by a node port, external address or load balancer | marks what has to be masqueraded, then one of the former |
+//! | `firewall-…` | by a load balancer with source ranges | lets in who is in the ranges |
+//! | `endpoint-…/ADDRESS/PORT` | of clients that are to stay | remembers the client in `clients-…`, leads to the endpoint |
+//! | `reject` | to a Service without endpoints | answers that nobody listens |
+//! | `postrouting`, `leaving` | from the kernel, on the way out | masquerades |
+//! | `forward`, `filter-output` | from the kernel | refuses what goes to an address of no Service, drops what would confuse the other end |
+//!
+//! | map or set | from | to |
+//! | --- | --- | --- |
+//! | `services` | address, protocol, port | chain |
+//! | `node-ports` | protocol, port | chain |
+//! | `host-ports`, `host-address-ports` | (address,) protocol, port | pod's address and port |
+//! | `hairpin` | a pod's address, twice | |
+//! | `clients-…` | client's address, for the time of affinity | |
+//!
+//! A connection is looked up once, in constant time; later packets follow connection tracking. So
+//! connections outlive changes of rules, and endpoints that go away get no new ones.
 
 pub mod base;
 pub mod endpoints;

@@ -183,6 +183,27 @@ proptest! {
     }
 }
 
+#[test]
+fn a_change_is_as_small_among_many_services() {
+    let endpoint = |ip: u32| json!({"addresses": [format!("10.42.0.{ip}")], "nodeName": "there"});
+    let endpoints = |count| (1..=count).map(endpoint).collect::<Vec<_>>();
+    let spec =
+        |name: u8| json!({"clusterIP": format!("10.43.0.{name}"), "ports": [{"name": "a", "port": 80}]});
+    let size = |changes: &[Change]| {
+        let mut batch = Batch::default();
+        batch.change(Family::Ipv4, changes);
+        batch.finish().bytes().len()
+    };
+    let change = |services: u8| {
+        let mut merged = Merged::new(base(Family::Ipv4, &place()));
+        merged.replace((1..=services).map(|name| part(name, Some(spec(name)), endpoints(10))));
+        assert_eq!(merged.replace([part(1, Some(spec(1)), endpoints(10))]), []);
+        size(&merged.replace([part(1, Some(spec(1)), endpoints(9))]))
+    };
+    assert_eq!(change(1), change(200));
+    assert!(change(1) < 2048, "{} bytes", change(1));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 

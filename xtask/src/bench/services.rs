@@ -1,0 +1,105 @@
+//! The Service proxy: a node's network in a network namespace of its own, told by an API server in
+//! this process.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use gantry_client::Informers;
+use gantry_network::{Network, NetworkConfig};
+use gantry_testing::TestServer;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use nix::sched::{CloneFlags, unshare};
+use serde_json::{from_value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Endpoints of each Service.
+const ENDPOINTS: usize = 10;
+/// Longest wait for the network to follow.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What was measured.
+#[derive(Debug)]
+pub struct Measured {
+    /// From the start of the proxy until all Services are in the kernel.
+    pub start: Duration,
+    /// From sending a change of a Service's endpoints until it is in the kernel, sorted.
+    pub changes: Vec<Duration>,
+}
+
+/// Measures with so many Services and changes, in a thread that has left this network namespace.
+pub fn run(services: usize, changes: usize) -> Result<Measured> {
+    let thread = std::thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET).context("a network namespace needs root")?;
+        let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
+        ensure!(up.success(), "ip link set lo up: {up}");
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(measure(services, changes))
+    });
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+async fn measure(count: usize, changes: usize) -> Result<Measured> {
+    let server = TestServer::start().await?;
+    let client = server.client();
+    let services: Api<Service> = Api::namespaced(client.clone(), "default");
+    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), "default");
+    let parameters = PostParams::default();
+    for number in 0..count {
+        services.create(&parameters, &from_value(service(number))?).await?;
+        slices.create(&parameters, &from_value(slice(number))?).await?;
+    }
+    let state = tempfile::tempdir()?;
+    let node_ip = [192, 0, 2, 1].into();
+    let network = Network::open(NetworkConfig::new(state.path().into(), "here".into(), vec![node_ip]))?;
+    let mut applied = network.applied();
+    let shutdown = CancellationToken::new();
+    let informers = Informers::new(client, shutdown.clone());
+    let before = Instant::now();
+    let running = tokio::spawn(network.run(informers, shutdown.clone()));
+    next(&mut applied).await?;
+    let start = before.elapsed();
+    let mut taken = Vec::with_capacity(changes);
+    for change in 0..changes {
+        let name = format!("bench-{}", change % count);
+        let fewer = json!({"endpoints": endpoints(change % count, ENDPOINTS - 1 - change / count % 2)});
+        let before = Instant::now();
+        slices.patch(&name, &PatchParams::default(), &Patch::Merge(fewer)).await?;
+        next(&mut applied).await?;
+        taken.push(before.elapsed());
+    }
+    taken.sort();
+    shutdown.cancel();
+    running.await?;
+    Ok(Measured { start, changes: taken })
+}
+
+async fn next(applied: &mut watch::Receiver<u64>) -> Result<()> {
+    let waited = tokio::time::timeout(PATIENCE, applied.changed()).await;
+    waited.context("the network does not follow")?.context("the network has ended")
+}
+
+fn service(number: usize) -> serde_json::Value {
+    json!({
+        "metadata": {"name": format!("bench-{number}")},
+        "spec": {"ports": [{"port": 80, "targetPort": 8080}]},
+    })
+}
+
+fn slice(number: usize) -> serde_json::Value {
+    let name = format!("bench-{number}");
+    json!({
+        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
+        "addressType": "IPv4",
+        "ports": [{"name": "", "port": 8080, "protocol": "TCP"}],
+        "endpoints": endpoints(number, ENDPOINTS),
+    })
+}
+
+fn endpoints(number: usize, count: usize) -> Vec<serde_json::Value> {
+    let address = |i| format!("10.42.{}.{}", number / 25 % 256, number % 25 * ENDPOINTS + i + 1);
+    let endpoint = |i| json!({"addresses": [address(i)], "conditions": {"ready": true}});
+    (0..count).map(endpoint).collect()
+}
