@@ -1,5 +1,6 @@
 //! The server: what all requests share, and the pipeline that each one passes.
 
+pub(crate) mod certificate;
 pub(crate) mod client;
 mod endpoints;
 pub(crate) mod listener;
@@ -25,7 +26,8 @@ use crate::documents::Documents;
 use crate::metrics::Metrics;
 use crate::services::Services;
 use crate::token::SigningKey;
-use crate::{Config, Error, User, proxy, storage};
+use crate::{Config, Error, Identity, User, proxy, storage};
+use certificate::Shown;
 
 pub use client::ClientService;
 pub use listener::PeerCertificates;
@@ -42,6 +44,9 @@ pub struct ApiServer {
     pub(crate) services: Services,
     pub(crate) metrics: Metrics,
     pub(crate) documents: Documents,
+    /// What clients are shown, and what kubelets are.
+    serving: Arc<Shown>,
+    kubelet_client: Option<Arc<Shown>>,
     pub(crate) acceptor: TlsAcceptor,
     pub(crate) kubelets: Option<TlsConnector>,
     /// Cancelled when the server stops: ends watches.
@@ -56,6 +61,8 @@ impl ApiServer {
         let signing_key = SigningKey::from_pem(&config.service_account_key)
             .map_err(|cause| Error::config("service account key", cause))?;
         let accounts = ServiceAccounts::new(signing_key, Vec::new(), config.issuer.clone());
+        let serving = Shown::new(&config.serving)?;
+        let kubelet_client = config.kubelet_client.as_ref().map(Shown::new).transpose()?;
         Ok(Self {
             store: config.store.clone(),
             registry: Registry::builtin(),
@@ -65,12 +72,24 @@ impl ApiServer {
             services: Services::new(&config),
             metrics: Metrics::default(),
             documents: Documents::new(&config.version),
-            acceptor: listener::acceptor(&config)?,
-            kubelets: proxy::connector(&config)?,
+            acceptor: listener::acceptor(&config, serving.clone())?,
+            kubelets: proxy::connector(&config, kubelet_client.clone())?,
+            serving,
+            kubelet_client,
             stopping: CancellationToken::new(),
             ready: watch::Sender::new(false),
             config,
         })
+    }
+
+    /// Shows clients that connect from now on this certificate.
+    pub fn replace_serving(&self, next: &Identity) -> Result<(), Error> {
+        self.serving.replace(next)
+    }
+
+    /// Shows kubelets this certificate from now on, where the server had one for them.
+    pub fn replace_kubelet_client(&self, next: &Identity) -> Result<(), Error> {
+        self.kubelet_client.as_ref().map_or(Ok(()), |shown| shown.replace(next))
     }
 
     /// Accepts connections on `listener` until `shutdown`.

@@ -3,10 +3,12 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use ipnet::IpNet;
+use jiff::SignedDuration;
 use serde::Deserialize;
 
 /// Settings as given; what is absent comes from the file, then from [`Config`]'s defaults.
@@ -61,6 +63,10 @@ pub struct Settings {
     /// Domain of the cluster's DNS.
     #[arg(long, env = "GANTRY_CLUSTER_DOMAIN", global = true)]
     pub cluster_domain: Option<String>,
+    /// How long the certificates of the control plane are good, such as 90d; they are renewed while it
+    /// runs.
+    #[arg(long, env = "GANTRY_CERTIFICATE_LIFETIME", global = true)]
+    pub certificate_lifetime: Option<String>,
     /// Log level or filter: error, warn, info, debug, trace, or `crate=level,...`.
     #[arg(long, env = "GANTRY_LOG_LEVEL", global = true)]
     pub log_level: Option<String>,
@@ -86,6 +92,7 @@ const KEYS: &[&str] = &[
     "service-cidr",
     "cluster-dns",
     "cluster-domain",
+    "certificate-lifetime",
     "log-level",
     "log-format",
 ];
@@ -125,6 +132,8 @@ pub struct Config {
     pub cluster_dns: IpAddr,
     /// DNS domain.
     pub cluster_domain: String,
+    /// How long certificates are good.
+    pub certificate_lifetime: SignedDuration,
     /// Log filter.
     pub log_level: String,
     /// Whether logs are JSON.
@@ -155,6 +164,13 @@ impl Config {
         if !matches!(log_format.as_str(), "text" | "json") {
             bail!("log-format: {log_format:?} is neither text nor json");
         }
+        let certificate_lifetime = pick!(certificate_lifetime).unwrap_or_else(|| "365d".into());
+        let certificate_lifetime =
+            lifetime(&certificate_lifetime).map_err(|error| anyhow!("certificate-lifetime: {error}"))?;
+        let certificate_lifetime = SignedDuration::try_from(certificate_lifetime)?;
+        if !certificate_lifetime.is_positive() {
+            bail!("certificate-lifetime: certificates have to be good for some time");
+        }
         let service_cidr = pick!(service_cidr).map_or_else(|| "10.43.0.0/16".parse(), Ok)?;
         Ok(Self {
             data_dir: pick!(data_dir).unwrap_or_else(|| "/var/lib/gantry".into()),
@@ -179,6 +195,7 @@ impl Config {
             },
             service_cidr,
             cluster_domain: pick!(cluster_domain).unwrap_or_else(|| "cluster.local".into()),
+            certificate_lifetime,
             log_level: pick!(log_level).unwrap_or_else(|| "info".into()),
             log_json: log_format == "json",
         })
@@ -226,6 +243,22 @@ fn parse(text: &str) -> Result<Settings> {
     Ok(serde_yaml_ng::from_value(value)?)
 }
 
+pub fn lifetime(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a number with a unit: s, m, h or d");
+    let unit = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "" if number == 0 => 0,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
+}
+
 fn host_name() -> Result<String> {
     let name = nix::unistd::gethostname().context("reading the host's name")?;
     Ok(name.to_string_lossy().trim_end_matches('.').to_string())
@@ -271,6 +304,14 @@ mod tests {
         }
         settings.insert("tls-san".into(), serde_yaml_ng::Value::Sequence(vec![]));
         parse(&serde_yaml_ng::to_string(&settings).expect("yaml")).expect("all keys parse");
+    }
+
+    #[test]
+    fn lifetimes_have_units() {
+        assert_eq!(lifetime("24h"), Ok(Duration::from_secs(86_400)));
+        assert_eq!(lifetime("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        assert_eq!(lifetime("0"), Ok(Duration::ZERO));
+        assert!(lifetime("24").is_err() && lifetime("h").is_err() && lifetime("").is_err());
     }
 
     #[test]

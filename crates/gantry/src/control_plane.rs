@@ -9,11 +9,13 @@ use gantry_store::Store;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::components;
 use crate::config::Config;
 use crate::kubeconfig;
 use crate::pki::{Authority, Leaf, Pair};
+use crate::rotation::Rotation;
 
 /// A control plane that listens.
 pub struct ControlPlane {
@@ -21,6 +23,8 @@ pub struct ControlPlane {
     pub server: Arc<ApiServer>,
     /// The cluster's authority.
     pub authority: Authority,
+    /// What renews its certificates.
+    pub rotation: Rotation,
     listener: TcpListener,
 }
 
@@ -28,26 +32,22 @@ impl ControlPlane {
     /// Opens the store, makes the certificates that are missing, binds the port and writes the
     /// administrator's kubeconfig.
     pub async fn open(config: &Config) -> Result<Self> {
-        let authority = Authority::open(&config.pki_dir())?;
-        let names = serving_names(config)?;
-        let serving = authority.leaf(&Leaf {
+        let authority = Authority::open(&config.pki_dir(), config.certificate_lifetime)?;
+        let of_serving = Leaf {
             file: "apiserver",
-            common_name: "kube-apiserver",
+            common_name: "kube-apiserver".into(),
             organizations: &[],
-            names: &names,
-        })?;
-        let kubelet_client = authority.leaf(&Leaf {
-            file: "apiserver-kubelet-client",
-            common_name: "kube-apiserver-kubelet-client",
+            names: serving_names(config)?,
+        };
+        let client = |file, common_name: &str| Leaf {
+            file,
+            common_name: common_name.into(),
             organizations: &["system:masters"],
-            names: &[],
-        })?;
-        let admin = authority.leaf(&Leaf {
-            file: "admin",
-            common_name: "kubernetes-admin",
-            organizations: &["system:masters"],
-            names: &[],
-        })?;
+            names: Vec::new(),
+        };
+        let of_kubelet_client = client("apiserver-kubelet-client", "kube-apiserver-kubelet-client");
+        let of_admin = client("admin", "kubernetes-admin");
+        let (serving, kubelet_client) = (authority.leaf(&of_serving)?, authority.leaf(&of_kubelet_client)?);
         let path = config.data_dir.join("store");
         let store = Store::open(&path, storage::options())
             .with_context(|| format!("opening the store in {}", path.display()))?;
@@ -72,15 +72,27 @@ impl ControlPlane {
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("listening on {address}; choose another --https-port"))?;
-        let document = kubeconfig::document(&config.local_url(), &authority.certificate, &admin);
-        kubeconfig::write(&config.kubeconfig(), &document)?;
-        Ok(Self { server: Arc::new(server), authority, listener })
+        let server = Arc::new(server);
+        let mut rotation = Rotation::new(authority.clone());
+        let (url, path, ca) = (config.local_url(), config.kubeconfig(), authority.certificate.clone());
+        rotation
+            .keep(of_admin, move |admin| kubeconfig::write(&path, &kubeconfig::document(&url, &ca, admin)))?;
+        let shown = server.clone();
+        rotation.keep(of_serving, move |pair| Ok(shown.replace_serving(&identity(pair.clone()))?))?;
+        let shown = server.clone();
+        rotation.keep(of_kubelet_client, move |pair| {
+            Ok(shown.replace_kubelet_client(&identity(pair.clone()))?)
+        })?;
+        Ok(Self { server, authority, rotation, listener })
     }
 
     /// Serves in the background until `shutdown`, with the controllers and the scheduler.
     pub fn start(self, config: &Config, shutdown: CancellationToken) -> JoinHandle<()> {
         let components = components::start(&self.server, &self.authority, config, shutdown.clone());
+        let mut rotation = self.rotation;
+        let renewal = AbortOnDropHandle::new(tokio::spawn(async move { rotation.run().await }));
         tokio::spawn(async move {
+            let _renewal = renewal;
             self.server.serve(self.listener, shutdown).await;
             components.join_all().await;
         })

@@ -12,6 +12,7 @@ mod kubeconfig;
 mod logging;
 mod node;
 mod pki;
+mod rotation;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

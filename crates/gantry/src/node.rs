@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::join::Certificate;
-use crate::pki::{Authority, Leaf, Pair};
+use crate::pki::Leaf;
 use network::PodNetwork;
 
 pub use network::remove as remove_network;
@@ -100,17 +100,20 @@ pub fn runtime_config(config: &Config, network: Arc<dyn SandboxNetwork>) -> Runt
     }
 }
 
-/// The certificate of the node's API, made from the cluster's authority.
-pub fn serving(config: &Config, authority: &Authority) -> Result<Pair> {
+/// The certificate of the node's API, where it is made from the cluster's authority.
+pub fn serving(config: &Config) -> Leaf {
     let loopback = IpAddr::from([127, 0, 0, 1]);
-    let names =
-        [config.node_name.clone(), "localhost".into(), config.node_ip.to_string(), loopback.to_string()];
-    authority.leaf(&Leaf {
+    Leaf {
         file: "kubelet",
-        common_name: &format!("system:node:{}", config.node_name),
+        common_name: format!("system:node:{}", config.node_name),
         organizations: &["system:nodes"],
-        names: &names,
-    })
+        names: vec![
+            config.node_name.clone(),
+            "localhost".into(),
+            config.node_ip.to_string(),
+            loopback.to_string(),
+        ],
+    }
 }
 
 fn dns_config(config: &Config) -> DnsConfig {

@@ -1,7 +1,7 @@
 //! The cluster's certificate authority and the certificates and keys made from it.
 //!
-//! Files live in one directory, keys readable by root only. A certificate is made anew at
-//! start when it is missing, in its last third of life, or lacks a name it should have.
+//! Files live in one directory, keys readable by root only. A certificate is made anew when it is
+//! missing, in its last third of life, or lacks a name it should have.
 
 use std::fs;
 use std::io::Write;
@@ -17,8 +17,9 @@ use rcgen::{
 };
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-const CA_DAYS: i64 = 3650;
-const LEAF_DAYS: i64 = 365;
+const CA_LIFETIME: SignedDuration = SignedDuration::from_hours(24 * 3650);
+/// Clocks of joining machines may be so far behind.
+const BACKDATED: SignedDuration = SignedDuration::from_mins(5);
 
 /// A certificate (with its chain) and its key, both PEM.
 #[derive(Clone)]
@@ -30,20 +31,24 @@ pub struct Pair {
 }
 
 /// What a certificate is for.
-pub struct Leaf<'a> {
+#[derive(Debug, Clone)]
+pub struct Leaf {
     /// File name without extension.
-    pub file: &'a str,
+    pub file: &'static str,
     /// User or host.
-    pub common_name: &'a str,
+    pub common_name: String,
     /// Groups.
-    pub organizations: &'a [&'a str],
+    pub organizations: &'static [&'static str],
     /// DNS names and addresses that it serves; none for a client's.
-    pub names: &'a [String],
+    pub names: Vec<String>,
 }
 
 /// The authority in a directory.
+#[derive(Clone)]
 pub struct Authority {
     directory: PathBuf,
+    /// How long the certificates that are made from now on are good.
+    lifetime: SignedDuration,
     /// The authority's certificate.
     pub certificate: String,
     /// The authority's key, which also signs kubelets' certificates.
@@ -51,8 +56,9 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Opens the authority in `directory`, making it where there is none.
-    pub fn open(directory: &Path) -> Result<Self> {
+    /// Opens the authority in `directory`, making it where there is none. Certificates are made for
+    /// `lifetime`.
+    pub fn open(directory: &Path, lifetime: SignedDuration) -> Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
         let (certificate_file, key_file) = (directory.join("ca.crt"), directory.join("ca.key"));
         if !key_file.exists() {
@@ -65,7 +71,7 @@ impl Authority {
                 KeyUsagePurpose::KeyCertSign,
                 KeyUsagePurpose::CrlSign,
             ];
-            validity(&mut params, CA_DAYS)?;
+            validity(&mut params, CA_LIFETIME)?;
             let certificate = params.self_signed(&key).context("signing the cluster CA")?;
             write(&certificate_file, &certificate.pem(), 0o644)?;
             write(&key_file, &key.serialize_pem(), 0o600)?;
@@ -74,23 +80,24 @@ impl Authority {
             certificate: read(&certificate_file)?,
             key: read(&key_file)?,
             directory: directory.to_owned(),
+            lifetime,
         })
     }
 
     /// The pair for `leaf`, made anew where needed.
-    pub fn leaf(&self, leaf: &Leaf<'_>) -> Result<Pair> {
+    pub fn leaf(&self, leaf: &Leaf) -> Result<Pair> {
         let certificate_file = self.directory.join(format!("{}.crt", leaf.file));
         let key_file = self.directory.join(format!("{}.key", leaf.file));
         if certificate_file.exists() && key_file.exists() {
             let pair = Pair { certificate: read(&certificate_file)?, key: read(&key_file)? };
-            if self.still_good(&pair.certificate, leaf.names) {
+            if self.still_good(&pair.certificate, &leaf.names) {
                 return Ok(pair);
             }
         }
         let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(leaf.names.to_vec())
+        let mut params = CertificateParams::new(leaf.names.clone())
             .with_context(|| format!("certificate {}: names {:?}", leaf.file, leaf.names))?;
-        params.distinguished_name = name(leaf.common_name, leaf.organizations);
+        params.distinguished_name = name(&leaf.common_name, leaf.organizations);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
         params.extended_key_usages = if leaf.names.is_empty() {
             vec![ExtendedKeyUsagePurpose::ClientAuth]
@@ -98,7 +105,7 @@ impl Authority {
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth]
         };
         params.use_authority_key_identifier_extension = true;
-        validity(&mut params, LEAF_DAYS)?;
+        validity(&mut params, self.lifetime)?;
         let issuer = Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(&self.key)?)?;
         let certificate =
             params.signed_by(&key, &issuer).with_context(|| format!("signing certificate {}", leaf.file))?;
@@ -122,9 +129,7 @@ impl Authority {
 
     fn still_good(&self, certificate: &str, names: &[String]) -> bool {
         let Ok(facts) = inspect(certificate) else { return false };
-        let left = facts.not_after.duration_since(Timestamp::now());
-        let fresh = left > SignedDuration::from_hours(24 * LEAF_DAYS / 3);
-        fresh
+        facts.renewal() > Timestamp::now()
             && names.iter().all(|name| facts.names.contains(name))
             && certificate.contains(self.certificate.trim())
     }
@@ -134,10 +139,19 @@ impl Authority {
 pub struct Facts {
     /// Whom it names.
     pub subject: String,
+    /// When it begins.
+    pub not_before: Timestamp,
     /// When it ends.
     pub not_after: Timestamp,
     /// DNS names and addresses.
     pub names: Vec<String>,
+}
+
+impl Facts {
+    /// When a third of its life is left, and another one is to take its place.
+    pub fn renewal(&self) -> Timestamp {
+        self.not_after - self.not_after.duration_since(self.not_before) / 3
+    }
 }
 
 /// Reads the first certificate of `pem`.
@@ -156,6 +170,7 @@ pub fn inspect(pem: &str) -> Result<Facts> {
     }
     Ok(Facts {
         subject: certificate.subject().to_string(),
+        not_before: Timestamp::from_second(certificate.validity().not_before.timestamp())?,
         not_after: Timestamp::from_second(certificate.validity().not_after.timestamp())?,
         names,
     })
@@ -179,12 +194,11 @@ fn name(common: &str, organizations: &[&str]) -> DistinguishedName {
     name
 }
 
-fn validity(params: &mut CertificateParams, days: i64) -> Result<()> {
+fn validity(params: &mut CertificateParams, lifetime: SignedDuration) -> Result<()> {
     let now = Timestamp::now();
     let at = |time: Timestamp| time::OffsetDateTime::from_unix_timestamp(time.as_second());
-    // Clocks of joining machines may be a little behind.
-    params.not_before = at(now - SignedDuration::from_mins(5))?;
-    params.not_after = at(now + SignedDuration::from_hours(24 * days))?;
+    params.not_before = at(now - BACKDATED.min(lifetime))?;
+    params.not_after = at(now + lifetime)?;
     Ok(())
 }
 
@@ -209,26 +223,35 @@ pub fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
 mod tests {
     use super::*;
 
+    const DAY: SignedDuration = SignedDuration::from_hours(24);
+
     #[test]
     fn a_leaf_is_kept_until_its_names_change() {
         let directory = tempfile::tempdir().expect("a directory");
-        let authority = Authority::open(directory.path()).expect("opens");
+        let authority = Authority::open(directory.path(), DAY).expect("opens");
         let names = ["localhost".to_string(), "127.0.0.1".to_string()];
-        let mut leaf =
-            Leaf { file: "s", common_name: "kube-apiserver", organizations: &[], names: &names[..1] };
+        let mut leaf = Leaf {
+            file: "s",
+            common_name: "kube-apiserver".into(),
+            organizations: &[],
+            names: names[..1].to_vec(),
+        };
         let first = authority.leaf(&leaf).expect("made");
         assert_eq!(first.certificate, authority.leaf(&leaf).expect("kept").certificate);
-        leaf.names = &names;
+        leaf.names = names.to_vec();
         let second = authority.leaf(&leaf).expect("made anew");
         assert_ne!(first.certificate, second.certificate);
-        assert_eq!(inspect(&second.certificate).expect("parses").names, names);
+        let facts = inspect(&second.certificate).expect("parses");
+        assert_eq!(facts.names, names);
+        let left = facts.renewal().duration_since(Timestamp::now());
+        assert!(left < DAY * 2 / 3 && left > DAY / 2, "{left}");
     }
 
     #[test]
     fn a_reopened_authority_is_the_same() {
         let directory = tempfile::tempdir().expect("a directory");
-        let first = Authority::open(directory.path()).expect("opens");
-        let second = Authority::open(directory.path()).expect("opens");
+        let first = Authority::open(directory.path(), DAY).expect("opens");
+        let second = Authority::open(directory.path(), DAY).expect("opens");
         assert_eq!(first.certificate, second.certificate);
     }
 }

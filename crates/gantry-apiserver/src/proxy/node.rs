@@ -14,22 +14,24 @@ use super::{CONNECT_TIMEOUT, forward, unavailable};
 use crate::ApiServer;
 use crate::body::Body;
 use crate::request::{Query, RequestInfo};
+use crate::server::certificate::Shown;
 use crate::server::listener;
 
 /// The port of a kubelet that its Node does not say otherwise.
 const KUBELET_PORT: u64 = 10250;
 
 /// The TLS client that kubelets are called with; `None`: the server was given no identity.
-pub(crate) fn connector(config: &crate::Config) -> Result<Option<TlsConnector>, crate::Error> {
-    let Some(identity) = &config.kubelet_client else { return Ok(None) };
-    let (chain, key) = listener::identity(identity)?;
+pub(crate) fn connector(
+    config: &crate::Config,
+    shown: Option<Arc<Shown>>,
+) -> Result<Option<TlsConnector>, crate::Error> {
+    let Some(shown) = shown else { return Ok(None) };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|cause| crate::Error::tls("choose protocol versions", cause))?
         .with_root_certificates(listener::roots(&config.kubelet_ca)?)
-        .with_client_auth_cert(chain, key)
-        .map_err(|cause| crate::Error::tls("use the kubelet client certificate", cause))?;
+        .with_client_cert_resolver(shown);
     Ok(Some(TlsConnector::from(Arc::new(tls))))
 }
 

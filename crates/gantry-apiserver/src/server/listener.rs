@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::certificate::Shown;
 use crate::body::Body;
 use crate::{ApiServer, Config, Error, Identity};
 
@@ -51,20 +52,18 @@ pub(crate) fn roots(pem: &str) -> Result<RootCertStore, Error> {
     Ok(roots)
 }
 
-pub(crate) fn acceptor(config: &Config) -> Result<TlsAcceptor, Error> {
+pub(crate) fn acceptor(config: &Config, serving: Arc<Shown>) -> Result<TlsAcceptor, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let roots = Arc::new(roots(&config.client_ca)?);
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
         .allow_unauthenticated()
         .build()
         .map_err(|cause| Error::tls("verify client certificates", cause))?;
-    let (chain, key) = identity(&config.serving)?;
     let mut tls = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|cause| Error::tls("choose protocol versions", cause))?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)
-        .map_err(|cause| Error::tls("use the serving certificate", cause))?;
+        .with_cert_resolver(serving);
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(tls)))
 }

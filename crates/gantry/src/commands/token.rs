@@ -12,7 +12,7 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 
-use crate::config::Config;
+use crate::config::{Config, lifetime};
 use crate::join::Token;
 
 const NAMESPACE: &str = "kube-system";
@@ -148,32 +148,12 @@ fn id(token: &str) -> Result<&str> {
     Ok(id)
 }
 
-fn lifetime(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a number with a unit: s, m, h or d");
-    let unit = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit);
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        "" if number == 0 => 0,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn lifetimes_and_identifiers() {
-        assert_eq!(lifetime("24h"), Ok(Duration::from_secs(86_400)));
-        assert_eq!(lifetime("7d"), Ok(Duration::from_secs(7 * 86_400)));
-        assert_eq!(lifetime("0"), Ok(Duration::ZERO));
-        assert!(lifetime("24").is_err() && lifetime("h").is_err() && lifetime("").is_err());
+    fn identifiers() {
         for token in ["abcdef", "abcdef.0123456789abcdef", "K10ff::abcdef.0123456789abcdef"] {
             assert_eq!(id(token).ok(), Some("abcdef"));
         }

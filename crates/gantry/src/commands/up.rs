@@ -39,12 +39,16 @@ async fn serve(config: &Config) -> Result<()> {
     let _instance = Instance::claim(&config.run_dir)?;
     let shutdown = CancellationToken::new();
     let _ends_on_error = shutdown.clone().drop_guard();
-    let plane = ControlPlane::open(config).await?;
+    let mut plane = ControlPlane::open(config).await?;
     println!("The API server listens on {}.", config.local_url());
     let user = components::node(&config.node_name);
+    let leaf = node::serving(config);
+    let serving = Arc::new(Certificate::new(&plane.authority.leaf(&leaf)?)?);
+    let shown = serving.clone();
+    plane.rotation.keep(leaf, move |pair| shown.replace(pair))?;
     let identity = Identity {
         client: components::client(&plane.server, user),
-        serving: Arc::new(Certificate::new(&node::serving(config, &plane.authority)?)?),
+        serving,
         authority: plane.authority.certificate.clone(),
     };
     let server = plane.server.clone();
