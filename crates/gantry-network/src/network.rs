@@ -261,5 +261,5 @@ fn mtu(host: &Socket, node_ips: &[IpAddr]) -> Result<u32> {
     let links = host.links().during(|| "listing interfaces".into())?;
     let link = links.into_iter().find(|link| Some(link.index) == index && link.name != "lo");
     let added = if node_ip.is_ipv4() { ENCAPSULATION.0 } else { ENCAPSULATION.1 };
-    Ok(link.map_or(DEFAULT_MTU, |link| link.mtu) - added)
+    Ok(link.map_or(DEFAULT_MTU, |link| link.mtu).saturating_sub(added))
 }

@@ -1,8 +1,8 @@
 //! The Service proxy: rules that lead connections to Services on to their endpoints.
 //!
 //! `index` keeps the objects, `service` and `endpoints` read them, `rules` decides what a Service's part
-//! of the table is, `base` what all Services share, `flows` which UDP flows may not go on, and `table`
-//! keeps the kernel's table equal to what is wanted.
+//! of the table is, `base` what all Services share, `flows` which UDP flows may not go on, `table`
+//! keeps the kernel's table equal to what is wanted, and `health` tells load balancers about this node.
 //!
 //! There is one table `gantry` in each family in use (`ip`, `ip6`); `nft list table ip gantry` shows it.
 //!
@@ -33,6 +33,7 @@
 pub mod base;
 pub mod endpoints;
 pub mod flows;
+pub mod health;
 pub mod index;
 pub mod rules;
 pub mod service;

@@ -14,7 +14,7 @@ use crate::{
     netlink::monitor::{Disturbed, Monitor},
     network::{Network, blocking},
     overlay::plan::Peer,
-    proxy::{Place, index::Index},
+    proxy::{Place, health::HealthServers, index::Index},
 };
 
 /// Label of a Node that names its zone.
@@ -50,6 +50,7 @@ impl Network {
         let mut feed =
             Feed { services: services.changes(), slices: slices.changes(), nodes: nodes.changes() };
         let mut told = Told::new(self.place());
+        let mut health = HealthServers::default();
         let mut wait = RETRY.0;
         loop {
             feed.drain(&mut told);
@@ -60,6 +61,7 @@ impl Network {
             });
             let Ok((returned, result)) = done.await else { return };
             told = returned;
+            health.follow(told.index.checks());
             let retry = result.err().map(|error| {
                 tracing::warn!(%error, "the network is not as the API says; trying again");
                 let at = Instant::now() + wait;

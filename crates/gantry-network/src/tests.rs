@@ -3,6 +3,7 @@
 mod cluster;
 mod differences;
 mod follow;
+mod health;
 mod host_ports;
 mod load;
 mod nodes;

@@ -98,6 +98,18 @@ fn read(
     endpoints
 }
 
+/// Addresses of the ready endpoints on this node.
+pub fn local_addresses<'a>(
+    slices: impl Iterator<Item = &'a EndpointSlice>,
+    place: &Place,
+) -> BTreeSet<&'a String> {
+    let ready = slices.flat_map(|slice| &slice.endpoints).filter(|object| {
+        let endpoint = read_endpoint(object, place);
+        endpoint.ready && endpoint.local
+    });
+    ready.filter_map(|object| object.addresses.first()).collect()
+}
+
 fn numbers<'a>(slice: &'a EndpointSlice, port: &'a Port) -> impl Iterator<Item = u16> + 'a {
     let same = slice.ports.iter().flatten().filter(|p| {
         let protocol = p.protocol.as_deref().unwrap_or("TCP").parse::<Protocol>();

@@ -10,8 +10,10 @@ use k8s_openapi::api::{core::v1::Service as Object, discovery::v1::EndpointSlice
 
 use super::{
     Place,
+    endpoints::local_addresses,
+    health::Check,
     rules::{self, Part},
-    service::Service,
+    service::{Service, health_check_port},
 };
 use crate::nft::{Family, Owner};
 
@@ -27,6 +29,7 @@ pub struct Index {
     services: BTreeMap<ObjectKey, Arc<Object>>,
     slices: BTreeMap<ObjectKey, BTreeMap<String, Arc<EndpointSlice>>>,
     changed: BTreeSet<ObjectKey>,
+    checks: BTreeMap<ObjectKey, Check>,
 }
 
 impl Index {
@@ -71,7 +74,24 @@ impl Index {
     /// What the Services add now that were to be looked at again.
     pub fn take_changed(&mut self, place: &Place, families: &[Family]) -> Vec<(Owner, Parts)> {
         let changed = std::mem::take(&mut self.changed);
+        for key in &changed {
+            match self.check(key, place) {
+                Some(check) => drop(self.checks.insert(key.clone(), check)),
+                None => drop(self.checks.remove(key)),
+            }
+        }
         changed.into_iter().map(|key| (owner(&key), self.parts(&key, place, families))).collect()
+    }
+
+    /// What load balancers ask about Services, as of the last [`Self::take_changed`].
+    pub fn checks(&self) -> &BTreeMap<ObjectKey, Check> {
+        &self.checks
+    }
+
+    fn check(&self, key: &ObjectKey, place: &Place) -> Option<Check> {
+        let port = health_check_port(self.services.get(key)?)?;
+        let slices = self.slices.get(key).into_iter().flatten().map(|(_, slice)| &**slice);
+        Some(Check { port, local_endpoints: local_addresses(slices, place).len() })
     }
 
     fn parts(&self, key: &ObjectKey, place: &Place, families: &[Family]) -> Parts {

@@ -56,9 +56,7 @@ impl Service {
     /// a name, another proxy's, or has no address in this family.
     pub fn read(object: &Object, family: Family) -> Option<Self> {
         let spec = object.spec.as_ref()?;
-        let labels = object.metadata.labels.as_ref();
-        if spec.type_.as_deref() == Some("ExternalName") || labels.is_some_and(|l| l.contains_key(PROXY_NAME))
-        {
+        if spec.type_.as_deref() == Some("ExternalName") || is_foreign(object) {
             return None;
         }
         let own = |address: &str| address.parse().ok().filter(|ip| Family::of(*ip) == family);
@@ -95,6 +93,19 @@ impl Service {
             ports: spec.ports.iter().flatten().filter_map(port).collect(),
         })
     }
+}
+
+/// The port that a load balancer asks at whether this node has endpoints of the Service, if it does.
+pub fn health_check_port(object: &Object) -> Option<u16> {
+    let spec = object.spec.as_ref()?;
+    let asks = spec.type_.as_deref() == Some("LoadBalancer")
+        && spec.external_traffic_policy.as_deref() == Some("Local")
+        && !is_foreign(object);
+    spec.health_check_node_port.filter(|_| asks).and_then(|p| u16::try_from(p).ok()).filter(|p| *p > 0)
+}
+
+fn is_foreign(object: &Object) -> bool {
+    object.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(PROXY_NAME))
 }
 
 fn port(object: &ServicePort) -> Option<Port> {

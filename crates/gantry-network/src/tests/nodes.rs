@@ -4,13 +4,9 @@ use std::sync::Arc;
 
 use super::{
     cluster::*,
-    support::{Host, Namespace, Pod, config, link, on_host, pod},
+    support::{Host, Namespace, Pod, config, link, on_host, pod, reach},
 };
-use crate::{
-    Network, cleanup,
-    netlink::{Socket, route::Route},
-    overlay,
-};
+use crate::{Network, cleanup, netlink::Socket, overlay};
 
 /// Two nodes with a pod each.
 struct Nodes {
@@ -56,14 +52,6 @@ async fn nodes(host: Host, prefix: u8) -> Nodes {
 fn tell(cluster: &mut Cluster) {
     cluster.node("here", "192.0.2.1", "10.42.0.0/24");
     cluster.node("there", "192.0.2.2", "10.42.1.0/24");
-}
-
-/// A route to an address that is on no interface's network.
-fn reach(address: &str) {
-    let socket = Socket::route().unwrap();
-    let link = socket.link("up0").unwrap().unwrap().index;
-    let destination = address.parse().unwrap();
-    socket.set_route(&Route { destination, gateway: None, link, source: None, on_link: false }).unwrap();
 }
 
 fn has_device() -> bool {

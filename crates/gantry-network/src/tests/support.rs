@@ -96,6 +96,22 @@ pub fn link(other: &Namespace, here: &str, there: &str) {
     });
 }
 
+/// Adds a route by `up0` to an address that is on no interface's network.
+pub fn reach(address: &str) {
+    let socket = Socket::route().unwrap();
+    let link = socket.link("up0").unwrap().unwrap().index;
+    let destination = address.parse().unwrap();
+    socket
+        .set_route(&crate::netlink::route::Route {
+            destination,
+            gateway: None,
+            link,
+            source: None,
+            on_link: false,
+        })
+        .unwrap();
+}
+
 /// A network namespace.
 pub struct Namespace {
     file: Arc<File>,

@@ -1,12 +1,15 @@
 //! Pods and Services with addresses of both families.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use gantry_client::Change;
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use k8s_openapi::api::{
+    core::v1::{Node, Service},
+    discovery::v1::EndpointSlice,
+};
 use serde_json::{from_value, json};
 
-use super::support::{Host, Namespace, link, on_host};
+use super::support::{self, Host, Namespace, link, on_host, reach};
 use crate::{Network, NetworkConfig, cleanup, run::Told};
 
 fn config(host: &Host) -> NetworkConfig {
@@ -75,5 +78,50 @@ fn both_families_are_served() {
         assert_eq!(error.kind(), std::io::ErrorKind::NetworkUnreachable);
         assert!(host.namespace.refused("[fd00:43::6]:80"));
         cleanup(host.state.path()).unwrap();
+    });
+}
+
+#[test]
+fn both_families_go_through_the_tunnel() {
+    on_host(async |host| {
+        let there = Namespace::new();
+        link(&there, "192.0.2.1/32", "192.0.2.2/32");
+        reach("192.0.2.2/32");
+        there.run(|| reach("192.0.2.1/32"));
+        let join = async |state: &Path, name: &str, node_ip: &str, four: &str, six: &str| {
+            let mut config = support::config(state, name, node_ip, four);
+            config.pod_cidrs.push(six.parse().unwrap());
+            config.cluster_cidrs.push("fd00:42::/48".parse().unwrap());
+            let network = Network::open(config).unwrap();
+            let namespace = Namespace::new();
+            let ips = network.attach(name, &namespace.path(), &[]).await.unwrap();
+            let mut told = Told::new(network.place());
+            for (name, address, four, six) in [
+                ("here", "192.0.2.1", "10.42.0.0/24", "fd00:42::/64"),
+                ("there", "192.0.2.2", "10.42.1.0/24", "fd00:42:0:1::/64"),
+            ] {
+                let node: Node = from_value(json!({
+                    "metadata": {"name": name},
+                    "spec": {"podCIDRs": [four, six]},
+                    "status": {"addresses": [{"type": "InternalIP", "address": address}]},
+                }))
+                .unwrap();
+                told.node(&Change::Applied { old: None, new: Arc::new(node) });
+            }
+            network.apply(&mut told).unwrap();
+            network.apply(&mut told).unwrap();
+            (namespace, ips)
+        };
+        let (a, _) = join(host.state.path(), "here", "192.0.2.1", "10.42.0.0/24", "fd00:42::/64").await;
+        let (_b, _state) = there.run_async(async move || {
+            let state = tempfile::tempdir().unwrap();
+            let (b, ips) = join(state.path(), "there", "192.0.2.2", "10.42.1.0/24", "fd00:42:0:1::/64").await;
+            b.serve("four", ips[0], 8080);
+            b.serve("six", ips[1], 8080);
+            (b, state)
+        });
+        assert_eq!(a.ask("10.42.1.1:8080").unwrap(), "four 10.42.0.1");
+        assert_eq!(a.ask("[fd00:42:0:1::1]:8080").unwrap(), "six fd00:42::1");
+        assert_eq!(host.namespace.ask("[fd00:42:0:1::1]:8080").unwrap(), "six fd00:42::");
     });
 }
