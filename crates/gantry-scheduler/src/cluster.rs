@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node;
 
+use crate::budgets::Budgets;
 use crate::node::{Facts, NodeInfo};
 use crate::pod::{PodInfo, Uid};
 use crate::requirement::{Labels, Namespaces};
@@ -39,6 +40,8 @@ pub struct Cluster {
     groups: Groups,
     topologies: HashMap<String, Topology>,
     namespaces: Namespaces,
+    /// Disruption budgets.
+    pub budgets: Budgets,
     /// How many nodes have each image.
     images: HashMap<Arc<str>, usize>,
     images_version: u64,
@@ -57,6 +60,7 @@ impl Default for Cluster {
             groups: Groups::default(),
             topologies: [HOST, ZONE].map(|key| (key.to_owned(), Topology::default())).into(),
             namespaces: Namespaces::new(),
+            budgets: Budgets::default(),
             images: HashMap::new(),
             images_version: 0,
             version: 0,

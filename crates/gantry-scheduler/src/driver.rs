@@ -121,6 +121,8 @@ impl Driver {
             Input::Node(node) => scheduler.node_changed(&node, now),
             Input::NodeGone(name) => scheduler.node_gone(&name, now),
             Input::Namespaces(all) => scheduler.namespaces_listed(all, now),
+            Input::Budgets(all) => scheduler.budgets_listed(all),
+            Input::Budget(namespace, name, budget) => scheduler.budget_changed(&namespace, &name, budget),
             Input::Namespace(name, labels) => scheduler.namespace_changed(&name, labels, now),
             Input::VictimStays { victim, preemptor } => scheduler.victim_stays(&victim, &preemptor, now),
         }

@@ -6,6 +6,7 @@
 //! server: watches, bindings beside the next decision on the assumption that they succeed,
 //! conditions, events and preemption.
 
+pub mod budgets;
 pub mod cluster;
 mod config;
 pub mod cycle;

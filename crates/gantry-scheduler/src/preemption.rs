@@ -1,5 +1,5 @@
-//! Preemption: which pods of lower priority to end so that a pod fits. Budgets for disruption do
-//! not count, as their kind is not served.
+//! Preemption: which pods of lower priority to end so that a pod fits. Disruption budgets are kept
+//! where that is possible.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -44,20 +44,20 @@ pub fn preempt(pod: &PodInfo, cluster: &mut Cluster, failure: &Failure, turn: us
     possible.rotate_left(split);
     let helpless = failure.total - possible.len();
     let enough = (failure.total / 10).max(100);
-    let mut candidates = Vec::new();
+    let mut candidates: Vec<(usize, Victims)> = Vec::new();
     let mut refusals = Vec::new();
     for slot in possible {
         match victims(pod, cluster, slot) {
             Ok(victims) => candidates.push((slot, victims)),
             Err(refusal) => refusals.push(refusal),
         }
-        if candidates.len() == enough {
+        if candidates.len() >= enough && candidates.iter().any(|(_, victims)| victims.overruns == 0) {
             break;
         }
     }
-    match candidates.into_iter().min_by_key(|(_, victims)| cost(victims)) {
+    match candidates.into_iter().min_by_key(|(_, victims)| victims.cost()) {
         Some((slot, victims)) => {
-            Preemption::Evict { node: cluster.slots()[slot].facts.name.clone(), victims }
+            Preemption::Evict { node: cluster.slots()[slot].facts.name.clone(), victims: victims.pods }
         }
         None => {
             let refused = refusals.iter().flat_map(|refusal| &refusal.reasons).map(|reason| &**reason);
@@ -75,8 +75,15 @@ fn is_waiting(pod: &PodInfo, cluster: &Cluster, failure: &Failure) -> bool {
         && node.pods.iter().any(|other| other.terminating && other.priority < pod.priority)
 }
 
-/// The fewest and least important pods to end on the node in `slot`.
-fn victims(pod: &PodInfo, cluster: &mut Cluster, slot: usize) -> Result<Vec<Arc<PodInfo>>, Rejection> {
+/// Pods to end on one node.
+struct Victims {
+    pods: Vec<Arc<PodInfo>>,
+    /// How many of them go beyond a disruption budget.
+    overruns: usize,
+}
+
+/// The fewest and least important pods to end on the node in `slot`, budgets kept first.
+fn victims(pod: &PodInfo, cluster: &mut Cluster, slot: usize) -> Result<Victims, Rejection> {
     let node = &cluster.slots()[slot];
     let name = node.facts.name.clone();
     let mut lower: Vec<_> = node.pods.iter().filter(|other| other.priority < pod.priority).cloned().collect();
@@ -87,18 +94,22 @@ fn victims(pod: &PodInfo, cluster: &mut Cluster, slot: usize) -> Result<Vec<Arc<
     for other in &lower {
         cluster.displace(&other.uid);
     }
-    let mut victims = Vec::new();
+    let mut victims = Victims { pods: Vec::new(), overruns: 0 };
     let outcome = fits(pod, cluster, slot);
     if outcome.is_ok() {
-        // Keep each that may stay, the most important first.
-        for other in &lower {
+        let overruns = cluster.budgets.overrun(&lower);
+        // Keep each that may stay: those of budgets first, then the most important.
+        let (guarded, free): (Vec<_>, Vec<_>) = lower.iter().zip(overruns).partition(|(_, overrun)| *overrun);
+        for (other, overrun) in guarded.into_iter().chain(free) {
             cluster.place(other.clone(), &name);
             if fits(pod, cluster, slot).is_err() {
                 cluster.displace(&other.uid);
-                victims.push(other.clone());
+                victims.pods.push(other.clone());
+                victims.overruns += usize::from(overrun);
             }
         }
-        victims.iter().for_each(|victim| cluster.place(victim.clone(), &name));
+        victims.pods.iter().for_each(|victim| cluster.place(victim.clone(), &name));
+        victims.pods.sort_by_key(|other| (Reverse(other.priority), other.created));
     } else {
         lower.into_iter().for_each(|other| cluster.place(other, &name));
     }
@@ -110,12 +121,16 @@ fn fits(pod: &PodInfo, cluster: &Cluster, slot: usize) -> Result<(), Rejection> 
     cycle::fits(pod, &cluster.slots()[slot], &filters)
 }
 
-/// Nodes with the lowest cost are chosen: least important victims, then fewest, then youngest.
-fn cost(victims: &[Arc<PodInfo>]) -> (i32, i64, usize, Reverse<i64>) {
-    let highest = victims.iter().map(|victim| victim.priority).max().unwrap_or(i32::MIN);
-    // Shifted, so that many of negative priority cost more than one.
-    let sum = victims.iter().map(|victim| i64::from(victim.priority) + i64::from(i32::MAX) + 1).sum();
-    let earliest =
-        victims.iter().filter(|victim| victim.priority == highest).map(|victim| victim.created).min();
-    (highest, sum, victims.len(), Reverse(earliest.unwrap_or_default()))
+impl Victims {
+    /// Nodes with the lowest cost are chosen: fewest overrun budgets, least important victims, then
+    /// fewest, then youngest.
+    fn cost(&self) -> (usize, i32, i64, usize, Reverse<i64>) {
+        let pods = &self.pods;
+        let highest = pods.iter().map(|victim| victim.priority).max().unwrap_or(i32::MIN);
+        // Shifted, so that many of negative priority cost more than one.
+        let sum = pods.iter().map(|victim| i64::from(victim.priority) + i64::from(i32::MAX) + 1).sum();
+        let earliest =
+            pods.iter().filter(|victim| victim.priority == highest).map(|victim| victim.created).min();
+        (self.overruns, highest, sum, pods.len(), Reverse(earliest.unwrap_or_default()))
+    }
 }

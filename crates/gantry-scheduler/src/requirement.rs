@@ -68,6 +68,11 @@ impl Selector {
         self
     }
 
+    /// Whether it has no condition.
+    pub fn is_everything(&self) -> bool {
+        self.0.as_ref().is_some_and(Vec::is_empty)
+    }
+
     /// Whether there is no selector.
     pub fn is_absent(&self) -> bool {
         self.0.is_none()

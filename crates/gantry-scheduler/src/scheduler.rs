@@ -7,6 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Node;
 use tokio::time::Instant;
 
+use crate::budgets::{Budget, Budgets};
 use crate::cluster::Cluster;
 use crate::cycle::{self, Decision, Failure, Searcher};
 use crate::hints::{self, Event};
@@ -124,6 +125,18 @@ impl Scheduler {
         let gone: Vec<_> = known.filter(|name| !listed.contains(&***name)).cloned().collect();
         gone.iter().for_each(|name| self.namespace_changed(name, None, now));
         all.into_iter().for_each(|(name, labels)| self.namespace_changed(&name, Some(labels), now));
+    }
+
+    /// Takes over all disruption budgets.
+    pub fn budgets_listed(&mut self, all: Vec<(String, String, Budget)>) {
+        self.cluster.budgets = Budgets::default();
+        all.into_iter()
+            .for_each(|(namespace, name, budget)| self.budget_changed(&namespace, &name, Some(budget)));
+    }
+
+    /// Takes over a new or changed disruption budget; without one, it is gone.
+    pub fn budget_changed(&mut self, namespace: &str, name: &str, budget: Option<Budget>) {
+        self.cluster.budgets.set(namespace, name, budget);
     }
 
     /// Takes over all pods.

@@ -1,14 +1,16 @@
-//! Watches of nodes, pods and namespaces, reduced to what scheduling needs before they reach it.
+//! Watches of nodes, pods, namespaces and disruption budgets, reduced to what scheduling needs before they reach it.
 
 use futures::StreamExt;
 use gantry_client::Unmanaged;
 use k8s_openapi::api::core::v1::{Namespace, Node};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 
+use crate::budgets::Budget;
 use crate::pod::{PodInfo, Uid};
 use crate::requirement::Labels;
 use crate::watched::Pod;
@@ -32,6 +34,10 @@ pub(super) enum Input {
     Namespaces(Vec<(String, Labels)>),
     /// A namespace came, changed, or (without labels) went.
     Namespace(String, Option<Labels>),
+    /// These are all disruption budgets, by namespace and name.
+    Budgets(Vec<(String, String, Budget)>),
+    /// A disruption budget came, changed, or (without one) went.
+    Budget(String, String, Option<Budget>),
     /// A pod could not be ended.
     VictimStays {
         /// The pod.
@@ -47,11 +53,12 @@ pub(super) struct Missing {
     pods: bool,
     nodes: bool,
     namespaces: bool,
+    budgets: bool,
 }
 
 impl Default for Missing {
     fn default() -> Self {
-        Self { pods: true, nodes: true, namespaces: true }
+        Self { pods: true, nodes: true, namespaces: true, budgets: true }
     }
 }
 
@@ -61,13 +68,14 @@ impl Missing {
             Input::Pods(_) => self.pods = false,
             Input::Nodes(_) => self.nodes = false,
             Input::Namespaces(_) => self.namespaces = false,
+            Input::Budgets(_) => self.budgets = false,
             _ => {}
         }
     }
 
     /// Whether everything was listed.
     pub(super) fn nothing(&self) -> bool {
-        !(self.pods || self.nodes || self.namespaces)
+        !(self.pods || self.nodes || self.namespaces || self.budgets)
     }
 }
 
@@ -93,6 +101,16 @@ pub(super) fn start(client: &Client, inputs: &Sender<Input>, tasks: &mut JoinSet
     tasks.spawn(watch(namespaces, inputs.clone(), namespace, Input::Namespaces, |change| match change {
         Change::Applied((name, labels)) => Input::Namespace(name, Some(labels)),
         Change::Deleted((name, _)) => Input::Namespace(name, None),
+    }));
+    let budgets: Api<Unmanaged<PodDisruptionBudget>> = Api::all(client.clone());
+    let budget = |budget: PodDisruptionBudget| {
+        let reduced = Budget::new(&budget);
+        let meta = budget.metadata;
+        (meta.namespace.unwrap_or_default(), meta.name.unwrap_or_default(), reduced)
+    };
+    tasks.spawn(watch(budgets, inputs.clone(), budget, Input::Budgets, |change| match change {
+        Change::Applied((namespace, name, budget)) => Input::Budget(namespace, name, Some(budget)),
+        Change::Deleted((namespace, name, _)) => Input::Budget(namespace, name, None),
     }));
 }
 

@@ -249,6 +249,28 @@ fn the_least_important_pods_make_room() {
 }
 
 #[test]
+fn disruption_budgets_are_kept_where_possible() {
+    let mut scheduler = scheduler(&[node("a", 1, "z"), node("b", 1, "z")], &[]);
+    let labelled = |uid: &str, priority, app: &str| {
+        let pod = asking(uid, priority, 900);
+        let labels = Labels::from([("app".to_owned(), app.to_owned())]);
+        PodInfo { shape: Arc::new(crate::shape::Shape { labels, ..(*pod.shape).clone() }), ..pod }
+    };
+    scheduler.pod_changed(on(&labelled("guarded", 1, "db"), "a"), now());
+    scheduler.pod_changed(on(&labelled("free", 5, "web"), "b"), now());
+    let budget = json!({"metadata": {}, "spec": {"selector": {"matchLabels": {"app": "db"}}}});
+    let budget = Budget::new(&serde_json::from_value(budget).expect("a budget"));
+    scheduler.budgets_listed(vec![("ns".into(), "db".into(), budget)]);
+    scheduler.pod_changed(asking("p", 10, 900), now());
+    let victims =
+        |wait: Option<Wait>| wait.map(|wait| wait.victims.iter().map(|pod| pod.name.to_string()).collect());
+    assert_eq!(victims(waits(&mut scheduler)), Some(vec!["free".to_owned()]));
+    // Where nothing else helps they are not kept.
+    scheduler.pod_changed(asking("q", 3, 900), now());
+    assert_eq!(victims(waits(&mut scheduler)), Some(vec!["guarded".to_owned()]));
+}
+
+#[test]
 fn nobody_is_ended_twice_for_one_pod() {
     let mut scheduler = scheduler(&[node("a", 1, "z")], &[]);
     scheduler.pod_changed(on(&asking("low", 0, 900), "a"), now());

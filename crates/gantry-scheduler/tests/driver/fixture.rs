@@ -115,6 +115,13 @@ impl Fixture {
         Ok(())
     }
 
+    /// The reason why the pod is not scheduled, where it says one.
+    pub async fn reason(&self, name: &str) -> Result<Option<String>> {
+        let conditions = self.pods().get(name).await?.status.and_then(|status| status.conditions);
+        let mut conditions = conditions.into_iter().flatten();
+        Ok(conditions.find(|each| each.type_ == "PodScheduled").and_then(|each| each.reason))
+    }
+
     pub async fn nominated(&self, name: &str) -> Result<Option<String>> {
         Ok(self.pods().get(name).await?.status.and_then(|status| status.nominated_node_name))
     }

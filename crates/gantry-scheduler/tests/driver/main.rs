@@ -118,6 +118,8 @@ async fn gated_pods_and_those_of_other_schedulers_stay() -> Result<()> {
     fixture.pod(pod("p", "100m")).await?;
     fixture.bound("p").await?;
     assert_eq!(fixture.bound_pods(1).await?.len(), 1);
+    assert_eq!(fixture.reason("gated").await?.as_deref(), Some("SchedulingGated"));
+    assert_eq!(fixture.reason("other").await?, None);
     fixture.patch("gated", json!({"spec": {"schedulingGates": null}})).await?;
     fixture.bound("gated").await?;
     Ok(())
