@@ -102,6 +102,8 @@ pub struct Kind {
     pub schema: DefinitionId,
     /// The fields that selectors may name, beside `metadata.name` and `metadata.namespace`.
     pub selectable_fields: &'static [&'static str],
+    /// The fields of an object that [`Rules::selectable`] reads.
+    pub selected_from: &'static [&'static str],
     /// Whether the status is a subresource.
     pub has_status: bool,
     /// Whether changes of the desired state are counted.

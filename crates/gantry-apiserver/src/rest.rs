@@ -3,6 +3,7 @@
 mod admit;
 mod body;
 mod collection;
+mod component_status;
 mod continuation;
 mod create;
 mod delete;
@@ -149,6 +150,17 @@ pub(crate) async fn serve(
     })
 }
 
+/// What clients of a kind are told to use instead.
+fn deprecation(kind: &Kind) -> Option<&'static str> {
+    match (kind.group, kind.kind) {
+        ("", "ComponentStatus") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        ("", "Endpoints") => {
+            Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+        }
+        _ => None,
+    }
+}
+
 async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<Response<Body>, ApiError> {
     let info = context.info;
     if !info.subresource.is_empty() {
@@ -156,6 +168,14 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
     }
     if !context.kind.verbs.contains(&info.verb) {
         return Err(ApiError::method_not_allowed());
+    }
+    if let Some(warning) = deprecation(context.kind) {
+        context.warnings.push(warning.to_owned());
+    }
+    match (info.verb, context.kind.plural) {
+        ("get" | "list", "componentstatuses") => return component_status::serve(context),
+        ("create", "bindings") => return subresource::bind_named(context, request).await,
+        _ => {}
     }
     match info.verb {
         "get" => {

@@ -8,6 +8,7 @@ use crate::schema::Schemas;
 const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 /// The verbs of a review: it is answered, not stored.
 const CREATE: &[&str] = &["create"];
+const READ: &[&str] = &["get", "list"];
 const STATUS: &[&str] = &["get", "patch", "update"];
 const CONNECT: &[&str] = &["create", "get"];
 const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];
@@ -24,6 +25,8 @@ pub(super) struct Row {
     categories: &'static [&'static str],
     subresources: &'static [&'static str],
     selectable: &'static [&'static str],
+    /// What the selectable fields are made from, where not from fields of their names.
+    selected_from: &'static [&'static str],
     generation: bool,
     rules: Rules,
     stored: Option<&'static Stored>,
@@ -42,6 +45,7 @@ const fn row(group: &'static str, kind: &'static str, plural: &'static str, name
         categories: &[],
         subresources: &[],
         selectable: &[],
+        selected_from: &[],
         generation: false,
         rules: Rules::NONE,
         stored: None,
@@ -50,6 +54,8 @@ const fn row(group: &'static str, kind: &'static str, plural: &'static str, name
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
+const NETWORKING: &str = "networking.k8s.io";
+const STORAGE: &str = "storage.k8s.io";
 const AUTHENTICATION: &str = "authentication.k8s.io";
 
 /// The kinds; of several versions of one the preferred first.
@@ -104,6 +110,45 @@ pub(super) const KINDS: &[Row] = &[
         short_names: &["sa"],
         subresources: &["token"],
         ..row("", "ServiceAccount", "serviceaccounts", true)
+    },
+    Row { verbs: CREATE, ..row("", "Binding", "bindings", true) },
+    Row { verbs: READ, short_names: &["cs"], ..row("", "ComponentStatus", "componentstatuses", false) },
+    Row {
+        short_names: &["rc"],
+        categories: &["all"],
+        subresources: &["scale", "status"],
+        selectable: &["status.replicas"],
+        generation: true,
+        rules: rules::replication_controller::RULES,
+        ..row("", "ReplicationController", "replicationcontrollers", true)
+    },
+    Row {
+        generation: true,
+        rules: rules::pod_template::RULES,
+        ..row("", "PodTemplate", "podtemplates", true)
+    },
+    Row {
+        short_names: &["pv"],
+        subresources: &["status"],
+        rules: rules::persistent_volume::RULES,
+        ..row("", "PersistentVolume", "persistentvolumes", false)
+    },
+    Row {
+        short_names: &["pvc"],
+        subresources: &["status"],
+        rules: rules::persistent_volume_claim::RULES,
+        ..row("", "PersistentVolumeClaim", "persistentvolumeclaims", true)
+    },
+    Row {
+        short_names: &["quota"],
+        subresources: &["status"],
+        rules: rules::resource_quota::RULES,
+        ..row("", "ResourceQuota", "resourcequotas", true)
+    },
+    Row {
+        short_names: &["limits"],
+        rules: rules::limit_range::RULES,
+        ..row("", "LimitRange", "limitranges", true)
     },
     Row {
         short_names: &["ev"],
@@ -171,6 +216,7 @@ pub(super) const KINDS: &[Row] = &[
         categories: &["all"],
         subresources: &["status"],
         selectable: &["status.successful"],
+        selected_from: &["status.succeeded"],
         generation: true,
         rules: rules::job::RULES,
         ..row("batch", "Job", "jobs", true)
@@ -205,6 +251,55 @@ pub(super) const KINDS: &[Row] = &[
         generation: true,
         rules: rules::pod_disruption_budget::RULES,
         ..row("policy", "PodDisruptionBudget", "poddisruptionbudgets", true)
+    },
+    Row {
+        short_names: &["ing"],
+        subresources: &["status"],
+        generation: true,
+        rules: rules::ingress::RULES,
+        ..row(NETWORKING, "Ingress", "ingresses", true)
+    },
+    Row {
+        generation: true,
+        rules: rules::ingress_class::RULES,
+        ..row(NETWORKING, "IngressClass", "ingressclasses", false)
+    },
+    Row {
+        short_names: &["netpol"],
+        generation: true,
+        rules: rules::network_policy::RULES,
+        ..row(NETWORKING, "NetworkPolicy", "networkpolicies", true)
+    },
+    Row {
+        short_names: &["ip"],
+        rules: rules::ip_address::RULES,
+        ..row(NETWORKING, "IPAddress", "ipaddresses", false)
+    },
+    Row {
+        subresources: &["status"],
+        rules: rules::ip_address::SERVICE_CIDR,
+        ..row(NETWORKING, "ServiceCIDR", "servicecidrs", false)
+    },
+    Row {
+        short_names: &["sc"],
+        rules: rules::storage_class::RULES,
+        ..row(STORAGE, "StorageClass", "storageclasses", false)
+    },
+    Row {
+        short_names: &["vac"],
+        rules: rules::storage_class::ATTRIBUTES,
+        ..row(STORAGE, "VolumeAttributesClass", "volumeattributesclasses", false)
+    },
+    Row {
+        subresources: &["status"],
+        rules: rules::volume_attachment::RULES,
+        ..row(STORAGE, "VolumeAttachment", "volumeattachments", false)
+    },
+    Row { rules: rules::csi_driver::RULES, ..row(STORAGE, "CSIDriver", "csidrivers", false) },
+    Row { rules: rules::csi_driver::NODE, ..row(STORAGE, "CSINode", "csinodes", false) },
+    Row {
+        rules: rules::csi_driver::CAPACITY,
+        ..row(STORAGE, "CSIStorageCapacity", "csistoragecapacities", true)
     },
     Row {
         short_names: &["pc"],
@@ -243,6 +338,7 @@ pub(super) fn kind(row: &Row) -> Option<Kind> {
         namespaced: row.namespaced,
         schema: Schemas::builtin().by_kind(row.group, row.version, row.kind)?,
         selectable_fields: row.selectable,
+        selected_from: if row.selected_from.is_empty() { row.selectable } else { row.selected_from },
         has_status: row.subresources.contains(&"status"),
         generation: row.generation,
         rules: row.rules,

@@ -233,6 +233,34 @@ pub fn port(path: &Path, value: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// Checks the name of a port.
+pub fn port_name(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
+    if name.len() > 15 {
+        errors.push(FieldError::invalid(path, name, "must be no more than 15 bytes"));
+    }
+    if !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
+        errors.push(FieldError::invalid(
+            path,
+            name,
+            "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
+        ));
+    } else if !name.chars().any(|c| c.is_ascii_lowercase()) {
+        errors.push(FieldError::invalid(path, name, "must contain at least one letter (a-z)"));
+    }
+}
+
+/// Checks a path that begins with a domain, such as `acme.io/foo`.
+pub fn domain_path(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
+    match name.split_once('/') {
+        None | Some(("", _) | (_, "")) => errors.push(FieldError::invalid(
+            path,
+            name,
+            "must be a domain-prefixed path (such as \"acme.io/foo\")",
+        )),
+        Some((domain, _)) => dns_subdomain(path, domain, errors),
+    }
+}
+
 /// Checks that a text is one of a closed set.
 pub fn one_of(path: &Path, value: &str, supported: &[&str], errors: &mut Vec<FieldError>) {
     if !supported.contains(&value) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::common::{default, dns_label, items, list, object, one_of, port, text};
+use super::common::{default, dns_label, items, list, object, one_of, port, port_name, text};
 use crate::field::{FieldError, Path};
 use crate::quantity::Quantity;
 
@@ -162,21 +162,6 @@ fn ports(path: &Path, ports: &[Value], errors: &mut Vec<FieldError>) {
             port(&path.child("hostPort"), &each["hostPort"], errors);
         }
         one_of(&path.child("protocol"), text(each, "protocol"), &["SCTP", "TCP", "UDP"], errors);
-    }
-}
-
-fn port_name(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
-    if name.len() > 15 {
-        errors.push(FieldError::invalid(path, name, "must be no more than 15 bytes"));
-    }
-    if !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
-        errors.push(FieldError::invalid(
-            path,
-            name,
-            "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
-        ));
-    } else if !name.chars().any(|c| c.is_ascii_lowercase()) {
-        errors.push(FieldError::invalid(path, name, "must contain at least one letter (a-z)"));
     }
 }
 

@@ -3,6 +3,9 @@
 mod autoscaling;
 mod every_kind;
 mod fixtures;
+mod limits;
+mod networking;
+mod storage;
 mod workloads;
 
 use proptest::prelude::*;

@@ -1,5 +1,8 @@
 //! The columns of each kind. A kind without an entry shows its name and age.
 
+mod limits;
+mod networking;
+mod storage;
 mod workloads;
 
 use jiff::Timestamp;
@@ -41,6 +44,24 @@ pub(super) fn of(kind: &Kind) -> &'static [Column] {
         ("" | "events.k8s.io", "Event") => EVENT,
         ("apps", "Deployment") => DEPLOYMENT,
         ("apps", "ReplicaSet") => REPLICA_SET,
+        ("", "ReplicationController") => workloads::REPLICATION_CONTROLLER,
+        ("", "PodTemplate") => workloads::POD_TEMPLATE,
+        ("", "PersistentVolume") => storage::PERSISTENT_VOLUME,
+        ("", "PersistentVolumeClaim") => storage::PERSISTENT_VOLUME_CLAIM,
+        ("", "ResourceQuota") => limits::RESOURCE_QUOTA,
+        ("", "LimitRange") => limits::LIMIT_RANGE,
+        ("", "ComponentStatus") => limits::COMPONENT_STATUS,
+        ("networking.k8s.io", "Ingress") => networking::INGRESS,
+        ("networking.k8s.io", "IngressClass") => networking::INGRESS_CLASS,
+        ("networking.k8s.io", "NetworkPolicy") => networking::NETWORK_POLICY,
+        ("networking.k8s.io", "IPAddress") => networking::IP_ADDRESS,
+        ("networking.k8s.io", "ServiceCIDR") => networking::SERVICE_CIDR,
+        ("storage.k8s.io", "StorageClass") => storage::STORAGE_CLASS,
+        ("storage.k8s.io", "VolumeAttributesClass") => storage::VOLUME_ATTRIBUTES_CLASS,
+        ("storage.k8s.io", "VolumeAttachment") => storage::VOLUME_ATTACHMENT,
+        ("storage.k8s.io", "CSIDriver") => storage::CSI_DRIVER,
+        ("storage.k8s.io", "CSINode") => storage::CSI_NODE,
+        ("storage.k8s.io", "CSIStorageCapacity") => storage::CSI_STORAGE_CAPACITY,
         ("apps", "DaemonSet") => workloads::DAEMON_SET,
         ("apps", "StatefulSet") => workloads::STATEFUL_SET,
         ("apps", "ControllerRevision") => workloads::CONTROLLER_REVISION,

@@ -118,7 +118,10 @@ fn scale_of(object: &Value) -> Value {
 /// A label selector as text, as it is used in queries.
 pub(super) fn selector_text(selector: &Value) -> String {
     let mut parts = Vec::new();
-    for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
+    // The selector of a ReplicationController is the labels themselves.
+    let plain = ["matchLabels", "matchExpressions"].iter().all(|field| selector[*field].is_null());
+    let labels = if plain { selector } else { &selector["matchLabels"] };
+    for (key, value) in labels.as_object().into_iter().flatten() {
         parts.push(format!("{key}={}", value.as_str().unwrap_or_default()));
     }
     for expression in selector["matchExpressions"].as_array().into_iter().flatten() {

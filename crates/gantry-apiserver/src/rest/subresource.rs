@@ -10,6 +10,7 @@ use super::preparation::{meta_text, now};
 use super::update::change;
 use super::{Context, body, eviction, patch, scale, update};
 use crate::body::Body;
+use crate::request::RequestInfo;
 use crate::{proxy, respond};
 
 pub(super) async fn serve(
@@ -59,7 +60,7 @@ async fn read(context: &Context<'_>, request: Request<Body>, kind: Created) -> R
     let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     body::check_kind(&mut value, kind, &api_version)?;
     let named = meta_text(&value, "name");
-    if !named.is_empty() && named != context.info.name {
+    if !named.is_empty() && !context.info.name.is_empty() && named != context.info.name {
         return Err(ApiError::bad_request(format!(
             "name in URL does not match name in {} object",
             value["kind"].as_str().unwrap_or("the")
@@ -82,7 +83,38 @@ async fn bind(
     kind: Created,
 ) -> Result<Response<Body>, ApiError> {
     let manager = context.field_manager(&user_agent(request.headers()));
-    let mut binding = read(context, request, kind).await?;
+    let binding = read(context, request, kind).await?;
+    assign(context, &manager, binding).await
+}
+
+/// Assigns the pod that a Binding of its own names.
+pub(super) async fn bind_named(
+    context: &mut Context<'_>,
+    request: Request<Body>,
+) -> Result<Response<Body>, ApiError> {
+    let manager = context.field_manager(&user_agent(request.headers()));
+    let binding = read(context, request, Some(["", "v1", "Binding"])).await?;
+    let name = meta_text(&binding, "name").to_owned();
+    let pods = context.server.registry.lookup("", "v1", "pods").ok_or_else(ApiError::no_such_resource)?;
+    let info =
+        RequestInfo { resource: "pods".into(), subresource: "binding".into(), name, ..context.info.clone() };
+    let mut pod = Context {
+        server: context.server,
+        info: &info,
+        query: context.query,
+        user: context.user,
+        kind: pods,
+        output: context.output,
+        warnings: Vec::new(),
+    };
+    assign(&mut pod, &manager, binding).await
+}
+
+async fn assign(
+    context: &mut Context<'_>,
+    manager: &str,
+    mut binding: Value,
+) -> Result<Response<Body>, ApiError> {
     context.validate(Operation::Create, &mut binding, None, false)?;
     let target = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
     if target.is_empty() {
@@ -91,7 +123,7 @@ async fn bind(
         return Err(ApiError::invalid("", "Binding", &context.info.name, &[error]));
     }
     let uid = binding["metadata"]["uid"].as_str().map(str::to_owned);
-    change(context, Some(&manager), |context, current, _| {
+    change(context, Some(manager), |context, current, _| {
         let name = &context.info.name;
         let preconditions = super::precondition::Preconditions { uid: uid.clone(), resource_version: None };
         context.check(&preconditions, current)?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
 use gantry_store::{Entry, Error};
 use http::{Request, Response, StatusCode};
@@ -10,7 +11,7 @@ use serde_json::Value;
 use super::admit::Operation;
 use super::create::{self, Manage, Written, answer, user_agent};
 use super::precondition::{MODIFIED, Preconditions};
-use super::preparation::{count_generation, keep_system, meta_text, metadata};
+use super::preparation::{count_generation, keep_system, meta_text, metadata, now};
 use super::{Context, body, list};
 use crate::body::Body;
 use crate::{respond, storage};
@@ -109,7 +110,10 @@ pub(super) async fn replace(
     (kind.rules.default)(&mut object);
     split(context, &mut object, current);
     match context.info.subresource.as_str() {
-        part @ ("status" | "approval") => (kind.rules.prepare_status)(&mut object, current, part),
+        part @ ("status" | "approval") => {
+            (kind.rules.prepare_status)(&mut object, current, part);
+            time_phase(kind, &mut object, current);
+        }
         // These set what an update of the object itself leaves as it is.
         "finalize" | "binding" => {}
         _ => (kind.rules.prepare_update)(&mut object, current),
@@ -123,6 +127,15 @@ pub(super) async fn replace(
     let result = finish(context, entry, current, object, dry_run).await;
     context.server.services.settle(reservation, result.is_ok() && !dry_run);
     result
+}
+
+/// Notes when a volume came into its phase.
+fn time_phase(kind: &Kind, object: &mut Value, current: &Value) {
+    const TIME: &str = "lastPhaseTransitionTime";
+    let (status, before) = (&object["status"], &current["status"]);
+    if kind.kind == "PersistentVolume" && status["phase"] != before["phase"] && status[TIME] == before[TIME] {
+        object["status"][TIME] = now().into();
+    }
 }
 
 /// The status belongs to the status subresource, everything else to the object itself.

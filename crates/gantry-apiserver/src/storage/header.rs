@@ -80,7 +80,7 @@ impl<'de> Visitor<'de> for Object {
                         let text = |name| object.get(name).and_then(Value::as_str);
                         kind(text("apiVersion")?, text("kind")?)
                     });
-                    let fields = known.map_or(&[][..], |kind| kind.selectable_fields);
+                    let fields = known.map_or(&[][..], |kind| kind.selected_from);
                     if fields.contains(&name) {
                         map.next_value()?
                     } else if fields.iter().any(|field| below(field, name).is_some()) {

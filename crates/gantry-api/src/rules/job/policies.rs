@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::field::{FieldError, Path};
-use crate::rules::common::{dns_subdomain, list, not_negative, one_of, qualified_name, text};
+use crate::rules::common::{domain_path, list, not_negative, one_of, qualified_name, text};
 
 /// The most rules of a policy, and conditions of a rule.
 const MOST_RULES: usize = 20;
@@ -190,14 +190,7 @@ pub(super) fn replacement(path: &Path, spec: &Value, errors: &mut Vec<FieldError
 
 /// Checks the name of another controller: a domain and a path.
 pub(super) fn managed_by(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
-    match name.split_once('/') {
-        None | Some(("", _)) | Some((_, "")) => errors.push(FieldError::invalid(
-            path,
-            name,
-            "must be a domain-prefixed path (such as \"acme.io/foo\")",
-        )),
-        Some((domain, _)) => dns_subdomain(path, domain, errors),
-    }
+    domain_path(path, name, errors);
     if name.len() > 63 {
         errors.push(FieldError::too_long(path, 63));
     }

@@ -145,7 +145,7 @@ pub(super) fn minimal(name: &str) -> Value {
             "rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]}),
         "RoleBinding" | "ClusterRoleBinding" => json!({"apiVersion": "rbac.authorization.k8s.io/v1",
             "roleRef": {"kind": "ClusterRole", "name": "r", "apiGroup": "rbac.authorization.k8s.io"}}),
-        _ => panic!("{name} needs a minimal object"),
+        _ => more(name),
     };
     let mut object = json!({"kind": name, "metadata": {"name": "m"}});
     json_patch::merge(&mut object, &rest);
@@ -153,6 +153,47 @@ pub(super) fn minimal(name: &str) -> Value {
         object["metadata"]["namespace"] = "d".into();
     }
     object
+}
+
+fn more(name: &str) -> Value {
+    let storage = |rest: Value| {
+        let mut object = json!({"apiVersion": "storage.k8s.io/v1"});
+        json_patch::merge(&mut object, &rest);
+        object
+    };
+    let networking = |spec: Value| json!({"apiVersion": "networking.k8s.io/v1", "spec": spec});
+    match name {
+        "ReplicationController" => json!({"apiVersion": "v1", "spec": {"template": labelled()}}),
+        "PodTemplate" => json!({"apiVersion": "v1", "template": labelled()}),
+        "PersistentVolume" => json!({"apiVersion": "v1", "spec": {"capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/v"}}}),
+        "PersistentVolumeClaim" => json!({"apiVersion": "v1", "spec": {"accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}}}}),
+        "ResourceQuota" => json!({"apiVersion": "v1", "spec": {"hard": {"pods": "10"}}}),
+        "LimitRange" => {
+            json!({"apiVersion": "v1", "spec": {"limits": [{"type": "Container", "max": {"cpu": "1"}}]}})
+        }
+        "Ingress" => networking(
+            json!({"rules": [{"host": "a.b", "http": {"paths": [{"path": "/", "pathType": "Prefix",
+            "backend": {"service": {"name": "s", "port": {"number": 80}}}}]}}]}),
+        ),
+        "IngressClass" => networking(json!({"controller": "a.b/c"})),
+        "NetworkPolicy" => networking(json!({"podSelector": {"matchLabels": {"a": "b"}}})),
+        "IPAddress" => json!({"apiVersion": "networking.k8s.io/v1", "metadata": {"name": "10.43.0.1"},
+            "spec": {"parentRef": {"resource": "services", "namespace": "default", "name": "kubernetes"}}}),
+        "ServiceCIDR" => networking(json!({"cidrs": ["10.43.0.0/16"]})),
+        "StorageClass" => storage(json!({"provisioner": "a.b/c"})),
+        "VolumeAttributesClass" => storage(json!({"driverName": "a.b", "parameters": {"iops": "5"}})),
+        "VolumeAttachment" => storage(
+            json!({"spec": {"attacher": "a.b", "nodeName": "n", "source": {"persistentVolumeName": "v"}}}),
+        ),
+        "CSIDriver" => storage(json!({"spec": {}})),
+        "CSINode" => {
+            storage(json!({"spec": {"drivers": [{"name": "a.b", "nodeID": "n", "topologyKeys": ["a/b"]}]}}))
+        }
+        "CSIStorageCapacity" => storage(json!({"storageClassName": "s", "capacity": "1Gi"})),
+        _ => panic!("{name} needs a minimal object"),
+    }
 }
 
 /// The name under which `minimal` knows a kind.

@@ -385,3 +385,43 @@ fn pod_disruption_budget() {
         &["status.disruptionsAllowed: Invalid value: -1: must be greater than or equal to 0"],
     );
 }
+
+#[test]
+fn replication_controller() {
+    becomes(
+        "ReplicationController",
+        json!({}),
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"replicas": 1, "selector": {"a": "b"}}}),
+    );
+    let check = |spec, expected: &[&str]| refused("ReplicationController", json!({"spec": spec}), expected);
+    check(json!({"template": {"metadata": null}}), &["spec.selector: Required value"]);
+    check(
+        json!({"selector": {"a": "x"}, "replicas": -1}),
+        &[
+            "spec.replicas: Invalid value: -1: must be greater than or equal to 0",
+            "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`",
+        ],
+    );
+    check(
+        json!({"template": {"spec": {"restartPolicy": "OnFailure", "activeDeadlineSeconds": 1}}}),
+        &[
+            "spec.template.spec.restartPolicy: Unsupported value: \"OnFailure\": supported values: \"Always\"",
+            "spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in ReplicationController is not Supported",
+        ],
+    );
+    status_refused(
+        "ReplicationController",
+        json!({"replicas": 1, "availableReplicas": 2}),
+        &["status.availableReplicas: Invalid value: 2: cannot be greater than status.replicas"],
+    );
+}
+
+#[test]
+fn pod_template() {
+    becomes("PodTemplate", json!({}), json!({"template": {"spec": {"restartPolicy": "Always"}}}));
+    refused(
+        "PodTemplate",
+        json!({"template": {"spec": {"containers": null}}}),
+        &["template.spec.containers: Required value"],
+    );
+}

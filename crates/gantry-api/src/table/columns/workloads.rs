@@ -230,3 +230,29 @@ fn target(metric: &Value, current: &Value) -> String {
         _ => shown,
     }
 }
+
+pub(super) const REPLICATION_CONTROLLER: &[Column] = &[
+    NAME,
+    column("Desired", "integer", 0, |object, _| json!(count(&object["spec"]["replicas"]))),
+    column("Current", "integer", 0, |object, _| json!(count(&object["status"]["replicas"]))),
+    column("Ready", "integer", 0, |object, _| json!(count(&object["status"]["readyReplicas"]))),
+    AGE,
+    CONTAINERS,
+    IMAGES,
+    column("Selector", "string", 1, |object, _| labels(&object["spec"]["selector"])),
+];
+
+fn template_containers(object: &Value) -> impl Iterator<Item = &Value> {
+    list(&object["template"]["spec"]["containers"])
+}
+
+pub(super) const POD_TEMPLATE: &[Column] = &[
+    NAME,
+    column("Containers", "string", 0, |object, _| {
+        joined(template_containers(object).map(|each| named(each, "name")))
+    }),
+    column("Images", "string", 0, |object, _| {
+        joined(template_containers(object).map(|each| named(each, "image")))
+    }),
+    column("Pod Labels", "string", 0, |object, _| labels(&object["template"]["metadata"]["labels"])),
+];

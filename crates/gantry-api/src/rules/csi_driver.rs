@@ -1,0 +1,173 @@
+//! CSIDriver, CSINode and CSIStorageCapacity: storage drivers, where they run, how much they have.
+
+use serde_json::{Value, json};
+
+use super::common::{
+    default, dns_subdomain, immutable, label_selector, list, not_negative, object, one_of, qualified_name,
+    required, text,
+};
+use super::persistent_volume_claim::quantity;
+use crate::field::{FieldError, Path};
+use crate::registry::Rules;
+
+/// The longest name of a driver.
+const LONGEST_NAME: usize = 63;
+/// The longest name of a node as its driver knows it, in bytes.
+const LONGEST_NODE: usize = 256;
+/// The shortest life of a token, and the longest, in seconds.
+const TOKEN_LIFE: (i64, i64) = (600, 1 << 32);
+
+/// Checks the name of a driver.
+pub(super) fn name(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
+    if name.is_empty() {
+        errors.push(FieldError::required(path, ""));
+    }
+    if name.len() > LONGEST_NAME {
+        errors.push(FieldError::too_long(path, LONGEST_NAME));
+    }
+    dns_subdomain(path, &name.to_lowercase(), errors);
+}
+
+/// The rules of CSIDriver.
+pub const RULES: Rules = Rules {
+    default: |driver| {
+        let Some(driver) = driver.as_object_mut() else { return };
+        let spec = object(driver, "spec");
+        default(spec, "attachRequired", true);
+        for key in ["podInfoOnMount", "storageCapacity", "requiresRepublish", "seLinuxMount"] {
+            default(spec, key, false);
+        }
+        default(spec, "fsGroupPolicy", "ReadWriteOnceWithFSType");
+        default(spec, "volumeLifecycleModes", json!(["Persistent"]));
+    },
+    validate: |driver| {
+        let mut errors = Vec::new();
+        let (path, spec) = (Path::new("spec"), &driver["spec"]);
+        let called = text(&driver["metadata"], "name");
+        if called.len() > LONGEST_NAME {
+            errors.push(FieldError::too_long(&Path::new("metadata").child("name"), LONGEST_NAME));
+        }
+        let modes = ["Ephemeral", "Persistent"];
+        for (at, mode) in list(spec, "volumeLifecycleModes").iter().enumerate() {
+            let path = path.child("volumeLifecycleModes").index(at);
+            one_of(&path, mode.as_str().unwrap_or_default(), &modes, &mut errors);
+        }
+        let policies = ["File", "None", "ReadWriteOnceWithFSType"];
+        one_of(&path.child("fsGroupPolicy"), text(spec, "fsGroupPolicy"), &policies, &mut errors);
+        let requests = list(spec, "tokenRequests");
+        for (at, request) in requests.iter().enumerate() {
+            let path = path.child("tokenRequests").index(at);
+            if requests[..at].iter().any(|other| other["audience"] == request["audience"]) {
+                errors.push(FieldError::duplicate(&path.child("audience"), request["audience"].clone()));
+            }
+            let (at, life) = (path.child("expirationSeconds"), &request["expirationSeconds"]);
+            if life.as_i64().is_some_and(|seconds| seconds < TOKEN_LIFE.0) {
+                let words = "may not specify a duration less than 10 minutes";
+                errors.push(FieldError::invalid(&at, life.clone(), words));
+            }
+            if life.as_i64().is_some_and(|seconds| seconds > TOKEN_LIFE.1) {
+                let words = "may not specify a duration larger than 2^32 seconds";
+                errors.push(FieldError::invalid(&at, life.clone(), words));
+            }
+        }
+        let period = &spec["nodeAllocatableUpdatePeriodSeconds"];
+        if period.as_i64().is_some_and(|seconds| seconds < 10) {
+            let at = path.child("nodeAllocatableUpdatePeriodSeconds");
+            errors.push(FieldError::invalid(
+                &at,
+                period.clone(),
+                "must be greater than or equal to 10 seconds",
+            ));
+        }
+        errors
+    },
+    validate_update: |new, old| {
+        let mut errors = Vec::new();
+        for key in ["attachRequired", "volumeLifecycleModes"] {
+            immutable(&Path::new("spec").child(key), &new["spec"][key], &old["spec"][key], &mut errors);
+        }
+        errors
+    },
+    ..Rules::NONE
+};
+
+/// The rules of CSINode.
+pub const NODE: Rules = Rules {
+    validate: |node| {
+        let mut errors = Vec::new();
+        let path = Path::new("spec").child("drivers");
+        let drivers = list(&node["spec"], "drivers");
+        for (at, driver) in drivers.iter().enumerate() {
+            let path = path.index(at);
+            name(&path.child("name"), text(driver, "name"), &mut errors);
+            if drivers[..at].iter().any(|other| other["name"] == driver["name"]) {
+                errors.push(FieldError::duplicate(&path.child("name"), driver["name"].clone()));
+            }
+            node_driver(&path, driver, &mut errors);
+        }
+        errors
+    },
+    validate_update: |new, old| {
+        let mut errors = Vec::new();
+        let path = Path::new("spec").child("drivers");
+        for driver in list(&old["spec"], "drivers") {
+            let mut now = list(&new["spec"], "drivers").iter().filter(|each| each["name"] == driver["name"]);
+            // How many volumes fit may change; what else a driver says of itself does not.
+            let same = |each: &Value| ["nodeID", "topologyKeys"].iter().all(|key| each[*key] == driver[*key]);
+            if now.next().is_some_and(|each| !same(each)) {
+                errors.push(FieldError::invalid(&path, new["spec"]["drivers"].clone(), "field is immutable"));
+                break;
+            }
+        }
+        errors
+    },
+    ..Rules::NONE
+};
+
+fn node_driver(path: &Path, driver: &Value, errors: &mut Vec<FieldError>) {
+    if let Some(id) = required(path, driver, "nodeID", errors)
+        && id.len() > LONGEST_NODE
+    {
+        let words = format!("must be {LONGEST_NODE} characters or less");
+        errors.push(FieldError::invalid(&path.child("nodeID"), id, words));
+    }
+    not_negative(&path.child("allocatable").child("count"), &driver["allocatable"]["count"], errors);
+    let keys = list(driver, "topologyKeys");
+    for (at, key) in keys.iter().enumerate() {
+        let key = key.as_str().unwrap_or_default();
+        if key.is_empty() {
+            errors.push(FieldError::required(&path.child("topologyKeys"), ""));
+        } else {
+            qualified_name(&path.child("topologyKeys"), key, errors);
+        }
+        if keys[..at].iter().any(|other| other == key) {
+            errors.push(FieldError::duplicate(&path.child("topologyKeys"), key));
+        }
+    }
+}
+
+/// The rules of CSIStorageCapacity.
+pub const CAPACITY: Rules = Rules {
+    validate: |capacity| {
+        let mut errors = Vec::new();
+        let path = Path::default();
+        label_selector(&path.child("nodeTopology"), &capacity["nodeTopology"], &mut errors);
+        let class = text(capacity, "storageClassName");
+        dns_subdomain(&path.child("storageClassName"), class, &mut errors);
+        for key in ["capacity", "maximumVolumeSize"] {
+            if quantity(&capacity[key]).is_some_and(|amount| amount.is_negative()) {
+                let words = "must be greater than or equal to 0";
+                errors.push(FieldError::invalid(&path.child(key), capacity[key].clone(), words));
+            }
+        }
+        errors
+    },
+    validate_update: |new, old| {
+        let mut errors = Vec::new();
+        for key in ["nodeTopology", "storageClassName"] {
+            immutable(&Path::new(key), &new[key], &old[key], &mut errors);
+        }
+        errors
+    },
+    ..Rules::NONE
+};

@@ -1,0 +1,85 @@
+//! ReplicationController.
+
+use serde_json::Value;
+
+use super::common::{drop_status, keep_status, not_negative, object, text};
+use super::{replica_set, workload};
+use crate::field::{FieldError, Path};
+use crate::registry::Rules;
+
+/// The rules.
+pub const RULES: Rules = Rules {
+    default: |controller| {
+        let Some(controller) = controller.as_object_mut() else { return };
+        let spec = object(controller, "spec");
+        replica_set::template_defaults(spec);
+        let labels = spec["template"]["metadata"]["labels"].clone();
+        if !labels.is_object() {
+            return;
+        }
+        let empty = |value: Option<&Value>| value.and_then(Value::as_object).is_none_or(|map| map.is_empty());
+        if empty(spec.get("selector")) {
+            spec.insert("selector".into(), labels.clone());
+        }
+        let metadata = object(controller, "metadata");
+        if empty(metadata.get("labels")) {
+            metadata.insert("labels".into(), labels);
+        }
+    },
+    prepare_create: drop_status,
+    prepare_update: keep_status,
+    validate,
+    validate_status: |new, _, _| {
+        let mut errors = Vec::new();
+        let (path, status) = (Path::new("status"), &new["status"]);
+        let replicas = status["replicas"].as_i64().unwrap_or(0);
+        for key in
+            ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"]
+        {
+            not_negative(&path.child(key), &status[key], &mut errors);
+        }
+        for key in ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"] {
+            if status[key].as_i64().is_some_and(|count| count > replicas) {
+                let words = "cannot be greater than status.replicas";
+                errors.push(FieldError::invalid(&path.child(key), status[key].clone(), words));
+            }
+        }
+        errors
+    },
+    selectable: |controller| {
+        let replicas = controller["status"]["replicas"].as_i64().unwrap_or_default();
+        vec![("status.replicas", replicas.to_string())]
+    },
+    ..Rules::NONE
+};
+
+fn validate(controller: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let (path, spec) = (Path::new("spec"), &controller["spec"]);
+    not_negative(&path.child("minReadySeconds"), &spec["minReadySeconds"], &mut errors);
+    let selector = spec["selector"].as_object();
+    if selector.is_none_or(|selector| selector.is_empty()) {
+        errors.push(FieldError::required(&path.child("selector"), ""));
+    }
+    not_negative(&path.child("replicas"), &spec["replicas"], &mut errors);
+    let at = path.child("template");
+    let labels = &spec["template"]["metadata"]["labels"];
+    if selector.into_iter().flatten().any(|(key, value)| labels[key] != *value) {
+        errors.push(FieldError::invalid(
+            &at.child("metadata").child("labels"),
+            labels.clone(),
+            "`selector` does not match template `labels`",
+        ));
+    }
+    workload::template(&at, &spec["template"], &mut errors);
+    if !text(&spec["template"]["spec"], "restartPolicy").is_empty() {
+        workload::always_restarts(&at, &spec["template"], &mut errors);
+    }
+    if spec["template"]["spec"]["activeDeadlineSeconds"].is_i64() {
+        errors.push(FieldError::forbidden(
+            &at.child("spec").child("activeDeadlineSeconds"),
+            "activeDeadlineSeconds in ReplicationController is not Supported",
+        ));
+    }
+    errors
+}
