@@ -90,6 +90,7 @@ const CONTROLLERS: &[Entry] = &[
     ("garbage-collector-controller", "generic-garbage-collector", |context| {
         crate::garbage_collector::run(context).boxed()
     }),
+    ("job-controller", "job-controller", |context| crate::job::run(context).boxed()),
     ("namespace-controller", "namespace-controller", |context| crate::namespace::run(context).boxed()),
     ("root-ca-cert-publisher", "root-ca-cert-publisher", |context| crate::root_ca::run(context).boxed()),
     ("serviceaccount-controller", "service-account-controller", |context| {

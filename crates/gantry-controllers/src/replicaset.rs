@@ -10,16 +10,16 @@
 //!
 //! Assumes a single running instance; a second one would at worst make pods that are removed again.
 
-mod expectations;
 mod plan;
-mod pods;
 mod ranking;
 pub(crate) mod status;
+mod template;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use gantry_client::{Change, Failure, Informer, ObjectKey, PodView, WorkQueue, run_workers};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
@@ -32,10 +32,11 @@ use tokio::time::Instant;
 
 use crate::Context;
 use crate::claim::{self, Orphans, controller_of};
+use crate::expectations::Expectations;
+use crate::pods::Pods;
 use crate::writes::{MANAGER, is_gone, is_stale};
-use expectations::Expectations;
 use plan::{Plan, plan};
-use pods::Pods;
+use template::from_template;
 
 /// ReplicaSets worked on at once.
 const WORKERS: usize = 5;
@@ -180,13 +181,14 @@ impl Controller {
             client: &self.context.client,
             recorder: &self.context.recorder,
             expectations: &self.expectations,
-            set: &set,
+            owner: &*set,
         };
         let outcome = match work {
             Plan::Nothing => return self.report(&set, &active, terminating, None, now).await,
             Plan::Create(count) => {
+                let body = Bytes::from(serde_json::to_vec(&from_template(&set))?);
                 self.expectations.expect(uid, count, []);
-                pods.create(count).await
+                pods.create(vec![body; count]).await
             }
             Plan::Delete(surplus) => {
                 let uids = surplus.iter().filter_map(|pod| pod.metadata.uid.clone());

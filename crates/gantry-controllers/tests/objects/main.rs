@@ -5,5 +5,6 @@ mod accounts;
 mod cluster;
 mod endpoints;
 mod garbage;
+mod jobs;
 mod namespaces;
 mod workloads;

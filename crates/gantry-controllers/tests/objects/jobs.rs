@@ -1,0 +1,125 @@
+//! Jobs, with a node agent that only says how pods end.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use gantry_client::{Change, PodView};
+use gantry_controllers::{garbage_collector, job, serviceaccount};
+use http::Method;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::cluster::Cluster;
+
+const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
+
+async fn start() -> Result<Cluster> {
+    let cluster = Cluster::start().await?;
+    cluster.run("service-account-controller", serviceaccount::run);
+    cluster.run("generic-garbage-collector", garbage_collector::run);
+    cluster.run("job-controller", job::run);
+    Ok(cluster)
+}
+
+/// Ends every pod with this phase, or only starts it.
+fn agent(cluster: &Cluster, phase: &'static str) {
+    let mut changes = cluster.informers.get::<PodView>().changes();
+    let client = cluster.server.client();
+    tokio::spawn(async move {
+        while let Some(change) = changes.next().await {
+            let Change::Applied { new, .. } = change else { continue };
+            if new.phase.as_deref() != Some("Pending") || new.is_deleted() {
+                continue;
+            }
+            let meta = &new.metadata;
+            let api: Api<Pod> =
+                Api::namespaced(client.clone(), meta.namespace.as_deref().unwrap_or_default());
+            let name = meta.name.as_deref().unwrap_or_default();
+            let status = json!({"status": {"phase": phase}});
+            // The pod may be gone meanwhile.
+            let _ = api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await;
+        }
+    });
+}
+
+fn work(name: &str, spec: &Value) -> Value {
+    let mut job = json!({"metadata": {"name": name}, "spec": spec});
+    job["spec"]["template"] =
+        json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}});
+    job
+}
+
+fn condition(all: &[Arc<Job>], type_: &str) -> Option<String> {
+    let conditions = all.first()?.status.as_ref()?.conditions.as_ref()?;
+    let found = conditions.iter().find(|each| each.type_ == type_ && each.status == "True")?;
+    found.reason.clone()
+}
+
+fn held(pod: &Arc<Pod>) -> bool {
+    pod.metadata.finalizers.iter().flatten().any(|each| each == "batch.kubernetes.io/job-tracking")
+}
+
+#[tokio::test]
+async fn a_job_runs_its_pods_to_their_end() -> Result<()> {
+    let cluster = start().await?;
+    agent(&cluster, "Succeeded");
+    let spec = json!({"completions": 5, "parallelism": 2, "completionMode": "Indexed"});
+    cluster.send(Method::POST, JOBS, &work("sum", &spec)).await?;
+    let done = cluster
+        .until("the end", |all| condition(all, "Complete").as_deref() == Some("CompletionsReached"))
+        .await?;
+    let status = done[0].status.clone().unwrap_or_default();
+    assert_eq!((status.succeeded, status.completed_indexes.as_deref()), (Some(5), Some("0-4")));
+    assert!(status.completion_time.is_some() && status.active.is_none());
+    let pods = cluster.until("the pods are let go", |all: &[Arc<Pod>]| !all.iter().any(held)).await?;
+    let mut names: Vec<_> = pods
+        .iter()
+        .filter_map(|pod| Some(pod.metadata.name.as_deref()?.rsplit_once('-')?.0.to_owned()))
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["sum-0", "sum-1", "sum-2", "sum-3", "sum-4"]);
+    cluster
+        .until("the event", |all: &[Arc<Event>]| {
+            all.iter().any(|event| event.reason.as_deref() == Some("Completed"))
+        })
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_gives_up() -> Result<()> {
+    let cluster = start().await?;
+    agent(&cluster, "Failed");
+    cluster.send(Method::POST, JOBS, &work("sum", &json!({"backoffLimit": 0}))).await?;
+    let done = cluster
+        .until("the end", |all| condition(all, "Failed").as_deref() == Some("BackoffLimitExceeded"))
+        .await?;
+    assert_eq!(done[0].status.as_ref().and_then(|status| status.failed), Some(1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn pods_of_a_deleted_job_go_or_stay() -> Result<()> {
+    let cluster = start().await?;
+    agent(&cluster, "Running");
+    for (name, policy) in [("one", "Background"), ("two", "Foreground"), ("three", "")] {
+        cluster.send(Method::POST, JOBS, &work(name, &json!({"parallelism": 2, "completions": 2}))).await?;
+        cluster.until("the pods", |all: &[Arc<Pod>]| all.len() == 2 && all.iter().all(held)).await?;
+        let options = if policy.is_empty() { Value::Null } else { json!({"propagationPolicy": policy}) };
+        cluster.send(Method::DELETE, &format!("{JOBS}/{name}"), &options).await?;
+        cluster.until("the end of the job", |all: &[Arc<Job>]| all.is_empty()).await?;
+        if policy.is_empty() {
+            // As ever, deletion without a word leaves a Job's pods behind; nobody holds them then.
+            let left = |all: &[Arc<Pod>]| {
+                all.len() == 2 && !all.iter().any(|pod| held(pod) || pod.metadata.owner_references.is_some())
+            };
+            cluster.until("the pods stay", left).await?;
+        } else {
+            cluster.until("the end of the pods", |all: &[Arc<Pod>]| all.is_empty()).await?;
+        }
+    }
+    Ok(())
+}
