@@ -17,7 +17,7 @@ mod service_account;
 mod taint_nodes_by_condition;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use gantry_api::status::ApiError;
@@ -42,6 +42,18 @@ pub enum Operation {
     Delete,
     /// Opens a stream to it.
     Connect,
+}
+
+impl Operation {
+    /// The API's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
 }
 
 /// One write, as admission sees it.
@@ -115,9 +127,14 @@ pub trait Plugin: Send + Sync {
     }
 }
 
+/// Told of each plugin's turn: its name, the operation, `admit` or `validate`, whether it refused, and how
+/// long it took.
+pub type Observer = Box<dyn Fn(&'static str, Operation, &'static str, bool, Duration) + Send + Sync>;
+
 /// The plugins of a server.
 pub struct Admission {
     plugins: Vec<Box<dyn Plugin>>,
+    observer: Observer,
 }
 
 impl Admission {
@@ -137,7 +154,13 @@ impl Admission {
             Box::new(certificate_subject_restriction::CertificateSubjectRestriction),
             Box::new(rbac_escalation::RbacEscalation(authorizer)),
         ];
-        Self { plugins }
+        Self { plugins, observer: Box::new(|_, _, _, _, _| {}) }
+    }
+
+    /// Tells `observer` of each plugin's turn.
+    #[must_use]
+    pub fn observed(self, observer: Observer) -> Self {
+        Self { observer, ..self }
     }
 
     /// Waits, a second at most, for the service account of a new pod: a namespace gets its account
@@ -164,12 +187,24 @@ impl Admission {
 
     /// Lets every plugin change the object, in order; the first refusal ends it.
     pub fn mutate(&self, request: &mut Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {
-        self.plugins.iter().try_for_each(|plugin| plugin.mutate(request, objects))
+        self.plugins.iter().try_for_each(|plugin| {
+            let started = Instant::now();
+            let result = plugin.mutate(request, objects);
+            let operation = request.operation;
+            (self.observer)(plugin.name(), operation, "admit", result.is_err(), started.elapsed());
+            result
+        })
     }
 
     /// Asks every plugin whether the object as it is now may be written.
     pub fn validate(&self, request: &Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {
-        self.plugins.iter().try_for_each(|plugin| plugin.validate(request, objects))
+        self.plugins.iter().try_for_each(|plugin| {
+            let started = Instant::now();
+            let result = plugin.validate(request, objects);
+            let operation = request.operation;
+            (self.observer)(plugin.name(), operation, "validate", result.is_err(), started.elapsed());
+            result
+        })
     }
 }
 

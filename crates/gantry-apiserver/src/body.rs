@@ -28,6 +28,8 @@ pub enum Body {
     Stream(Chunks),
     /// What arrives from the network.
     Incoming(hyper::body::Incoming),
+    /// A body that something is held for until it ends.
+    Held(Box<Body>, Box<dyn Send>),
     /// A body of another kind.
     Boxed(UnsyncBoxBody<Bytes, BoxError>),
 }
@@ -90,6 +92,7 @@ impl http_body::Body for Body {
                 stream.as_mut().poll_next(context).map(|chunk| chunk.map(|bytes| Ok(Frame::data(bytes))))
             }
             Self::Incoming(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+            Self::Held(body, _) => Pin::new(&mut **body).poll_frame(context),
             Self::Boxed(body) => Pin::new(body).poll_frame(context),
         }
     }
@@ -101,6 +104,7 @@ impl http_body::Body for Body {
             Self::Pieces(_, left) => *left == 0,
             Self::Stream(_) => false,
             Self::Incoming(body) => body.is_end_stream(),
+            Self::Held(body, _) => body.is_end_stream(),
             Self::Boxed(body) => body.is_end_stream(),
         }
     }
@@ -114,6 +118,7 @@ impl http_body::Body for Body {
             Self::Pieces(_, left) => SizeHint::with_exact(*left),
             Self::Stream(_) => SizeHint::default(),
             Self::Incoming(body) => body.size_hint(),
+            Self::Held(body, _) => body.size_hint(),
             Self::Boxed(body) => body.size_hint(),
         }
     }

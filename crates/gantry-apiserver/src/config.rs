@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use gantry_store::Store;
 use ipnet::IpNet;
 
+use crate::Limits;
+
 /// A certificate chain and its private key, in PEM.
 #[derive(Clone, Default)]
 pub struct Identity {
@@ -67,6 +69,8 @@ pub struct Config {
     pub kubelet_client: Option<Identity>,
     /// The CA of the kubelets' serving certificates, in PEM.
     pub kubelet_ca: String,
+    /// How much the server takes on.
+    pub limits: Limits,
     /// What the server calls itself.
     pub version: Version,
 }

@@ -1,84 +1,292 @@
-//! The server's own metrics, in Prometheus' text format.
+//! The server's own metrics under upstream's names, in Prometheus' text format.
+
+mod process;
+mod target;
+mod text;
 
 use std::time::Duration;
 
+use gantry_api::registry::Registry as Kinds;
 use gantry_store::Store;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::request::RequestInfo;
+use crate::{Version, storage};
+
+pub(crate) use target::{LongRunning, Target};
+
+/// The buckets of requests' durations, in seconds.
+const DURATIONS: [f64; 23] = [
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0,
+    20.0, 30.0, 45.0, 60.0,
+];
+/// The buckets of admission's durations, in seconds.
+const ADMISSION: [f64; 6] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5];
+/// The buckets of answers' sizes, in bytes.
+const SIZES: [f64; 7] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct RequestLabels {
-    verb: &'static str,
-    group: String,
-    version: String,
-    resource: String,
-    subresource: String,
+struct Answered {
+    #[prometheus(flatten)]
+    target: Target,
     code: u16,
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct VerbLabels {
-    verb: &'static str,
+struct RequestKind {
+    request_kind: &'static str,
 }
 
-/// Counters of requests.
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Stored {
+    resource: String,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Watched {
+    group: &'static str,
+    version: &'static str,
+    resource: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Admitted {
+    name: &'static str,
+    operation: &'static str,
+    rejected: &'static str,
+    r#type: &'static str,
+}
+
+/// Everything that is counted.
 pub(crate) struct Metrics {
     registry: Registry,
-    requests: Family<RequestLabels, Counter>,
-    durations: Family<VerbLabels, Histogram, fn() -> Histogram>,
+    requests: Family<Answered, Counter>,
+    terminations: Family<Answered, Counter>,
+    durations: Histograms<Target>,
+    sizes: Histograms<Target>,
+    in_flight: Family<RequestKind, Gauge>,
+    long_running: Family<LongRunning, Gauge>,
+    watch_events: Family<Watched, Counter>,
+    objects: Family<Stored, Gauge>,
+    admission: Histograms<Admitted>,
     revision: Gauge,
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        let mut registry = Registry::default();
-        let requests = Family::default();
-        let durations = Family::<_, _, fn() -> Histogram>::new_with_constructor(|| {
-            Histogram::new(exponential_buckets(0.000_25, 4.0, 9))
-        });
-        let revision = Gauge::default();
-        registry.register("apiserver_request", "Requests by target and answer", requests.clone());
-        registry.register(
-            "apiserver_request_duration_seconds",
-            "Time until the answer's header, by verb",
-            durations.clone(),
-        );
-        registry.register("apiserver_storage_revision", "The store's revision", revision.clone());
-        Self { registry, requests, durations, revision }
-    }
+    panics: Counter,
 }
 
 impl Metrics {
-    /// Counts one request.
-    pub fn observe(&self, info: &RequestInfo, code: u16, took: Duration) {
-        // Paths that nobody serves must not make new series.
-        let known = code != 404 || info.is_resource;
-        let labels = RequestLabels {
-            verb: info.verb,
-            group: if known { info.group.clone() } else { String::new() },
-            version: if known { info.version.clone() } else { String::new() },
-            resource: if code == 404 { String::new() } else { info.resource.clone() },
-            subresource: if code == 404 { String::new() } else { info.subresource.clone() },
-            code,
+    pub fn new(version: &Version) -> Self {
+        let mut registry = Registry::default();
+        let durations = Histograms::new_with_constructor(|| Histogram::new(DURATIONS));
+        let sizes = Histograms::new_with_constructor(|| Histogram::new(SIZES));
+        let admission = Histograms::new_with_constructor(|| Histogram::new(ADMISSION));
+        let metrics = Self {
+            requests: Family::default(),
+            terminations: Family::default(),
+            durations,
+            sizes,
+            in_flight: Family::default(),
+            long_running: Family::default(),
+            watch_events: Family::default(),
+            objects: Family::default(),
+            admission,
+            revision: Gauge::default(),
+            panics: Counter::default(),
+            registry: Registry::default(),
         };
-        self.requests.get_or_create(&labels).inc();
-        self.durations.get_or_create(&VerbLabels { verb: info.verb }).observe(took.as_secs_f64());
+        registry.register("apiserver_request", "Requests by target and answer", metrics.requests.clone());
+        registry.register(
+            "apiserver_request_terminations",
+            "Requests that were ended before they were done",
+            metrics.terminations.clone(),
+        );
+        registry.register(
+            "apiserver_request_duration_seconds",
+            "Time until the answer's header, but for streams",
+            metrics.durations.clone(),
+        );
+        registry.register(
+            "apiserver_response_sizes",
+            "Bytes of answers whose size is known beforehand",
+            metrics.sizes.clone(),
+        );
+        registry.register(
+            "apiserver_current_inflight_requests",
+            "Requests being carried out, those that read and those that write",
+            metrics.in_flight.clone(),
+        );
+        registry.register(
+            "apiserver_longrunning_requests",
+            "Watches and other streams that are open",
+            metrics.long_running.clone(),
+        );
+        registry.register(
+            "apiserver_watch_events",
+            "Events that were sent to watchers",
+            metrics.watch_events.clone(),
+        );
+        registry.register("apiserver_storage_objects", "Objects in the store", metrics.objects.clone());
+        registry.register("apiserver_storage_revision", "The store's revision", metrics.revision.clone());
+        registry.register(
+            "apiserver_admission_controller_admission_duration_seconds",
+            "Time that an admission plugin took",
+            metrics.admission.clone(),
+        );
+        registry.register(
+            "apiserver_request_panics",
+            "Requests that ended in a fault of the server's own",
+            metrics.panics.clone(),
+        );
+        let build = Info::new([
+            ("major", version.major.clone()),
+            ("minor", version.minor.clone()),
+            ("git_version", version.git_version.clone()),
+            ("git_commit", version.git_commit.clone()),
+            ("build_date", version.build_date.clone()),
+        ]);
+        registry.register("kubernetes_build", "What was built", build);
+        Self { registry, ..metrics }
     }
 
-    /// All metrics as text.
-    pub fn encode(&self, store: &Store) -> String {
-        self.revision.set(store.revision() as i64);
-        let mut text = String::new();
-        if encode(&mut text, &self.registry).is_err() {
-            text.clear();
+    /// Counts a request that was answered. `took` is left out for streams, `size` where it is unknown.
+    pub fn answered(&self, target: Target, code: u16, took: Option<Duration>, size: Option<u64>) {
+        // What there is not makes no new series.
+        let target = if code == 404 { target.unknown() } else { target };
+        if let Some(took) = took {
+            self.durations.get_or_create(&target).observe(took.as_secs_f64());
         }
-        text
+        if let Some(size) = size
+            && matches!(target.verb, "GET" | "LIST")
+        {
+            self.sizes.get_or_create(&target).observe(size as f64);
+        }
+        self.requests.get_or_create(&Answered { target, code }).inc();
+    }
+
+    /// Counts a request that was ended before it was done.
+    pub fn terminated(&self, target: Target, code: u16) {
+        self.terminations.get_or_create(&Answered { target, code }).inc();
+    }
+
+    /// Counts a fault of the server's own.
+    pub fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    /// Counts a stream as long as what is returned lives.
+    pub fn stream(&self, target: Target) -> Open {
+        let gauge = self.long_running.get_or_create(&LongRunning::from(target)).clone();
+        gauge.inc();
+        Open(gauge)
+    }
+
+    /// The counter of events of a watched resource.
+    pub fn watch_events(
+        &self,
+        group: &'static str,
+        version: &'static str,
+        resource: &'static str,
+    ) -> Counter {
+        self.watch_events.get_or_create(&Watched { group, version, resource }).clone()
+    }
+
+    /// Counts what an admission plugin did, as `admit` or `validate`.
+    pub fn admitted(
+        &self,
+        name: &'static str,
+        operation: &'static str,
+        r#type: &'static str,
+        rejected: bool,
+        took: Duration,
+    ) {
+        let rejected = if rejected { "true" } else { "false" };
+        let labels = Admitted { name, operation, rejected, r#type };
+        self.admission.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// All metrics as text; with the counts of requests that read and that write.
+    pub fn encode(&self, store: &Store, (reads, writes): (usize, usize), open_metrics: bool) -> String {
+        for (request_kind, count) in [("readOnly", reads), ("mutating", writes)] {
+            self.in_flight.get_or_create(&RequestKind { request_kind }).set(count as i64);
+        }
+        self.revision.set(store.revision() as i64);
+        let snapshot = store.snapshot();
+        for kind in
+            Kinds::builtin().iter().filter(|kind| kind.verbs.contains(&"list") && kind.stored.is_none())
+        {
+            let count = snapshot.range(&storage::prefix_of(kind), None).count();
+            let resource = gantry_api::status::qualified(kind.plural, kind.group);
+            self.objects.get_or_create(&Stored { resource }).set(count as i64);
+        }
+        let mut all = String::new();
+        if encode(&mut all, &self.registry).is_err() {
+            all.clear();
+        }
+        if open_metrics { all } else { text::plain(&all) + &process::encode() }
+    }
+}
+
+/// A stream that is open.
+pub(crate) struct Open(Gauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::request::{Query, RequestInfo};
+
+    fn target(method: &str, url: &str) -> Target {
+        let (path, query) = url.split_once('?').map_or((url, None), |(path, query)| (path, Some(query)));
+        let query = Query::parse(query);
+        let info = RequestInfo::parse(&method.parse().unwrap(), path, &query);
+        Target::of(&info, &query, &HeaderMap::new())
+    }
+
+    #[test]
+    fn upstreams_names() {
+        let metrics = Metrics::new(&Version::default());
+        let list = target("GET", "/apis/apps/v1/namespaces/a/deployments");
+        metrics.answered(list, 200, Some(Duration::from_millis(7)), Some(70));
+        metrics.answered(target("POST", "/api/v1/namespaces/a/pods/p/exec"), 101, None, None);
+        metrics.answered(target("GET", "/apis/no.where/v1/things/x"), 404, Some(Duration::ZERO), None);
+        let open = metrics.stream(target("GET", "/api/v1/pods?watch=1"));
+        let store =
+            Store::with_engine(gantry_store::engine::MemoryEngine::default(), storage::options()).unwrap();
+        let text = metrics.encode(&store, (1, 2), false);
+        for line in [
+            "# TYPE apiserver_request_total counter",
+            "apiserver_request_total{verb=\"LIST\",dry_run=\"\",group=\"apps\",version=\"v1\",resource=\"deployments\",\
+             subresource=\"\",scope=\"namespace\",component=\"apiserver\",code=\"200\"} 1",
+            "apiserver_request_total{verb=\"CONNECT\",dry_run=\"\",group=\"\",version=\"v1\",resource=\"pods\",\
+             subresource=\"exec\",scope=\"resource\",component=\"apiserver\",code=\"101\"} 1",
+            "apiserver_request_total{verb=\"GET\",dry_run=\"\",group=\"\",version=\"\",resource=\"\",subresource=\"\",\
+             scope=\"resource\",component=\"apiserver\",code=\"404\"} 1",
+            "apiserver_request_duration_seconds_bucket{le=\"0.025\",verb=\"LIST\",dry_run=\"\",group=\"apps\",\
+             version=\"v1\",resource=\"deployments\",subresource=\"\",scope=\"namespace\",component=\"apiserver\"} 1",
+            "apiserver_longrunning_requests{verb=\"WATCH\",group=\"\",version=\"v1\",resource=\"pods\",subresource=\"\",\
+             scope=\"cluster\",component=\"apiserver\"} 1",
+            "apiserver_current_inflight_requests{request_kind=\"mutating\"} 2",
+            "apiserver_storage_objects{resource=\"deployments.apps\"} 0",
+        ] {
+            assert!(text.lines().any(|each| each == line), "{line} is not in\n{text}");
+        }
+        assert!(text.contains("kubernetes_build_info{") && text.contains("process_start_time_seconds "));
+        drop(open);
+        let text = metrics.encode(&store, (0, 0), true);
+        assert!(text.ends_with("# EOF\n") && text.contains("apiserver_longrunning_requests{verb=\"WATCH\""));
     }
 }

@@ -80,6 +80,12 @@ impl RequestInfo {
         info
     }
 
+    /// Whether the request goes on for as long as its client wants, such as a watch.
+    pub fn is_long_running(&self) -> bool {
+        self.verb == "watch"
+            || matches!(self.subresource.as_str(), "attach" | "exec" | "log" | "portforward" | "proxy")
+    }
+
     fn read_parts(&mut self, parts: &[String]) {
         let mut parts = parts;
         if parts[0] == "namespaces" && parts.len() > 1 {

@@ -209,7 +209,9 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
             };
             // A watch is not compressed: its events must not wait in a window.
             context.output.gzip = false;
-            watch::respond(&context.server.store, request, context.server.stopping.clone()).await
+            let (server, kind) = (context.server, context.kind);
+            let sent = server.metrics.watch_events(kind.group, kind.version, kind.plural);
+            watch::respond(&server.store, request, server.stopping.clone(), sent).await
         }
         "create" => create::serve(context, request).await,
         "update" => update::serve(context, request).await,

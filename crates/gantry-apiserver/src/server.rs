@@ -2,7 +2,9 @@
 
 pub(crate) mod certificate;
 pub(crate) mod client;
+mod deadline;
 mod endpoints;
+mod in_flight;
 pub(crate) mod listener;
 mod pipeline;
 mod start;
@@ -28,6 +30,7 @@ use crate::services::Services;
 use crate::token::SigningKey;
 use crate::{Config, Error, Identity, User, proxy, storage};
 use certificate::Shown;
+use in_flight::InFlight;
 
 pub use client::ClientService;
 pub use listener::PeerCertificates;
@@ -42,7 +45,8 @@ pub struct ApiServer {
     pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) admission: Admission,
     pub(crate) services: Services,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
+    in_flight: InFlight,
     pub(crate) documents: Documents,
     /// What clients are shown, and what kubelets are.
     serving: Arc<Shown>,
@@ -63,14 +67,22 @@ impl ApiServer {
         let accounts = ServiceAccounts::new(signing_key, Vec::new(), config.issuer.clone());
         let serving = Shown::new(&config.serving)?;
         let kubelet_client = config.kubelet_client.as_ref().map(Shown::new).transpose()?;
+        let metrics = Arc::new(Metrics::new(&config.version));
+        let observed = metrics.clone();
+        let admission = Admission::new(authorizer.clone()).observed(Box::new(
+            move |name, operation, step, refused, took| {
+                observed.admitted(name, operation.word(), step, refused, took);
+            },
+        ));
         Ok(Self {
             store: config.store.clone(),
             registry: Registry::builtin(),
             authenticators: Authenticators::new(Arc::new(accounts)),
-            admission: Admission::new(authorizer.clone()),
+            admission,
             authorizer,
             services: Services::new(&config),
-            metrics: Metrics::default(),
+            metrics,
+            in_flight: InFlight::new(&config.limits),
             documents: Documents::new(&config.version),
             acceptor: listener::acceptor(&config, serving.clone())?,
             kubelets: proxy::connector(&config, kubelet_client.clone())?,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use gantry_apiserver::{ApiServer, Config, Identity, User, Version, storage};
+use gantry_apiserver::{ApiServer, Config, Identity, Limits, User, Version, storage};
 use gantry_store::Store;
 use gantry_store::engine::MemoryEngine;
 use http::{Method, Request, StatusCode};
@@ -15,6 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Authority, Pair};
@@ -34,6 +35,7 @@ pub struct TestServer {
     /// The client certificate of an administrator.
     pub admin: Pair,
     shutdown: CancellationToken,
+    serving: JoinHandle<()>,
 }
 
 /// An answer, read to its end.
@@ -72,12 +74,26 @@ impl TestServer {
 
     /// Starts a server on a store, which another one may have filled.
     pub async fn with_store(store: Store) -> Result<Self> {
+        Self::with(store, |_| {}).await
+    }
+
+    /// Starts a server with these limits.
+    pub async fn with_limits(limits: Limits) -> Result<Self> {
+        Self::with_config(|config| config.limits = limits).await
+    }
+
+    /// Starts a server whose configuration is changed by `change`.
+    pub async fn with_config(change: impl FnOnce(&mut Config)) -> Result<Self> {
+        Self::with(Store::with_engine(MemoryEngine::default(), storage::options())?, change).await
+    }
+
+    async fn with(store: Store, change: impl FnOnce(&mut Config)) -> Result<Self> {
         let authority = Authority::new()?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let serving = authority.issue("kube-apiserver", &[])?;
         let admin = authority.issue("admin", &["system:masters"])?;
-        let server = ApiServer::new(Config {
+        let mut config = Config {
             advertise: address,
             store: store.clone(),
             serving: Identity {
@@ -92,13 +108,26 @@ impl TestServer {
             node_ports: 30000..=32767,
             kubelet_client: None,
             kubelet_ca: authority.certificate(),
+            limits: Limits::default(),
             version: Version::default(),
-        })?;
-        let server = Arc::new(server);
+        };
+        change(&mut config);
+        let server = Arc::new(ApiServer::new(config)?);
         server.bootstrap().await;
         let shutdown = CancellationToken::new();
-        tokio::spawn(server.clone().serve(listener, shutdown.clone()));
-        Ok(Self { server, store, url: format!("https://{address}"), address, authority, admin, shutdown })
+        let serving = tokio::spawn(server.clone().serve(listener, shutdown.clone()));
+        let url = format!("https://{address}");
+        Ok(Self { server, store, url, address, authority, admin, shutdown, serving })
+    }
+
+    /// Asks the server to stop.
+    pub fn stop(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Returns when the server, asked to stop, has stopped.
+    pub async fn stopped(&mut self) -> Result<()> {
+        Ok((&mut self.serving).await?)
     }
 
     /// A client in this process, as an administrator.

@@ -13,6 +13,7 @@ use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
 use gantry_store::{Error, Event, Store, WatchEnd, Watcher};
 use http::{Response, StatusCode};
+use prometheus_client::metrics::counter::Counter;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -66,6 +67,7 @@ struct Running {
     last_piece: Instant,
     columns_sent: bool,
     shutdown: CancellationToken,
+    sent: Counter,
 }
 
 /// Starts a watch. It ends at its time-out, when the server stops or when it fell behind.
@@ -73,6 +75,7 @@ pub async fn respond(
     store: &Store,
     request: Request,
     shutdown: CancellationToken,
+    sent: Counter,
 ) -> Result<Response<Body>, ApiError> {
     let filter = Arc::new(request.filter.clone());
     let resource = storage::prefix_of(request.kind);
@@ -115,6 +118,7 @@ pub async fn respond(
         bookmark: now + BOOKMARKS,
         last_piece: now - COALESCE,
         shutdown,
+        sent,
         request,
     };
     let body = Body::stream(running.stream());
@@ -203,6 +207,7 @@ impl Running {
     fn write(&mut self, piece: &mut BytesMut, event: &Event) {
         self.revision = event.revision();
         let Some(transition) = self.filter.transition(event) else { return };
+        self.sent.inc();
         let (kind, output) = (self.request.kind, self.request.output);
         let mut first = !self.columns_sent;
         self.columns_sent = true;

@@ -12,7 +12,7 @@ use crate::request::{Query, RequestInfo};
 use crate::{ApiServer, respond};
 
 /// The checks of each health endpoint.
-const CHECKS: [&str; 4] = ["ping", "log", "store", "poststarthook/bootstrap"];
+const CHECKS: [&str; 5] = ["ping", "log", "store", "poststarthook/bootstrap", "shutdown"];
 
 /// Answers a path that names no resource.
 pub(super) async fn serve(
@@ -46,7 +46,7 @@ fn read(
     match segments.as_slice() {
         ["healthz" | "livez" | "readyz", rest @ ..] => health(server, segments[0], &rest.join("/"), query),
         ["version"] => ok(version(server)),
-        ["metrics"] => Ok(respond::text(StatusCode::OK, server.metrics.encode(&server.store))),
+        ["metrics"] => Ok(metrics(server, accept)),
         [] => ok(json!({"paths": server.documents.paths()})),
         ["api"] if aggregated => shared(&request, &server.documents.aggregated_core, output),
         ["apis"] if aggregated => shared(&request, &server.documents.aggregated_groups, output),
@@ -80,6 +80,16 @@ fn missing() -> Result<Response<Body>, ApiError> {
     Err(ApiError::no_such_resource())
 }
 
+fn metrics(server: &ApiServer, accept: &str) -> Response<Body> {
+    let open = accept.contains("application/openmetrics-text");
+    let text = server.metrics.encode(&server.store, server.in_flight.taken(), open);
+    let media_type = match open {
+        true => HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        false => HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+    };
+    respond::typed(StatusCode::OK, text.into_bytes(), media_type)
+}
+
 fn version(server: &ApiServer) -> serde_json::Value {
     let version = &server.config.version;
     json!({
@@ -98,6 +108,10 @@ fn health(server: &ApiServer, name: &str, only: &str, query: &Query) -> Result<R
     let failed = |check: &str| match check {
         "poststarthook/bootstrap" if name == "readyz" && !server.is_ready() => {
             Some("not finished".to_owned())
+        }
+        // Nobody new is to be sent to a server that is about to stop.
+        "shutdown" if name == "readyz" && server.stopping.is_cancelled() => {
+            Some("process is shutting down".to_owned())
         }
         _ => None,
     };

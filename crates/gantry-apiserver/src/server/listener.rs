@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -13,6 +14,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,11 +22,6 @@ use tokio_util::task::TaskTracker;
 use super::certificate::Shown;
 use crate::body::Body;
 use crate::{ApiServer, Config, Error, Identity};
-
-/// How long a client may take for the TLS handshake, and for a request's header.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long open requests may take to end once the server stops.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// The certificates that the peer of a connection showed, verified against the client CA.
 #[derive(Clone, Debug, Default)]
@@ -93,7 +90,7 @@ pub(crate) async fn serve(server: Arc<ApiServer>, listener: TcpListener, shutdow
         }
     }
     connections.close();
-    if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
+    if tokio::time::timeout(server.config.limits.drain, connections.wait()).await.is_err() {
         tracing::debug!("connections were still open when the server stopped");
     }
 }
@@ -104,23 +101,34 @@ async fn connection(
     shutdown: CancellationToken,
 ) -> Result<(), crate::body::BoxError> {
     stream.set_nodelay(true)?;
+    let limits = &server.config.limits;
+    let patience = Instant::now() + limits.handshake;
+    let late = |what: &'static str| io::Error::new(io::ErrorKind::TimedOut, what);
     let handshake = server.acceptor.accept(stream);
-    let stream = tokio::time::timeout(HEADER_TIMEOUT, handshake)
+    let stream = tokio::time::timeout_at(patience, handshake)
         .await
-        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "TLS handshake took too long"))??;
-    let peers = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        .map_err(|_| late("the TLS handshake took too long"))??;
+    let session = stream.get_ref().1;
+    let h2 = session.alpn_protocol() == Some(b"h2");
+    let peers = session.peer_certificates().unwrap_or_default();
     let peers = PeerCertificates(peers.iter().map(|each| each.clone().into_owned()).collect());
-    let service = service_fn(move |request: http::Request<Incoming>| {
-        let server = server.clone();
-        let peers = peers.clone();
-        async move {
-            let mut request = request.map(Body::Incoming);
-            request.extensions_mut().insert(peers);
-            Ok::<_, std::convert::Infallible>(server.handle(request, None).await)
-        }
-    });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    let spoken = Arc::new(AtomicBool::new(false));
+    let service = {
+        let (server, spoken) = (server.clone(), spoken.clone());
+        service_fn(move |request: http::Request<Incoming>| {
+            spoken.store(true, Ordering::Relaxed);
+            let (server, peers) = (server.clone(), peers.clone());
+            async move {
+                let mut request = request.map(Body::Incoming);
+                request.extensions_mut().insert(peers);
+                Ok::<_, std::convert::Infallible>(server.handle(request, None).await)
+            }
+        })
+    };
+    // The protocol is settled by now: waiting for bytes to guess it by would have no end.
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = if h2 { builder.http2_only() } else { builder.http1_only() };
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.idle);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -132,9 +140,19 @@ async fn connection(
         .keep_alive_timeout(Duration::from_secs(15));
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    tokio::select! {
-        result = connection.as_mut() => return result,
-        () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+    let mut waiting = true;
+    loop {
+        tokio::select! {
+            result = connection.as_mut() => return result,
+            () = shutdown.cancelled() => break,
+            () = tokio::time::sleep_until(patience), if waiting => {
+                if !spoken.load(Ordering::Relaxed) {
+                    return Err(late("the first request's header took too long").into());
+                }
+                waiting = false;
+            }
+        }
     }
+    connection.as_mut().graceful_shutdown();
     connection.await
 }

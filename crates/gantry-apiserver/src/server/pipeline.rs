@@ -1,15 +1,18 @@
 //! The pipeline: every request, from the network or this process, passes it once.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
+use futures::FutureExt;
 use gantry_api::status::ApiError;
 use http::header::HeaderName;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 
-use super::endpoints;
 use super::listener::PeerCertificates;
+use super::{deadline, endpoints};
 use crate::body::Body;
+use crate::metrics::Target;
 use crate::negotiate::Output;
 use crate::request::{Query, RequestInfo};
 use crate::{ApiServer, Attributes, User, authn, authz, respond, rest};
@@ -22,10 +25,12 @@ impl ApiServer {
         let started = Instant::now();
         let query = Query::parse(request.uri().query());
         let info = RequestInfo::parse(request.method(), request.uri().path(), &query);
+        let target = Target::of(&info, &query, request.headers());
         let audit_id = audit_id(&request);
         let head = *request.method() == Method::HEAD;
         let output = Output::negotiate(request.headers(), &query).unwrap_or(Output::JSON);
-        let mut response = match self.answer(&info, &query, request, identity).await {
+        let long_running = info.is_long_running();
+        let mut response = match self.within_limits(&info, &query, target, request, identity).await {
             Ok(response) => response,
             Err(error) => respond::error(&error, output),
         };
@@ -36,8 +41,42 @@ impl ApiServer {
         if head {
             *response.body_mut() = Body::Empty;
         }
-        self.metrics.observe(&info, response.status().as_u16(), started.elapsed());
+        let took = (!long_running).then(|| started.elapsed());
+        self.metrics.answered(target, response.status().as_u16(), took, response.body().len());
+        if long_running && matches!(response.body(), Body::Stream(_) | Body::Incoming(_)) {
+            let open = Box::new(self.metrics.stream(target));
+            return response.map(|body| Body::Held(Box::new(body), open));
+        }
         response
+    }
+
+    /// Answers within the time that the request has; a fault of the server's own ends the request alone.
+    async fn within_limits(
+        &self,
+        info: &RequestInfo,
+        query: &Query,
+        target: Target,
+        request: Request<Body>,
+        identity: Option<User>,
+    ) -> Result<Response<Body>, ApiError> {
+        let answer = AssertUnwindSafe(self.answer(info, query, request, identity)).catch_unwind();
+        let answered = if info.is_long_running() {
+            answer.await
+        } else {
+            let time = deadline::of(query, self.config.limits.request)?;
+            match tokio::time::timeout(time, answer).await {
+                Ok(answered) => answered,
+                Err(_) => {
+                    self.metrics.terminated(target, 504);
+                    return Err(deadline::exceeded());
+                }
+            }
+        };
+        answered.unwrap_or_else(|_| {
+            self.metrics.panicked();
+            tracing::error!(path = info.path, "a request ended in a panic");
+            Err(ApiError::internal("this request caused the server to panic; its log says where"))
+        })
     }
 
     async fn answer(
@@ -54,6 +93,11 @@ impl ApiServer {
                 let peers = parts.extensions.get::<PeerCertificates>().cloned().unwrap_or_default();
                 self.authenticate(info, &parts, &peers)?
             }
+        };
+        let mutating = !matches!(info.verb, "get" | "list" | "watch" | "head");
+        let _turn = match info.is_long_running() {
+            true => None,
+            false => self.in_flight.turn(mutating, &user).await?,
         };
         let mut attributes = attributes(info, query, user);
         if let Some(asked) = authn::impersonate(&parts.headers).map_err(ApiError::bad_request)? {
