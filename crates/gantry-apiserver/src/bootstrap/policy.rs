@@ -278,8 +278,8 @@ mod tests {
         assert_eq!(count(&bindings, "ClusterRoleBinding", &controller), 37);
         assert_eq!(count(&roles, "ClusterRole", &other), 31);
         assert_eq!(count(&bindings, "ClusterRoleBinding", &other), 12);
-        assert_eq!(count(&roles, "Role", &|_| true), 7);
-        assert_eq!(count(&bindings, "RoleBinding", &|_| true), 7);
+        assert_eq!(count(&roles, "Role", &|name| !own(name)), 7);
+        assert_eq!(count(&bindings, "RoleBinding", &|name| !own(name)), 7);
     }
 
     #[test]
