@@ -7,6 +7,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use gantry_client::{Informers, Recorder};
 use ipnet::IpNet;
+use jiff::SignedDuration;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub cluster_cidr: IpNet,
     /// The key of that authority; without it nobody's certificate is signed.
     pub ca_key: Option<PrivateKey>,
+    /// How long a certificate lasts that asks for no time or for more.
+    pub certificate_lifetime: SignedDuration,
     /// How long nodes may be silent.
     pub nodes: NodeTimes,
 }
@@ -41,7 +44,13 @@ pub struct Config {
 impl Config {
     /// Settings with the usual times and without the authority's key.
     pub fn new(root_ca: impl Into<String>, cluster_cidr: IpNet) -> Self {
-        Self { root_ca: root_ca.into(), cluster_cidr, ca_key: None, nodes: NodeTimes::default() }
+        Self {
+            root_ca: root_ca.into(),
+            cluster_cidr,
+            ca_key: None,
+            certificate_lifetime: SignedDuration::from_hours(24 * 365),
+            nodes: NodeTimes::default(),
+        }
     }
 }
 

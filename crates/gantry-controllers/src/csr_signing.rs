@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use gantry_api::certificate_request::CertificateRequest;
 use gantry_client::{Change, ObjectKey, WorkQueue, run_workers};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
 use kube::Api;
@@ -32,6 +32,7 @@ pub async fn run(context: Context) {
             return;
         }
     };
+    let longest = context.config.certificate_lifetime;
     let requests = context.informers.get::<CertificateSigningRequest>();
     let mut changes = requests.changes();
     requests.synced().await;
@@ -48,7 +49,7 @@ pub async fn run(context: Context) {
     let reconcile = async |name: String| {
         let request = requests.get(&ObjectKey::new("", &*name)).filter(|request| is_waiting(request));
         let Some(request) = request else { return Ok(None) };
-        let answered = answer(&authority, &request, Timestamp::now(), rand::random());
+        let answered = answer(&authority, &request, longest, Timestamp::now(), rand::random());
         let api = Api::<CertificateSigningRequest>::all(context.client.clone());
         api.replace_status(&name, &PostParams::default(), &answered).await?;
         Ok(None)
@@ -72,6 +73,7 @@ fn is_waiting(request: &CertificateSigningRequest) -> bool {
 fn answer(
     authority: &Authority,
     request: &Arc<CertificateSigningRequest>,
+    longest: SignedDuration,
     now: Timestamp,
     serial: [u8; 16],
 ) -> CertificateSigningRequest {
@@ -80,7 +82,7 @@ fn answer(
     let issued =
         CertificateRequest::parse(&spec.request.0).map_err(|error| error.to_string()).and_then(|parsed| {
             policy::check(&spec.signer_name, &parsed, usages)?;
-            let until = policy::not_after(spec.expiration_seconds, authority.not_after, now);
+            let until = policy::not_after(spec.expiration_seconds, longest, authority.not_after, now);
             certificate::issue(authority, &parsed.der, usages, (now, until), serial)
                 .map_err(|error| error.to_string())
         });

@@ -1,6 +1,8 @@
 //! Settings that are the same on every machine of a cluster: the control plane publishes its own in a
 //! ConfigMap, and nodes that join take them from there.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Patch, PatchParams};
@@ -11,6 +13,8 @@ use crate::config::Config;
 
 const NAMESPACE: &str = "kube-public";
 const NAME: &str = "gantry-cluster";
+/// The longest pause between two questions.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Publishes what `config` says about the cluster.
 pub async fn publish(client: Client, config: &Config) -> kube::Result<()> {
@@ -29,8 +33,24 @@ pub async fn publish(client: Client, config: &Config) -> kube::Result<()> {
     api.patch(NAME, &PatchParams::apply("gantry").force(), &Patch::Apply(map)).await.map(drop)
 }
 
+/// `config` with what the cluster of `client` says about itself, as soon as it answers.
+pub async fn wait(client: Client, config: &Config) -> Config {
+    let mut delay = Duration::from_millis(250);
+    loop {
+        match of(client.clone(), config).await {
+            Ok(config) => return config,
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(error, "the cluster does not tell its settings yet; it is asked again");
+            }
+        }
+        tokio::time::sleep(delay).await;
+        delay = (delay * 2).min(LONGEST);
+    }
+}
+
 /// `config` with what the cluster of `client` says about itself.
-pub async fn of(client: Client, config: &Config) -> Result<Config> {
+async fn of(client: Client, config: &Config) -> Result<Config> {
     let api = Api::<ConfigMap>::namespaced(client, NAMESPACE);
     let map = api.get(NAME).await.with_context(|| format!("ConfigMap {NAMESPACE}/{NAME}"))?;
     with(config, &map).with_context(|| format!("ConfigMap {NAMESPACE}/{NAME}"))

@@ -114,6 +114,7 @@ fn controllers(
     let elector =
         LeaderElector::new(manager.clone(), "kube-system", "kube-controller-manager", &config.node_name);
     let settings = gantry_controllers::Config {
+        certificate_lifetime: config.certificate_lifetime,
         ca_key: Some(gantry_controllers::PrivateKey(authority.key.clone())),
         ..gantry_controllers::Config::new(&authority.certificate, config.cluster_cidr)
     };

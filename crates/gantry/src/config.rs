@@ -63,8 +63,8 @@ pub struct Settings {
     /// Domain of the cluster's DNS.
     #[arg(long, env = "GANTRY_CLUSTER_DOMAIN", global = true)]
     pub cluster_domain: Option<String>,
-    /// How long the certificates of the control plane are good, such as 90d; they are renewed while it
-    /// runs.
+    /// How long certificates of the control plane and of nodes are good, such as 90d; they are renewed in
+    /// time.
     #[arg(long, env = "GANTRY_CERTIFICATE_LIFETIME", global = true)]
     pub certificate_lifetime: Option<String>,
     /// Log level or filter: error, warn, info, debug, trace, or `crate=level,...`.

@@ -11,6 +11,7 @@
 
 mod authority;
 mod certificate;
+mod connections;
 mod files;
 mod renewal;
 mod request;

@@ -1,5 +1,5 @@
 //! Client certificates: the common name is the user, the organizations are the groups. The chain was
-//! verified by the TLS layer.
+//! verified by the TLS layer when the connection was made, which may be long ago.
 
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -10,6 +10,9 @@ use crate::User;
 pub(super) fn user(leaf: &CertificateDer<'_>) -> Result<User, Unauthorized> {
     let (_, certificate) = X509Certificate::from_der(leaf)
         .map_err(|error| Unauthorized(format!("client certificate: {error}")))?;
+    if !certificate.validity().is_valid() {
+        return Err(Unauthorized("client certificate has expired or is not yet valid".into()));
+    }
     let subject = certificate.subject();
     let name = subject.iter_common_name().find_map(|name| name.as_str().ok()).unwrap_or_default();
     if name.is_empty() {

@@ -27,11 +27,13 @@ pub(crate) fn connector(
 ) -> Result<Option<TlsConnector>, crate::Error> {
     let Some(shown) = shown else { return Ok(None) };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|cause| crate::Error::tls("choose protocol versions", cause))?
         .with_root_certificates(listener::roots(&config.kubelet_ca)?)
         .with_client_cert_resolver(shown);
+    // A session that is resumed would have the certificate that it began with.
+    tls.resumption = rustls::client::Resumption::disabled();
     Ok(Some(TlsConnector::from(Arc::new(tls))))
 }
 

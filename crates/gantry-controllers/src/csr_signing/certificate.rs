@@ -18,7 +18,8 @@ const AUTHORITY_KEY: &[u8] = &[0x55, 0x1d, 0x23];
 const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
 const EMPTY: &[u8] = &[0x30, 0];
 
-/// A certificate begins a little before it is issued: clocks differ.
+/// A certificate begins a little before it is issued, since clocks differ; a short one as much before as
+/// it ends after.
 const BACKDATE: SignedDuration = SignedDuration::from_mins(5);
 
 /// A certificate was not issued.
@@ -59,7 +60,7 @@ pub(super) fn issue(
         &integer(&serial),
         authority.algorithm,
         &authority.subject,
-        &sequence(&[&time(now - BACKDATE), &time(until)]),
+        &sequence(&[&time(now - BACKDATE.min(until.duration_since(now))), &time(until)]),
         subject,
         info.subject_pki.raw,
         &tagged(0xa3, &sequence(&parts)),

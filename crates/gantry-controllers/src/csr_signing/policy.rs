@@ -13,9 +13,6 @@ pub(super) const SIGNERS: [&str; 4] = [
     "kubernetes.io/legacy-unknown",
 ];
 
-/// How long a certificate lasts that asks for no time or for more.
-const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 365);
-
 /// Checks a request against the rules of its signer.
 pub(super) fn check(signer: &str, request: &CertificateRequest, usages: &[String]) -> Result<(), String> {
     match signer {
@@ -37,10 +34,15 @@ pub(super) fn check(signer: &str, request: &CertificateRequest, usages: &[String
     }
 }
 
-/// When a certificate ends: as asked for, but neither after a year nor after its issuer.
-pub(super) fn not_after(seconds: Option<i32>, issuer: Timestamp, now: Timestamp) -> Timestamp {
-    let asked = seconds.map_or(LONGEST, |seconds| SignedDuration::from_secs(seconds.into()));
-    (now + asked.min(LONGEST)).min(issuer)
+/// When a certificate ends: as asked for, but neither later than the longest time nor after its issuer.
+pub(super) fn not_after(
+    seconds: Option<i32>,
+    longest: SignedDuration,
+    issuer: Timestamp,
+    now: Timestamp,
+) -> Timestamp {
+    let asked = seconds.map_or(longest, |seconds| SignedDuration::from_secs(seconds.into()));
+    (now + asked.min(longest)).min(issuer)
 }
 
 #[cfg(test)]
@@ -50,7 +52,9 @@ mod tests {
     #[test]
     fn durations() {
         let at = |second| Timestamp::from_second(second).unwrap_or_default();
-        let check = |asked, issuer, expect| assert_eq!(not_after(asked, at(issuer), at(1000)), at(expect));
+        let year = SignedDuration::from_hours(24 * 365);
+        let check =
+            |asked, issuer, expect| assert_eq!(not_after(asked, year, at(issuer), at(1000)), at(expect));
         check(Some(600), i64::from(u32::MAX), 1600);
         check(Some(600), 1500, 1500);
         check(None, i64::from(u32::MAX), 1000 + 365 * 86_400);

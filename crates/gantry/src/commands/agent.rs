@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -78,9 +78,7 @@ async fn start(config: &Config, arguments: &Arguments, shutdown: CancellationTok
     })
     .await?;
     let client = membership.client().await?;
-    let config = cluster_settings::of(client.clone(), config)
-        .await
-        .with_context(|| format!("reading the settings of the cluster of {}", arguments.server))?;
+    let config = cluster_settings::wait(client.clone(), config).await;
     let serving = membership.serving(&[config.node_ip]).await?;
     let identity =
         Identity { client, serving: serving.clone(), authority: membership.authority().to_owned() };

@@ -86,7 +86,8 @@ impl Certificate {
         self.current.read().unwrap_or_else(PoisonError::into_inner).2.clone()
     }
 
-    fn key(&self) -> Arc<CertifiedKey> {
+    /// What connections show now.
+    pub fn key(&self) -> Arc<CertifiedKey> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 }

@@ -9,7 +9,6 @@ use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
 use k8s_openapi::api::core::v1::{Node, NodeAddress};
@@ -22,6 +21,7 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde_json::json;
 
 use super::Certificate;
+use super::connections::Connections;
 use crate::pki::Pair;
 
 /// How often an idle connection is tried.
@@ -50,7 +50,9 @@ pub(super) async fn client(url: &str, authority: &str, credentials: Credentials<
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     let Credentials::Certificate(certificate) = credentials else { return Ok(Client::try_from(config)?) };
     let mut tls = config.rustls_client_config()?;
-    tls.client_auth_cert_resolver = certificate;
+    tls.client_auth_cert_resolver = certificate.clone();
+    // A session that is resumed would have the certificate that it began with.
+    tls.resumption = rustls::client::Resumption::disabled();
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     // A watch waits in silence; a server that has gone without a word must be noticed all the same.
@@ -62,8 +64,9 @@ pub(super) async fn client(url: &str, authority: &str, credentials: Credentials<
         .https_only()
         .enable_http1()
         .wrap_connector(connector);
-    let service = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
-    Ok(ClientBuilder::new(service, "default").with_layer(&config.base_uri_layer()).build())
+    Ok(ClientBuilder::new(Connections::new(connector, certificate), "default")
+        .with_layer(&config.base_uri_layer())
+        .build())
 }
 
 /// A client certificate for the node.

@@ -34,6 +34,11 @@ pub struct Cluster {
 impl Cluster {
     /// Starts one, with the demo's images. `name` tells it from those of other tests.
     pub fn start(name: &str) -> Self {
+        Self::start_with(name, &[])
+    }
+
+    /// As [`Cluster::start`], with more words for `gantry up`.
+    pub fn start_with(name: &str, words: &[&str]) -> Self {
         let name = format!("gantry-{name}-{}", std::process::id());
         let directory = directory();
         let outside = format!("{name}-out");
@@ -43,7 +48,7 @@ impl Cluster {
             directory,
             child: None,
             node: ("one", NODE),
-            words: vec!["up".into()],
+            words: ["up"].iter().chain(words).map(ToString::to_string).collect(),
             last: "Use it with",
         };
         run("ip", ["netns", "add", &cluster.name]);

@@ -56,3 +56,23 @@ fn pods_of_two_nodes_reach_each_other_and_the_api_reaches_both() {
     second.gantry(&["reset", "--yes"]);
     assert_eq!(second.traces(), Vec::<String>::new());
 }
+
+#[test]
+fn certificates_are_renewed_without_a_restart() {
+    let cluster = Cluster::start_with("renew", &["--certificate-lifetime", "12s"]);
+    let second = cluster.join();
+    second.import("busybox");
+    cluster.kubectl_with(&["create", "-f", "-"], &pod("web", "two", "echo serving; exec sleep 1000"));
+    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/web", "--timeout=60s"]);
+    // A connection proves its identity when a request begins: this one outlasts its certificate.
+    let mut requests = cluster.background(&["get", "csr", "--watch", "--no-headers"]);
+    let mut issued = std::collections::HashSet::new();
+    while issued.len() < 7 {
+        let line = requests.line(|line| line.contains("Issued"));
+        issued.insert(line.split(' ').next().unwrap_or_default().to_owned());
+    }
+    assert_eq!(cluster.kubectl(&["logs", "web"]), "serving\n");
+    assert_eq!(cluster.kubectl(&["exec", "web", "--", "hostname"]), "web\n");
+    cluster.kubectl(&["label", "pod/web", "seen=yes"]);
+    cluster.kubectl(&["delete", "pod/web", "--timeout=60s"]);
+}
