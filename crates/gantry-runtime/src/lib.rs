@@ -15,6 +15,7 @@ mod sandbox;
 mod seccomp;
 mod service;
 mod shim_client;
+mod socket;
 mod spec;
 mod state;
 mod stats;

@@ -22,7 +22,6 @@ mod stdio;
 use std::{
     fs,
     io::{self, Write},
-    os::unix::net::UnixListener,
     path::{Path, PathBuf},
 };
 
@@ -86,7 +85,7 @@ fn daemonize(dir: &Path) -> io::Result<()> {
     let init = if pod.share_pid { Some(namespaces::start_pod_init(&pod)?) } else { None };
     let socket: PathBuf = dir.join(SOCKET);
     let _ = fs::remove_file(&socket);
-    let listener = UnixListener::bind(&socket)?;
+    let listener = crate::socket::bind(dir, SOCKET)?;
     let mut stdout = io::stdout();
     stdout.write_all(b"ok\n")?;
     stdout.flush()?;

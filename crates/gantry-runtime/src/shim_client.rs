@@ -19,6 +19,7 @@ use tokio::{
 
 use crate::{
     error::{Result, RuntimeError},
+    socket,
     spec::*,
     wire,
 };
@@ -94,9 +95,9 @@ impl ShimClient {
         request: Request,
         fds: Vec<OwnedFd>,
     ) -> Result<(UnixStream, Response, Vec<OwnedFd>)> {
-        let socket = self.dir.join(SOCKET);
+        let dir = self.dir.clone();
         let exchange = move || -> io::Result<(UnixStream, Response, Vec<OwnedFd>)> {
-            let stream = UnixStream::connect(&socket)?;
+            let stream = socket::connect(&dir, SOCKET)?;
             stream.set_read_timeout(Some(PATIENCE))?;
             let raw: Vec<i32> = fds.iter().map(AsRawFd::as_raw_fd).collect();
             wire::send(&stream, &request, &raw)?;

@@ -292,8 +292,10 @@ impl Writer {
             block.extend_from_slice(&[0x78, 0x01]);
             self.started = true;
         }
-        // A stored block of four bytes: no headers.
+        // A stored block of four bytes: no headers. The empty block after it is what a flush ends with:
+        // without it Go's inflater looks for another block, and takes the frame's end for a broken stream.
         block.extend_from_slice(&[0, 4, 0, 0xfb, 0xff, 0, 0, 0, 0]);
+        block.extend_from_slice(&[0, 0, 0, 0xff, 0xff]);
         let mut body = Vec::new();
         body.put_u32(stream);
         body.extend_from_slice(&block);
