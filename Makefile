@@ -1,9 +1,13 @@
-# `make server` runs a control plane, `make test` runs every test.
+# `make up` runs a cluster with an application in it, `make test` runs every test.
 CARGO ?= cargo
 GANTRY := target/release/gantry
 IMAGES := target/images
 
-.PHONY: server test bench build images tools check fmt lint docs
+.PHONY: up server test bench build images tools check fmt lint docs
+
+## up: a cluster on this machine that runs the guestbook.
+up: build images
+	hack/up.sh
 
 ## server: a control plane on this machine, in the foreground.
 server: build

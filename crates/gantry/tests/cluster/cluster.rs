@@ -150,7 +150,7 @@ impl Cluster {
     /// What kubectl complains about; it must fail.
     pub fn refused(&self, words: &[&str]) -> String {
         let output = self.run("kubectl", words, "");
-        assert!(!output.status.success(), "kubectl {words:?} should fail");
+        assert!(!output.status.success(), "kubectl {words:?} should fail: {}", text(&output.stdout));
         text(&output.stderr)
     }
 
@@ -195,7 +195,8 @@ impl Cluster {
         let directory = self.directory.path().to_str().expect("a path");
         let mut traces = Vec::new();
         let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
-        traces.extend(mounts.lines().filter(|line| line.contains(directory)).map(str::to_owned));
+        let below = |line: &&str| line.contains(&format!("{directory}/"));
+        traces.extend(mounts.lines().filter(below).map(str::to_owned));
         find_directories(Path::new("/sys/fs/cgroup"), &self.name, 3, &mut traces);
         for process in fs::read_dir("/proc").expect("processes").flatten() {
             let words = fs::read_to_string(process.path().join("cmdline")).unwrap_or_default();

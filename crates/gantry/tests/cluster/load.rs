@@ -1,5 +1,6 @@
 //! HTTP as a client outside of the cluster's pods speaks it.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Mutex;
@@ -74,15 +75,16 @@ impl<'a> Load<'a> {
 
     fn run(&self, go_on: impl Fn(usize) -> bool + Sync, work: impl FnOnce()) -> Report {
         let (sent, answered) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let failed = Mutex::new(Vec::new());
+        let failed = Mutex::new(BTreeMap::new());
+        let fail = |why: String| *failed.lock().expect("no panic").entry(why).or_insert(0) += 1;
         let client = || {
             while go_on(sent.fetch_add(1, Ordering::Relaxed)) {
                 match get(self.address, self.path) {
                     Ok((status, _)) if status.contains(" 200 ") => {
                         answered.fetch_add(1, Ordering::Relaxed);
                     }
-                    Ok((status, _)) => failed.lock().expect("no panic").push(status),
-                    Err(error) => failed.lock().expect("no panic").push(error.to_string()),
+                    Ok((status, _)) => fail(status),
+                    Err(error) => fail(error.to_string()),
                 }
             }
         };
@@ -99,14 +101,15 @@ impl<'a> Load<'a> {
 /// What became of the requests.
 pub struct Report {
     answered: usize,
-    failed: Vec<String>,
+    /// How often what went wrong.
+    failed: BTreeMap<String, usize>,
 }
 
 impl Report {
     /// Fails unless every request was answered, and at least `least` were.
     pub fn lost_none_of(&self, least: usize) {
         let Self { answered, failed } = self;
-        assert!(failed.is_empty(), "{answered} requests were answered, {} not: {failed:?}", failed.len());
+        assert!(failed.is_empty(), "{answered} requests were answered, others not: {failed:?}");
         assert!(*answered >= least, "only {answered} requests were sent");
     }
 }

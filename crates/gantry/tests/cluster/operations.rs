@@ -22,7 +22,7 @@ fn a_person_operates_the_guestbook() {
     // Looking.
     let all = kubectl(&["get", "pods", "-A", "-o", "wide"]);
     assert_eq!(all.lines().filter(|line| line.contains("1/1     Running   0")).count(), 5, "{all}");
-    let pod = pods(&cluster, "app").remove(0);
+    let pod = pods(&cluster, "guestbook").remove(0);
     let described = guestbook(&["describe", "pod", &pod]);
     for expected in ["Successfully assigned guestbook/", "Started", "Container started", "QoS Class:"] {
         assert!(described.contains(expected), "{expected} is not in {described}");
@@ -60,7 +60,7 @@ fn a_person_operates_the_guestbook() {
     // Changing.
     guestbook(&["scale", "deployment", "app", "--replicas=4"]);
     rolled_out(&cluster, "app");
-    assert_eq!(pods(&cluster, "app").len(), 4);
+    assert_eq!(pods(&cluster, "guestbook").len(), 4);
     guestbook(&["scale", "deployment", "app", "--replicas=2"]);
     guestbook(&["set", "env", "deployment/app", "COLOR=green"]);
     rolled_out(&cluster, "app");
