@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use gantry_store::Store;
 use ipnet::IpNet;
 
-use crate::Limits;
+use crate::{Limits, audit};
 
 /// A certificate chain and its private key, in PEM.
 #[derive(Clone, Default)]
@@ -15,6 +15,13 @@ pub struct Identity {
     pub certificate: String,
     /// The private key.
     pub key: String,
+}
+
+impl std::fmt::Debug for Identity {
+    /// Without the key, which is nobody's to see.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
 }
 
 /// What `/version` says.
@@ -69,6 +76,8 @@ pub struct Config {
     pub kubelet_client: Option<Identity>,
     /// The CA of the kubelets' serving certificates, in PEM.
     pub kubelet_ca: String,
+    /// What is audited; `None`: nothing.
+    pub audit: Option<audit::Settings>,
     /// How much the server takes on.
     pub limits: Limits,
     /// What the server calls itself.

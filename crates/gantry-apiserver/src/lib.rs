@@ -23,6 +23,7 @@ mod user;
 
 pub mod admission;
 pub mod allocate;
+pub mod audit;
 pub mod authn;
 pub mod authz;
 pub mod body;

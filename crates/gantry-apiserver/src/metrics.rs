@@ -65,6 +65,11 @@ struct Admitted {
     r#type: &'static str,
 }
 
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Audited {
+    level: &'static str,
+}
+
 /// Everything that is counted.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -79,6 +84,8 @@ pub(crate) struct Metrics {
     admission: Histograms<Admitted>,
     revision: Gauge,
     panics: Counter,
+    audited: Family<Audited, Counter>,
+    audit_errors: Counter,
 }
 
 impl Metrics {
@@ -99,6 +106,8 @@ impl Metrics {
             admission,
             revision: Gauge::default(),
             panics: Counter::default(),
+            audited: Family::default(),
+            audit_errors: Counter::default(),
             registry: Registry::default(),
         };
         registry.register("apiserver_request", "Requests by target and answer", metrics.requests.clone());
@@ -144,6 +153,12 @@ impl Metrics {
             "Requests that ended in a fault of the server's own",
             metrics.panics.clone(),
         );
+        registry.register("apiserver_audit_level", "Audit events by level", metrics.audited.clone());
+        registry.register(
+            "apiserver_audit_error",
+            "Audit events that were lost",
+            metrics.audit_errors.clone(),
+        );
         let build = Info::new([
             ("major", version.major.clone()),
             ("minor", version.minor.clone()),
@@ -178,6 +193,16 @@ impl Metrics {
     /// Counts a fault of the server's own.
     pub fn panicked(&self) {
         self.panics.inc();
+    }
+
+    /// Counts an audit event.
+    pub fn audited(&self, level: &'static str) {
+        self.audited.get_or_create(&Audited { level }).inc();
+    }
+
+    /// Counts audit events that were lost.
+    pub fn audit_lost(&self, count: u64) {
+        self.audit_errors.inc_by(count);
     }
 
     /// Counts a stream as long as what is returned lives.

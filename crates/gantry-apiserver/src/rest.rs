@@ -36,6 +36,7 @@ use crate::negotiate::{ACCEPTED, Encoding, Output, Shape};
 use crate::request::{Query, RequestInfo};
 use crate::{ApiServer, User, respond, storage};
 
+pub(crate) use body::read as read_body;
 use options::ListOptions;
 pub(crate) use review::user_info;
 

@@ -22,6 +22,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
+use crate::audit::Audit;
 use crate::authn::{Authenticators, ServiceAccounts};
 use crate::authz::Authorizer;
 use crate::documents::Documents;
@@ -47,6 +48,7 @@ pub struct ApiServer {
     pub(crate) services: Services,
     pub(crate) metrics: Arc<Metrics>,
     in_flight: InFlight,
+    audit: Option<Arc<Audit>>,
     pub(crate) documents: Documents,
     /// What clients are shown, and what kubelets are.
     serving: Arc<Shown>,
@@ -74,7 +76,10 @@ impl ApiServer {
                 observed.admitted(name, operation.word(), step, refused, took);
             },
         ));
+        let audit = config.audit.as_ref().map(|settings| Audit::new(settings, metrics.clone()));
+        let audit = audit.transpose()?.map(Arc::new);
         Ok(Self {
+            audit,
             store: config.store.clone(),
             registry: Registry::builtin(),
             authenticators: Authenticators::new(Arc::new(accounts)),
@@ -117,7 +122,18 @@ impl ApiServer {
         };
         let bootstrap = self.bootstrap();
         let served = listener::serve(self.clone(), listener, shutdown.clone());
-        tokio::join!(served, stop, bootstrap);
+        // What the last requests leave behind is sent after they have ended.
+        let served_all = CancellationToken::new();
+        let audit = async {
+            if let Some(audit) = &self.audit {
+                audit.deliver(served_all.clone()).await;
+            }
+        };
+        let served = async {
+            served.await;
+            served_all.cancel();
+        };
+        tokio::join!(served, stop, bootstrap, audit);
         indexes.abort();
     }
 

@@ -108,6 +108,7 @@ impl TestServer {
             node_ports: 30000..=32767,
             kubelet_client: None,
             kubelet_ca: authority.certificate(),
+            audit: None,
             limits: Limits::default(),
             version: Version::default(),
         };

@@ -63,6 +63,7 @@ impl ControlPlane {
             node_ports: 30000..=32767,
             kubelet_client: Some(identity(kubelet_client)),
             kubelet_ca: authority.certificate.clone(),
+            audit: None,
             limits: gantry_apiserver::Limits::default(),
             version: Version {
                 git_version: super::commands::version::KUBERNETES.into(),

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::certificate::Shown;
+use crate::audit::PeerAddress;
 use crate::body::Body;
 use crate::{ApiServer, Config, Error, Identity};
 
@@ -74,10 +75,10 @@ pub(crate) async fn serve(server: Arc<ApiServer>, listener: TcpListener, shutdow
             () = shutdown.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let (server, shutdown) = (server.clone(), shutdown.clone());
                 connections.spawn(async move {
-                    if let Err(error) = connection(server, stream, shutdown).await {
+                    if let Err(error) = connection(server, stream, PeerAddress(peer), shutdown).await {
                         tracing::debug!(%error, "connection ended");
                     }
                 });
@@ -98,6 +99,7 @@ pub(crate) async fn serve(server: Arc<ApiServer>, listener: TcpListener, shutdow
 async fn connection(
     server: Arc<ApiServer>,
     stream: TcpStream,
+    address: PeerAddress,
     shutdown: CancellationToken,
 ) -> Result<(), crate::body::BoxError> {
     stream.set_nodelay(true)?;
@@ -121,6 +123,7 @@ async fn connection(
             async move {
                 let mut request = request.map(Body::Incoming);
                 request.extensions_mut().insert(peers);
+                request.extensions_mut().insert(address);
                 Ok::<_, std::convert::Infallible>(server.handle(request, None).await)
             }
         })

@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, Request, Response};
 
 use super::listener::PeerCertificates;
 use super::{deadline, endpoints};
+use crate::audit::Record;
 use crate::body::Body;
 use crate::metrics::Target;
 use crate::negotiate::Output;
@@ -30,10 +31,9 @@ impl ApiServer {
         let head = *request.method() == Method::HEAD;
         let output = Output::negotiate(request.headers(), &query).unwrap_or(Output::JSON);
         let long_running = info.is_long_running();
-        let mut response = match self.within_limits(&info, &query, target, request, identity).await {
-            Ok(response) => response,
-            Err(error) => respond::error(&error, output),
-        };
+        let mut audited = Audited { id: audit_id.clone(), record: None, panicked: false };
+        let answered = self.within_limits(&info, &query, target, request, identity, &mut audited).await;
+        let mut response = answered.unwrap_or_else(|error| respond::error(&error, output));
         let headers = response.headers_mut();
         headers.insert(AUDIT_ID, audit_id);
         let fresh = HeaderValue::from_static("no-cache, private");
@@ -41,9 +41,12 @@ impl ApiServer {
         if head {
             *response.body_mut() = Body::Empty;
         }
+        if let Some(record) = audited.record {
+            response = record.answered(response, long_running, audited.panicked).await;
+        }
         let took = (!long_running).then(|| started.elapsed());
         self.metrics.answered(target, response.status().as_u16(), took, response.body().len());
-        if long_running && matches!(response.body(), Body::Stream(_) | Body::Incoming(_)) {
+        if long_running && matches!(response.body(), Body::Stream(_) | Body::Incoming(_) | Body::Held(..)) {
             let open = Box::new(self.metrics.stream(target));
             return response.map(|body| Body::Held(Box::new(body), open));
         }
@@ -58,8 +61,9 @@ impl ApiServer {
         target: Target,
         request: Request<Body>,
         identity: Option<User>,
+        audited: &mut Audited,
     ) -> Result<Response<Body>, ApiError> {
-        let answer = AssertUnwindSafe(self.answer(info, query, request, identity)).catch_unwind();
+        let answer = AssertUnwindSafe(self.answer(info, query, request, identity, audited)).catch_unwind();
         let answered = if info.is_long_running() {
             answer.await
         } else {
@@ -74,6 +78,7 @@ impl ApiServer {
         };
         answered.unwrap_or_else(|_| {
             self.metrics.panicked();
+            audited.panicked = true;
             tracing::error!(path = info.path, "a request ended in a panic");
             Err(ApiError::internal("this request caused the server to panic; its log says where"))
         })
@@ -85,28 +90,52 @@ impl ApiServer {
         query: &Query,
         request: Request<Body>,
         identity: Option<User>,
+        audited: &mut Audited,
     ) -> Result<Response<Body>, ApiError> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, mut body) = request.into_parts();
         let user = match identity {
-            Some(user) => user,
+            Some(user) => Ok(user),
             None => {
                 let peers = parts.extensions.get::<PeerCertificates>().cloned().unwrap_or_default();
-                self.authenticate(info, &parts, &peers)?
+                self.authenticate(info, &parts, &peers)
             }
         };
+        let mut attributes = attributes(info, query, user.as_ref().cloned().unwrap_or_default());
+        if let Some(audit) = &self.audit {
+            let id = audited.id.to_str().unwrap_or_default();
+            audited.record = Record::begin(audit, &attributes, info, &parts, id, jiff::Timestamp::now());
+        }
+        user?;
         let mutating = !matches!(info.verb, "get" | "list" | "watch" | "head");
         let _turn = match info.is_long_running() {
             true => None,
-            false => self.in_flight.turn(mutating, &user).await?,
+            false => self.in_flight.turn(mutating, &attributes.user).await?,
         };
-        let mut attributes = attributes(info, query, user);
         if let Some(asked) = authn::impersonate(&parts.headers).map_err(ApiError::bad_request)? {
             for question in asked.questions(&attributes.user) {
                 self.authorize(&question)?;
             }
             attributes.user = asked.user;
+            if let Some(record) = &mut audited.record {
+                record.impersonated(&attributes.user);
+            }
         }
-        self.authorize(&attributes)?;
+        let decision = self.authorizer.authorize(&attributes);
+        if let Some(record) = &mut audited.record {
+            record.decided(decision.is_allowed(), decision.reason());
+            if record.keeps_answer() {
+                // What is kept of the answer is read from it.
+                parts.headers.remove(http::header::ACCEPT_ENCODING);
+            }
+        }
+        allowed(&attributes, &decision)?;
+        if let Some(record) = audited.record.as_mut().filter(|record| record.keeps_request() && mutating)
+            && !info.is_long_running()
+        {
+            let bytes = rest::read_body(body).await?;
+            record.requested(&parts.headers, &bytes);
+            body = bytes.into();
+        }
         let request = Request::from_parts(parts, body);
         if info.is_resource {
             rest::serve(self, info, query, &attributes.user, request).await
@@ -114,6 +143,13 @@ impl ApiServer {
             endpoints::serve(self, info, query, request).await
         }
     }
+}
+
+/// What the audit of a request has so far.
+struct Audited {
+    id: HeaderValue,
+    record: Option<Record>,
+    panicked: bool,
 }
 
 impl ApiServer {
@@ -137,14 +173,17 @@ impl ApiServer {
 
     /// A 403 where `attributes` are not allowed.
     pub(crate) fn authorize(&self, attributes: &Attributes) -> Result<(), ApiError> {
-        let decision = self.authorizer.authorize(attributes);
-        if decision.is_allowed() {
-            return Ok(());
-        }
-        let mut error = ApiError::forbidden(&attributes.group, &attributes.resource, &attributes.name, "");
-        error.message = authz::forbidden_message(attributes, decision.reason());
-        Err(error)
+        allowed(attributes, &self.authorizer.authorize(attributes))
     }
+}
+
+fn allowed(attributes: &Attributes, decision: &authz::Decision) -> Result<(), ApiError> {
+    if decision.is_allowed() {
+        return Ok(());
+    }
+    let mut error = ApiError::forbidden(&attributes.group, &attributes.resource, &attributes.name, "");
+    error.message = authz::forbidden_message(attributes, decision.reason());
+    Err(error)
 }
 
 /// The client's audit id where it gave a usable one, or a new one.

@@ -1,0 +1,147 @@
+//! The audit log: a file with an event a line. When it has grown to its size it is set aside under the
+//! time, and old ones are removed.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+/// Where the audit log is kept, and how much of it.
+#[derive(Debug, Clone)]
+pub struct LogFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size, in bytes, at which it is set aside.
+    pub max_bytes: u64,
+    /// How many files set aside are kept; 0: all.
+    pub max_backups: usize,
+    /// How long files set aside are kept; `None`: for ever.
+    pub max_age: Option<Duration>,
+}
+
+impl LogFile {
+    /// A file that is set aside at 100 MiB and kept for ever.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, max_bytes: 100 << 20, max_backups: 0, max_age: None }
+    }
+}
+
+/// The file, open.
+pub(super) struct File {
+    settings: LogFile,
+    file: fs::File,
+    bytes: u64,
+}
+
+impl File {
+    pub fn open(settings: &LogFile) -> io::Result<Self> {
+        if let Some(directory) = settings.path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let file = append(&settings.path)?;
+        let bytes = file.metadata()?.len();
+        Ok(Self { settings: settings.clone(), file, bytes })
+    }
+
+    /// Writes one event.
+    pub fn append(&mut self, event: &Value) -> io::Result<()> {
+        let mut line = serde_json::to_vec(event)?;
+        line.push(b'\n');
+        if self.bytes > 0 && self.bytes + line.len() as u64 > self.settings.max_bytes {
+            self.rotate()?;
+        }
+        self.file.write_all(&line)?;
+        self.bytes += line.len() as u64;
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        let (prefix, suffix) = self.names();
+        let time = Timestamp::now().to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H-%M-%S.%3f").to_string();
+        let aside = |count: usize| match count {
+            0 => self.settings.path.with_file_name(format!("{prefix}{time}{suffix}")),
+            more => self.settings.path.with_file_name(format!("{prefix}{time}-{more}{suffix}")),
+        };
+        let free = (0..).map(aside).find(|path| !path.exists());
+        if let Some(free) = free {
+            fs::rename(&self.settings.path, free)?;
+        }
+        self.file = append(&self.settings.path)?;
+        self.bytes = 0;
+        self.prune()
+    }
+
+    /// What the names of files set aside begin and end with.
+    fn names(&self) -> (String, String) {
+        let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+        let suffix = match part(self.settings.path.extension()).as_str() {
+            "" => String::new(),
+            extension => format!(".{extension}"),
+        };
+        (format!("{}-", part(self.settings.path.file_stem())), suffix)
+    }
+
+    /// Removes files set aside that are too many or too old.
+    fn prune(&self) -> io::Result<()> {
+        let (prefix, suffix) = self.names();
+        let Some(directory) = self.settings.path.parent() else { return Ok(()) };
+        let mut aside = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let time = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(&suffix));
+            if time.is_some_and(|time| time.starts_with(|c: char| c.is_ascii_digit())) {
+                aside.push((name, entry.path(), entry.metadata()?.modified()?));
+            }
+        }
+        // Their names are in the order of time.
+        aside.sort_by(|(a, ..), (b, ..)| b.cmp(a));
+        let keep = if self.settings.max_backups == 0 { usize::MAX } else { self.settings.max_backups };
+        for (at, (_, path, modified)) in aside.iter().enumerate() {
+            let age = SystemTime::now().duration_since(*modified).unwrap_or_default();
+            if at >= keep || self.settings.max_age.is_some_and(|most| age > most) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens a file that nobody but its owner reads.
+fn append(path: &Path) -> io::Result<fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_full_file_is_set_aside_and_old_ones_go() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.log");
+        let settings = LogFile { max_bytes: 30, max_backups: 2, ..LogFile::new(path.clone()) };
+        let mut file = File::open(&settings).unwrap();
+        for number in 0..10 {
+            file.append(&json!({"number": number})).unwrap();
+        }
+        let names = || -> Vec<String> {
+            let entries = fs::read_dir(directory.path()).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        };
+        assert_eq!(names().len(), 3, "{:?}", names());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"number\":8}\n{\"number\":9}\n");
+        drop(file);
+        let aged = LogFile { max_age: Some(Duration::ZERO), ..settings };
+        let mut file = File::open(&aged).unwrap();
+        file.append(&json!({"number": 10})).unwrap();
+        assert_eq!(names(), ["audit.log"]);
+    }
+}

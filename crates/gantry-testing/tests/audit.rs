@@ -1,0 +1,178 @@
+//! Audit: what the policy asks for stands in the file and reaches the webhook.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use gantry_apiserver::audit::{LogFile, Settings, Webhook};
+use gantry_testing::TestServer;
+use http::{Method, Request};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const POLICY: &str = "
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: None, users: ['system:apiserver']}
+- {level: Metadata, resources: [{resources: [secrets]}]}
+- {level: Request, verbs: [patch], omitManagedFields: true}
+- {level: RequestResponse, resources: [{resources: [configmaps]}], omitManagedFields: true}
+- {level: Metadata, nonResourceURLs: ['/version'], omitStages: []}
+- {level: Metadata, users: ['', jane]}
+";
+
+async fn audited(directory: &tempfile::TempDir, webhook: Option<Webhook>) -> Result<TestServer> {
+    let log = Some(LogFile::new(directory.path().join("audit.log")));
+    let settings = Settings { policy: POLICY.to_owned(), log, webhook };
+    TestServer::with_config(|config| config.audit = Some(settings)).await
+}
+
+fn events(directory: &tempfile::TempDir) -> Result<Vec<Value>> {
+    let text = std::fs::read_to_string(directory.path().join("audit.log"))?;
+    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+#[tokio::test]
+async fn requests_leave_what_the_policy_says() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let server = audited(&directory, None).await?;
+    let made =
+        server.json(Method::POST, MAPS, &json!({"metadata": {"name": "a"}, "data": {"k": "v"}})).await?;
+    let secret = json!({"metadata": {"name": "s"}, "stringData": {"password": "hunter2"}});
+    server.json(Method::POST, "/api/v1/namespaces/default/secrets", &secret).await?;
+    let patch = "{\"data\":{\"k\":\"w\"}}";
+    server.request(Method::PATCH, &format!("{MAPS}/a"), "application/merge-patch+json", patch).await?;
+    let missing = server.get(&format!("{MAPS}/none")).await?;
+    assert_eq!(missing.json()["reason"], "NotFound", "the answer is whole although it was read");
+    server.get(&format!("{MAPS}?watch=1&timeoutSeconds=1")).await?;
+    server.get("/version").await?;
+    server.get("/readyz").await?;
+    let jane = server.authority.issue("jane", &["dev"])?;
+    let request = Request::builder()
+        .uri("/api/v1/nodes?limit=3")
+        .header("host", "x")
+        .header("x-forwarded-for", "192.0.2.7");
+    server.send(Some(&jane), request.body(Bytes::new())?).await?;
+    let request =
+        Request::builder().uri("/api/v1/nodes").header("host", "x").header("authorization", "Bearer wrong");
+    server.send(None, request.body(Bytes::new())?).await?;
+
+    let events = events(&directory)?;
+    let brief: Vec<String> = events
+        .iter()
+        .map(|event| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let reference = &event["objectRef"];
+            format!(
+                "{} {} {} {}/{} {}",
+                text(&event["level"]),
+                text(&event["stage"]),
+                text(&event["verb"]),
+                text(&reference["resource"]),
+                text(&reference["name"]),
+                event["responseStatus"]["code"]
+            )
+        })
+        .collect();
+    assert_eq!(
+        brief,
+        [
+            "RequestResponse ResponseComplete create configmaps/ 201",
+            "Metadata ResponseComplete create secrets/ 201",
+            "Request ResponseComplete patch configmaps/a 200",
+            "RequestResponse ResponseComplete get configmaps/none 404",
+            "RequestResponse ResponseStarted watch configmaps/ 200",
+            "RequestResponse ResponseComplete watch configmaps/ 200",
+            "Metadata ResponseComplete get / 200",
+            "Metadata ResponseComplete list nodes/ 403",
+            "Metadata ResponseComplete list nodes/ 401",
+        ]
+    );
+    let create = &events[0];
+    assert_eq!(create["auditID"], made.headers["audit-id"].to_str()?);
+    assert_eq!((&create["user"]["username"], &create["sourceIPs"]), (&json!("admin"), &json!(["127.0.0.1"])));
+    assert_eq!(create["userAgent"], "gantry-testing/1");
+    assert_eq!(create["requestObject"], json!({"metadata": {"name": "a"}, "data": {"k": "v"}}));
+    assert_eq!(
+        (&create["responseObject"]["data"]["k"], &create["responseObject"]["metadata"]["managedFields"]),
+        (&json!("v"), &Value::Null)
+    );
+    assert_eq!(create["annotations"]["authorization.k8s.io/decision"], "allow");
+    assert!(create["requestReceivedTimestamp"].as_str().is_some_and(|time| time.len() == 27), "{create}");
+    assert!(!events[1].to_string().contains("hunter2"), "{}", events[1]);
+    assert_eq!(
+        (&events[2]["requestObject"], &events[2]["responseObject"]),
+        (&json!({"data": {"k": "w"}}), &Value::Null)
+    );
+    assert_eq!(events[3]["responseStatus"]["reason"], "NotFound");
+    let refused = &events[7];
+    assert_eq!(
+        (&refused["requestURI"], &refused["sourceIPs"]),
+        (&json!("/api/v1/nodes?limit=3"), &json!(["192.0.2.7", "127.0.0.1"]))
+    );
+    assert_eq!(
+        (&refused["annotations"]["authorization.k8s.io/decision"], &refused["responseStatus"]["status"]),
+        (&json!("forbid"), &json!("Failure"))
+    );
+    assert!(
+        server.get("/metrics").await?.text().contains("apiserver_audit_level_total{level=\"Metadata\"} ")
+    );
+    Ok(())
+}
+
+/// Takes one POST and answers it; the body.
+async fn one_post(listener: &TcpListener, status: &str) -> Result<String> {
+    let (mut stream, _) = listener.accept().await?;
+    let mut text = String::new();
+    let mut buffer = [0; 16 << 10];
+    loop {
+        let read = stream.read(&mut buffer).await?;
+        text.push_str(std::str::from_utf8(&buffer[..read])?);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head
+            .lines()
+            .find_map(|line| line.to_lowercase().strip_prefix("content-length: ").map(str::to_owned));
+        if length.context("no length")?.parse::<usize>()? == body.len() {
+            let body = body.to_owned();
+            stream
+                .write_all(
+                    format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").as_bytes(),
+                )
+                .await?;
+            return Ok(body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_gets_batches_until_it_takes_them() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/audit", listener.local_addr()?);
+    let webhook = Webhook {
+        batch: 2,
+        backoff: Duration::from_millis(10),
+        token: Some("t".into()),
+        ..Webhook::new(url)
+    };
+    let mut server = audited(&directory, Some(webhook)).await?;
+    server.json(Method::POST, MAPS, &json!({"metadata": {"name": "a"}})).await?;
+    server.json(Method::POST, MAPS, &json!({"metadata": {"name": "b"}})).await?;
+    let refused = one_post(&listener, "503 Unavailable").await?;
+    let taken: Value = serde_json::from_str(&one_post(&listener, "200 OK").await?)?;
+    assert_eq!(serde_json::from_str::<Value>(&refused)?, taken);
+    assert_eq!((&taken["kind"], taken["items"].as_array().map(Vec::len)), (&json!("EventList"), Some(2)));
+    assert_eq!(taken["items"][1]["requestObject"]["metadata"]["name"], "b");
+    // What waits when the server stops is sent as it is.
+    server.json(Method::POST, MAPS, &json!({"metadata": {"name": "c"}})).await?;
+    server.stop();
+    let (last, stopped) = tokio::join!(one_post(&listener, "200 OK"), server.stopped());
+    stopped?;
+    let last: Value = serde_json::from_str(&last?)?;
+    assert_eq!(last["items"].as_array().map(Vec::len), Some(1));
+    Ok(())
+}
