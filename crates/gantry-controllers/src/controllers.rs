@@ -99,6 +99,11 @@ const CONTROLLERS: &[Entry] = &[
     ("garbage-collector-controller", "generic-garbage-collector", |context| {
         crate::garbage_collector::run(context).boxed()
     }),
+    ("cronjob-controller", "cronjob-controller", |context| crate::cronjob::run(context).boxed()),
+    ("ttl-after-finished-controller", "ttl-after-finished-controller", |context| {
+        crate::ttl_after_finished::run(context).boxed()
+    }),
+    ("disruption-controller", "disruption-controller", |context| crate::pod_disruption::run(context).boxed()),
     ("job-controller", "job-controller", |context| crate::job::run(context).boxed()),
     ("namespace-controller", "namespace-controller", |context| crate::namespace::run(context).boxed()),
     ("root-ca-cert-publisher", "root-ca-cert-publisher", |context| crate::root_ca::run(context).boxed()),

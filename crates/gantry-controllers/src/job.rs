@@ -41,6 +41,7 @@ use crate::expectations::Expectations;
 use crate::pods::Pods;
 use crate::writes::{MANAGER, is_gone, is_stale};
 use failures::{Action, Failures, action, is_failed};
+pub(crate) use plan::finished;
 use plan::{Plan, Snapshot, is_tracked, plan};
 
 /// Held by a pod until its end is counted.

@@ -61,8 +61,8 @@ pub(super) fn condition<'a>(status: &'a JobStatus, type_: &str) -> Option<&'a Jo
     all.find(|condition| condition.type_ == type_ && condition.status == "True")
 }
 
-/// When a Job ended, if it has.
-pub(super) fn finished(job: &Job) -> Option<&JobCondition> {
+/// The condition that says how a Job ended, if it has.
+pub(crate) fn finished(job: &Job) -> Option<&JobCondition> {
     let status = job.status.as_ref()?;
     condition(status, COMPLETE).or_else(|| condition(status, FAILED))
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use gantry_client::{Change, PodView};
-use gantry_controllers::{garbage_collector, job, serviceaccount};
+use gantry_controllers::{cronjob, garbage_collector, job, serviceaccount, ttl_after_finished};
 use http::Method;
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -121,5 +121,42 @@ async fn pods_of_a_deleted_job_go_or_stay() -> Result<()> {
             cluster.until("the end of the pods", |all: &[Arc<Pod>]| all.is_empty()).await?;
         }
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_ended_job_goes_after_its_time() -> Result<()> {
+    let cluster = start().await?;
+    cluster.run("ttl-after-finished-controller", ttl_after_finished::run);
+    agent(&cluster, "Succeeded");
+    cluster.send(Method::POST, JOBS, &work("kept", &json!({}))).await?;
+    cluster.send(Method::POST, JOBS, &work("sum", &json!({"ttlSecondsAfterFinished": 0}))).await?;
+    let names = |all: &[Arc<Job>]| all.iter().filter_map(|job| job.metadata.name.clone()).collect::<Vec<_>>();
+    cluster.until("one to go", |all| names(all) == ["kept"]).await?;
+    cluster.until("its pod to go", |all: &[Arc<Pod>]| all.len() == 1).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cron_job_makes_what_it_missed() -> Result<()> {
+    let cluster = start().await?;
+    let cron = json!({"metadata": {"name": "tick"}, "spec": {
+        "schedule": "@every 1s", "concurrencyPolicy": "Forbid", "timeZone": "Etc/UTC",
+        "jobTemplate": {"metadata": {"labels": {"a": "b"}}, "spec": {"template": {
+            "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}}});
+    cluster.send(Method::POST, "/apis/batch/v1/namespaces/default/cronjobs", &cron).await?;
+    cluster.run("cronjob-controller", cronjob::run);
+    let jobs = cluster.until("a job", |all: &[Arc<Job>]| !all.is_empty()).await?;
+    let meta = &jobs[0].metadata;
+    assert!(meta.name.as_deref().is_some_and(|name| name.starts_with("tick-")), "{meta:?}");
+    assert_eq!(meta.labels.as_ref().and_then(|labels| labels.get("a")).map(String::as_str), Some("b"));
+    let scheduled = "batch.kubernetes.io/cronjob-scheduled-timestamp";
+    assert!(meta.annotations.as_ref().is_some_and(|annotations| annotations[scheduled].ends_with('Z')));
+    cluster
+        .until("the status", |all: &[Arc<CronJob>]| {
+            let status = all.first().and_then(|cron| cron.status.clone()).unwrap_or_default();
+            status.last_schedule_time.is_some() && status.active.is_some_and(|active| active.len() == 1)
+        })
+        .await?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! identity with the rights that it gets by default.
 
 mod accounts;
+mod budgets;
 mod cluster;
 mod endpoints;
 mod garbage;
