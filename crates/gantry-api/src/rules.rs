@@ -1,5 +1,7 @@
 //! The rules of the built-in kinds: defaults, preparation, validation. One module per kind.
 
+mod admission_rules;
+pub mod api_service;
 pub mod certificate_signing_request;
 pub mod common;
 pub mod config_map;
@@ -7,11 +9,13 @@ pub mod container;
 pub mod controller_revision;
 pub mod cron_job;
 pub mod csi_driver;
+pub mod custom_resource_definition;
 pub mod daemon_set;
 pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod event;
+pub mod flow_schema;
 pub mod horizontal_pod_autoscaler;
 pub mod ingress;
 pub mod ingress_class;
@@ -28,16 +32,21 @@ pub mod pod;
 pub mod pod_disruption_budget;
 pub mod pod_template;
 pub mod priority_class;
+pub mod priority_level_configuration;
 pub mod rbac;
 pub mod replica_set;
 pub mod replication_controller;
+pub mod resource_claim;
 pub mod resource_quota;
+pub mod resource_slice;
 pub mod runtime_class;
 pub mod secret;
 pub mod service;
 pub mod stateful_set;
 pub mod storage_class;
+pub mod validating_admission_policy;
 pub mod volume_attachment;
+pub mod webhook_configuration;
 mod workload;
 
 #[cfg(test)]

@@ -54,6 +54,9 @@ const fn row(group: &'static str, kind: &'static str, plural: &'static str, name
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
+const ADMISSION: &str = "admissionregistration.k8s.io";
+const FLOW_CONTROL: &str = "flowcontrol.apiserver.k8s.io";
+const RESOURCE: &str = "resource.k8s.io";
 const NETWORKING: &str = "networking.k8s.io";
 const STORAGE: &str = "storage.k8s.io";
 const AUTHENTICATION: &str = "authentication.k8s.io";
@@ -311,6 +314,77 @@ pub(super) const KINDS: &[Row] = &[
     Row { rules: rules::rbac::BINDING, ..row(RBAC, "RoleBinding", "rolebindings", true) },
     Row { rules: rules::rbac::ROLE, ..row(RBAC, "ClusterRole", "clusterroles", false) },
     Row { rules: rules::rbac::BINDING, ..row(RBAC, "ClusterRoleBinding", "clusterrolebindings", false) },
+    Row {
+        categories: &["api-extensions"],
+        generation: true,
+        rules: rules::webhook_configuration::VALIDATING,
+        ..row(ADMISSION, "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", false)
+    },
+    Row {
+        categories: &["api-extensions"],
+        generation: true,
+        rules: rules::webhook_configuration::MUTATING,
+        ..row(ADMISSION, "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", false)
+    },
+    Row {
+        categories: &["api-extensions"],
+        subresources: &["status"],
+        generation: true,
+        rules: rules::validating_admission_policy::RULES,
+        ..row(ADMISSION, "ValidatingAdmissionPolicy", "validatingadmissionpolicies", false)
+    },
+    Row {
+        categories: &["api-extensions"],
+        generation: true,
+        rules: rules::validating_admission_policy::BINDING,
+        ..row(ADMISSION, "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", false)
+    },
+    Row {
+        short_names: &["crd", "crds"],
+        categories: &["api-extensions"],
+        subresources: &["status"],
+        generation: true,
+        rules: rules::custom_resource_definition::RULES,
+        ..row("apiextensions.k8s.io", "CustomResourceDefinition", "customresourcedefinitions", false)
+    },
+    Row {
+        categories: &["api-extensions"],
+        subresources: &["status"],
+        rules: rules::api_service::RULES,
+        ..row("apiregistration.k8s.io", "APIService", "apiservices", false)
+    },
+    Row {
+        subresources: &["status"],
+        generation: true,
+        rules: rules::flow_schema::RULES,
+        ..row(FLOW_CONTROL, "FlowSchema", "flowschemas", false)
+    },
+    Row {
+        subresources: &["status"],
+        generation: true,
+        rules: rules::priority_level_configuration::RULES,
+        ..row(FLOW_CONTROL, "PriorityLevelConfiguration", "prioritylevelconfigurations", false)
+    },
+    Row {
+        subresources: &["status"],
+        rules: rules::resource_claim::RULES,
+        ..row(RESOURCE, "ResourceClaim", "resourceclaims", true)
+    },
+    Row {
+        rules: rules::resource_claim::TEMPLATE,
+        ..row(RESOURCE, "ResourceClaimTemplate", "resourceclaimtemplates", true)
+    },
+    Row {
+        generation: true,
+        rules: rules::resource_claim::CLASS,
+        ..row(RESOURCE, "DeviceClass", "deviceclasses", false)
+    },
+    Row {
+        selectable: &["spec.driver", "spec.nodeName"],
+        generation: true,
+        rules: rules::resource_slice::RULES,
+        ..row(RESOURCE, "ResourceSlice", "resourceslices", false)
+    },
     Row { verbs: CREATE, ..row(AUTHORIZATION, "SelfSubjectAccessReview", "selfsubjectaccessreviews", false) },
     Row { verbs: CREATE, ..row(AUTHORIZATION, "SelfSubjectRulesReview", "selfsubjectrulesreviews", false) },
     Row { verbs: CREATE, ..row(AUTHORIZATION, "SubjectAccessReview", "subjectaccessreviews", false) },

@@ -215,6 +215,20 @@ pub fn dns_1035(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// Checks a name that is a domain of at least three parts.
+pub fn qualified_domain(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
+    if name.is_empty() {
+        errors.push(FieldError::required(path, ""));
+        return;
+    }
+    let before = errors.len();
+    dns_subdomain(path, name, errors);
+    if errors.len() == before && name.split('.').count() < 3 {
+        let words = "should be a domain with at least three segments separated by dots";
+        errors.push(FieldError::invalid(path, name, words));
+    }
+}
+
 /// Checks a name that becomes a segment of a path.
 pub fn path_segment(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
     if matches!(name, "." | "..") {

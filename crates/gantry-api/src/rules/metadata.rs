@@ -197,6 +197,7 @@ fn name(kind: &Kind, path: &Path, name: &str, errors: &mut Vec<FieldError>) {
         "StatefulSet" => dns_label(path, name, errors),
         // RBAC names are path segments: colons and capitals are allowed.
         _ if kind.group == "rbac.authorization.k8s.io" => path_segment(path, name, errors),
+        "APIService" => path_segment(path, name, errors),
         // It is an address, which its rules check.
         "IPAddress" => {}
         // Whatever fits into a path.

@@ -1,8 +1,11 @@
 //! Defaults and validation of the built-in kinds, as tables.
 
 mod autoscaling;
+mod devices;
 mod every_kind;
+mod extensions;
 mod fixtures;
+mod flow_control;
 mod limits;
 mod networking;
 mod storage;

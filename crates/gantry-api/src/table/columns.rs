@@ -1,5 +1,6 @@
 //! The columns of each kind. A kind without an entry shows its name and age.
 
+mod extensions;
 mod limits;
 mod networking;
 mod storage;
@@ -49,8 +50,17 @@ pub(super) fn of(kind: &Kind) -> &'static [Column] {
         ("", "PersistentVolume") => storage::PERSISTENT_VOLUME,
         ("", "PersistentVolumeClaim") => storage::PERSISTENT_VOLUME_CLAIM,
         ("", "ResourceQuota") => limits::RESOURCE_QUOTA,
-        ("", "LimitRange") => limits::LIMIT_RANGE,
+        ("", "LimitRange") => CREATED,
         ("", "ComponentStatus") => limits::COMPONENT_STATUS,
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => extensions::POLICY,
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => extensions::POLICY_BINDING,
+        ("admissionregistration.k8s.io", _) => extensions::WEBHOOK_CONFIGURATION,
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => CREATED,
+        ("apiregistration.k8s.io", "APIService") => extensions::API_SERVICE,
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => extensions::FLOW_SCHEMA,
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => extensions::PRIORITY_LEVEL,
+        ("resource.k8s.io", "ResourceClaim") => extensions::RESOURCE_CLAIM,
+        ("resource.k8s.io", "ResourceSlice") => extensions::RESOURCE_SLICE,
         ("networking.k8s.io", "Ingress") => networking::INGRESS,
         ("networking.k8s.io", "IngressClass") => networking::INGRESS_CLASS,
         ("networking.k8s.io", "NetworkPolicy") => networking::NETWORK_POLICY,
@@ -75,7 +85,7 @@ pub(super) fn of(kind: &Kind) -> &'static [Column] {
         ("scheduling.k8s.io", "PriorityClass") => PRIORITY_CLASS,
         ("node.k8s.io", "RuntimeClass") => RUNTIME_CLASS,
         (_, "RoleBinding" | "ClusterRoleBinding") => BINDING,
-        (_, "Role" | "ClusterRole") => ROLE,
+        (_, "Role" | "ClusterRole") => CREATED,
         _ => PLAIN,
     }
 }
@@ -147,7 +157,7 @@ fn named(value: &Value, field: &str) -> String {
 }
 
 const PLAIN: &[Column] = &[NAME, AGE];
-const ROLE: &[Column] =
+const CREATED: &[Column] =
     &[NAME, column("Created At", "date", 0, |object, _| object["metadata"]["creationTimestamp"].clone())];
 const BINDING: &[Column] = &[
     NAME,

@@ -192,6 +192,54 @@ fn more(name: &str) -> Value {
             storage(json!({"spec": {"drivers": [{"name": "a.b", "nodeID": "n", "topologyKeys": ["a/b"]}]}}))
         }
         "CSIStorageCapacity" => storage(json!({"storageClassName": "s", "capacity": "1Gi"})),
+        _ => extension(name),
+    }
+}
+
+fn extension(name: &str) -> Value {
+    let webhook = json!({"name": "a.b.c", "clientConfig": {"url": "https://a.b/c"}, "sideEffects": "None",
+        "admissionReviewVersions": ["v1"]});
+    let resources =
+        json!([{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]);
+    let admission = |rest: Value| {
+        let mut object = json!({"apiVersion": "admissionregistration.k8s.io/v1"});
+        json_patch::merge(&mut object, &rest);
+        object
+    };
+    let flow = |spec: Value| json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "spec": spec});
+    let resource = |spec: Value| json!({"apiVersion": "resource.k8s.io/v1", "spec": spec});
+    let devices = json!({"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "c"}}]}});
+    match name {
+        "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => {
+            admission(json!({"webhooks": [webhook]}))
+        }
+        "ValidatingAdmissionPolicy" => {
+            admission(json!({"spec": {"matchConstraints": {"resourceRules": resources},
+            "validations": [{"expression": "true"}]}}))
+        }
+        "ValidatingAdmissionPolicyBinding" => {
+            admission(json!({"spec": {"policyName": "p", "validationActions": ["Deny"]}}))
+        }
+        "CustomResourceDefinition" => {
+            json!({"apiVersion": "apiextensions.k8s.io/v1", "metadata": {"name": "things.a.b"},
+            "spec": {"group": "a.b", "scope": "Namespaced", "names": {"kind": "Thing", "plural": "things"},
+                "versions": [{"name": "v1", "served": true, "storage": true,
+                    "schema": {"openAPIV3Schema": {"type": "object"}}}]}})
+        }
+        "APIService" => json!({"apiVersion": "apiregistration.k8s.io/v1", "metadata": {"name": "v1.a.b"},
+            "spec": {"group": "a.b", "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 10,
+                "insecureSkipTLSVerify": true, "service": {"namespace": "d", "name": "s"}}}),
+        "FlowSchema" => flow(json!({"priorityLevelConfiguration": {"name": "p"}, "rules": [{
+            "subjects": [{"kind": "Group", "group": {"name": "g"}}],
+            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}]}]})),
+        "PriorityLevelConfiguration" => flow(json!({"type": "Limited",
+            "limited": {"limitResponse": {"type": "Queue", "queuing": {}}}})),
+        "ResourceClaim" => resource(devices),
+        "ResourceClaimTemplate" => resource(json!({"spec": devices})),
+        "DeviceClass" => resource(json!({"selectors": [{"cel": {"expression": "true"}}]})),
+        "ResourceSlice" => resource(json!({"driver": "a.b", "nodeName": "n",
+            "pool": {"name": "p", "generation": 1, "resourceSliceCount": 1},
+            "devices": [{"name": "d", "attributes": {"model": {"string": "x"}}}]})),
         _ => panic!("{name} needs a minimal object"),
     }
 }

@@ -21,9 +21,6 @@ pub(super) const RESOURCE_QUOTA: &[Column] = &[
     AGE,
 ];
 
-pub(super) const LIMIT_RANGE: &[Column] =
-    &[NAME, column("Created At", "date", 0, |object, _| text(&object["metadata"]["creationTimestamp"], ""))];
-
 fn healthy(object: &Value) -> Option<&Value> {
     list(&object["conditions"]).find(|each| each["type"] == "Healthy")
 }

@@ -1,0 +1,223 @@
+//! FlowSchema.
+
+use serde_json::Value;
+
+use super::common::{
+    default, dns_label, dns_subdomain, drop_status, keep_status, list, object, one_of, required, text,
+};
+use crate::field::{FieldError, Path};
+use crate::registry::Rules;
+
+const HIGHEST_PRECEDENCE: i64 = 10_000;
+/// The verbs of requests.
+const VERBS: &[&str] = &[
+    "connect",
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "head",
+    "list",
+    "patch",
+    "post",
+    "proxy",
+    "put",
+    "update",
+    "watch",
+];
+
+/// The rules.
+pub const RULES: Rules = Rules {
+    default: |schema| {
+        if let Some(schema) = schema.as_object_mut() {
+            default(object(schema, "spec"), "matchingPrecedence", 1000);
+        }
+    },
+    prepare_create: drop_status,
+    prepare_update: keep_status,
+    validate: |schema| {
+        let mut errors = Vec::new();
+        let (path, spec) = (Path::new("spec"), &schema["spec"]);
+        precedence(&path.child("matchingPrecedence"), schema, &mut errors);
+        if spec["distinguisherMethod"].is_object() {
+            let at = path.child("distinguisherMethod").child("type");
+            let method = text(&spec["distinguisherMethod"], "type");
+            one_of(&at, method, &["ByNamespace", "ByUser"], &mut errors);
+        }
+        let at = path.child("priorityLevelConfiguration").child("name");
+        match text(&spec["priorityLevelConfiguration"], "name") {
+            "" => errors.push(FieldError::required(&at, "must reference a priority level")),
+            name => dns_subdomain(&at, name, &mut errors),
+        }
+        for (at, rule) in list(spec, "rules").iter().enumerate() {
+            rule_with_subjects(&path.child("rules").index(at), rule, &mut errors);
+        }
+        errors
+    },
+    validate_status: |new, _, _| conditions(new),
+    ..Rules::NONE
+};
+
+/// What is wrong with the conditions of an object.
+pub(super) fn conditions(object: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let path = Path::new("status").child("conditions");
+    let conditions = list(&object["status"], "conditions");
+    for (at, condition) in conditions.iter().enumerate() {
+        let path = path.index(at).child("type");
+        if conditions[..at].iter().any(|other| other["type"] == condition["type"]) {
+            errors.push(FieldError::duplicate(&path, condition["type"].clone()));
+        }
+        if text(condition, "type").is_empty() {
+            errors.push(FieldError::required(&path, "must not be empty"));
+        }
+    }
+    errors
+}
+
+fn precedence(path: &Path, schema: &Value, errors: &mut Vec<FieldError>) {
+    let precedence = schema["spec"]["matchingPrecedence"].as_i64().unwrap_or(0);
+    if precedence <= 0 {
+        errors.push(FieldError::invalid(path, precedence, "must be a positive value"));
+    }
+    if precedence > HIGHEST_PRECEDENCE {
+        let words = format!("must not be greater than {HIGHEST_PRECEDENCE}");
+        errors.push(FieldError::invalid(path, precedence, words));
+    }
+    if precedence == 1 && schema["metadata"]["name"] != "exempt" {
+        let words = "only the schema named 'exempt' may have matchingPrecedence 1";
+        errors.push(FieldError::invalid(path, precedence, words));
+    }
+}
+
+fn rule_with_subjects(path: &Path, rule: &Value, errors: &mut Vec<FieldError>) {
+    let subjects = list(rule, "subjects");
+    if subjects.is_empty() {
+        let words = "subjects must contain at least one value";
+        errors.push(FieldError::required(&path.child("subjects"), words));
+    }
+    for (at, each) in subjects.iter().enumerate() {
+        subject(&path.child("subjects").index(at), each, errors);
+    }
+    let (resources, others) = (list(rule, "resourceRules"), list(rule, "nonResourceRules"));
+    if resources.is_empty() && others.is_empty() {
+        let words = "at least one of resourceRules and nonResourceRules has to be non-empty";
+        errors.push(FieldError::required(path, words));
+    }
+    for (at, each) in resources.iter().enumerate() {
+        let path = path.child("resourceRules").index(at);
+        verbs(&path, each, errors);
+        let what = [
+            ("apiGroups", "resource rules must supply at least one api group", "api groups"),
+            ("resources", "resource rules must supply at least one resource", "resources"),
+        ];
+        for (key, missing, others) in what {
+            let values = list(each, key);
+            if values.is_empty() {
+                errors.push(FieldError::required(&path.child(key), missing));
+            } else {
+                alone(&path.child(key), values, others, errors);
+            }
+        }
+        namespaces(&path.child("namespaces"), each, errors);
+    }
+    for (at, each) in others.iter().enumerate() {
+        let path = path.child("nonResourceRules").index(at);
+        verbs(&path, each, errors);
+        urls(&path.child("nonResourceURLs"), list(each, "nonResourceURLs"), errors);
+    }
+}
+
+fn subject(path: &Path, subject: &Value, errors: &mut Vec<FieldError>) {
+    const KINDS: [(&str, &str); 3] =
+        [("Group", "group"), ("ServiceAccount", "serviceAccount"), ("User", "user")];
+    let kind = text(subject, "kind");
+    let Some((_, field)) = KINDS.iter().find(|(name, _)| *name == kind) else {
+        one_of(&path.child("kind"), kind, &KINDS.map(|(name, _)| name), errors);
+        return;
+    };
+    for (name, other) in KINDS.iter().filter(|(name, other)| *name != kind && subject[*other].is_object()) {
+        let words = format!("{other} is forbidden when subject kind is not '{name}'");
+        errors.push(FieldError::forbidden(&path.child(other), words));
+    }
+    let (path, named) = (path.child(field), &subject[*field]);
+    if !named.is_object() {
+        let words = format!("{field} is required when subject kind is '{kind}'");
+        errors.push(FieldError::required(&path, words));
+        return;
+    }
+    let name = required(&path, named, "name", errors);
+    if kind != "ServiceAccount" {
+        return;
+    }
+    if let Some(name) = name.filter(|name| *name != "*") {
+        dns_subdomain(&path.child("name"), name, errors);
+    }
+    match text(named, "namespace") {
+        "" => {
+            let words = "must specify namespace for service account";
+            errors.push(FieldError::required(&path.child("namespace"), words));
+        }
+        namespace => dns_label(&path.child("namespace"), namespace, errors),
+    }
+}
+
+/// Refuses other values beside one that stands for all.
+fn alone(path: &Path, values: &[Value], what: &str, errors: &mut Vec<FieldError>) {
+    if values.len() > 1 && values.iter().any(|value| value == "*") {
+        let words = format!("if '*' is present, must not specify other {what}");
+        errors.push(FieldError::invalid(path, values.to_vec(), words));
+    }
+}
+
+fn verbs(path: &Path, rule: &Value, errors: &mut Vec<FieldError>) {
+    let (path, verbs) = (path.child("verbs"), list(rule, "verbs"));
+    if verbs.is_empty() {
+        errors.push(FieldError::required(&path, "verbs must contain at least one value"));
+    } else if verbs.iter().any(|verb| verb == "*") {
+        alone(&path, verbs, "verbs", errors);
+    } else if verbs.iter().any(|verb| !VERBS.contains(&verb.as_str().unwrap_or_default())) {
+        errors.push(FieldError::not_supported(&path, verbs.to_vec(), VERBS));
+    }
+}
+
+fn namespaces(path: &Path, rule: &Value, errors: &mut Vec<FieldError>) {
+    let namespaces = list(rule, "namespaces");
+    if namespaces.is_empty() && rule["clusterScope"] != true {
+        let words = "resource rules that are not cluster scoped must supply at least one namespace";
+        errors.push(FieldError::required(path, words));
+    } else if namespaces.iter().any(|namespace| namespace == "*") {
+        alone(path, namespaces, "namespaces", errors);
+    } else {
+        for (at, namespace) in namespaces.iter().enumerate() {
+            dns_label(&path.index(at), namespace.as_str().unwrap_or_default(), errors);
+        }
+    }
+}
+
+fn urls(path: &Path, urls: &[Value], errors: &mut Vec<FieldError>) {
+    if urls.is_empty() {
+        let words = "nonResourceURLs must contain at least one value";
+        errors.push(FieldError::required(path, words));
+    } else if urls.iter().any(|url| url == "*") {
+        alone(path, urls, "non-resource URLs", errors);
+    } else {
+        for (at, url) in urls.iter().enumerate() {
+            let (path, url) = (path.index(at), url.as_str().unwrap_or_default());
+            let words = if url.is_empty() {
+                "must not be empty"
+            } else if url.contains(' ') {
+                "must not contain white-space"
+            } else if !url.starts_with('/') {
+                "must start with slash"
+            } else if url.contains("//") {
+                "must not contain double slash"
+            } else if url.strip_suffix("/*").unwrap_or(url).contains('*') {
+                "wildcard can only do suffix matching"
+            } else {
+                continue;
+            };
+            errors.push(FieldError::invalid(&path, url, words));
+        }
+    }
+}
