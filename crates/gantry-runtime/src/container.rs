@@ -102,7 +102,7 @@ impl Container {
         pod_dir.join(format!("{}.exit", self.record.id))
     }
 
-    fn process(&self, seccomp_dir: &Path, unified: bool) -> Result<ProcessSpec> {
+    fn process(&self, hostname: &str, seccomp_dir: &Path, unified: bool) -> Result<ProcessSpec> {
         let (defaults, security) = (&self.record.defaults, self.security());
         let entrypoint =
             if self.config.command.is_empty() { &defaults.entrypoint } else { &self.config.command };
@@ -117,6 +117,9 @@ impl Container {
             return Err(RuntimeError::Invalid("no command specified".into()));
         }
         let mut env = defaults.env.clone();
+        if !hostname.is_empty() && !env.iter().any(|e| e.starts_with("HOSTNAME=")) {
+            env.push(format!("HOSTNAME={hostname}"));
+        }
         for variable in &self.config.envs {
             let prefix = format!("{}=", variable.key);
             env.retain(|e| !e.starts_with(&prefix));
@@ -265,7 +268,11 @@ impl Inner {
     ) -> Result<(ContainerSpec, Vec<cgroup::Device>)> {
         let places = self.places(&sandbox.id);
         let security = container.security();
-        let process = container.process(&self.config.run.join("seccomp"), self.hierarchies.is_unified())?;
+        let process = container.process(
+            &sandbox.config.hostname,
+            &self.config.run.join("seccomp"),
+            self.hierarchies.is_unified(),
+        )?;
         let options = security.namespace_options.clone().unwrap_or_else(|| sandbox.namespaces());
         let pid_mode = match options.pid() {
             NamespaceMode::Pod if sandbox.namespaces().pid == NamespaceMode::Pod as i32 => PidMode::Pod,

@@ -235,6 +235,7 @@ impl Inner {
     async fn start_sandbox(self: &Arc<Self>, sandbox: &Arc<Sandbox>) -> Result<()> {
         let places = self.places(&sandbox.id);
         sandbox.write_files(&places).map_err(RuntimeError::io(format_args!("sandbox {}", sandbox.id)))?;
+        self.limit_pod(sandbox)?;
         let shim_cgroups = self.hierarchies.create(&self.config.shim_cgroup())?.into_values().collect();
         let spec = sandbox.pod_spec(&places, shim_cgroups);
         Files(places.dir.clone()).write(POD_FILE, &spec)?;
@@ -248,6 +249,15 @@ impl Inner {
         }
         sandbox.update(|state| state.ready = true)?;
         self.follow(sandbox.clone(), exits);
+        Ok(())
+    }
+
+    /// Makes the cgroup above those of the containers, with the pod's own limits.
+    fn limit_pod(&self, sandbox: &Sandbox) -> Result<()> {
+        let parent = sandbox.cgroup_parent(&self.config.cgroup_root);
+        if let Some(resources) = sandbox.config.linux.as_ref().and_then(|linux| linux.resources.as_ref()) {
+            cgroup::apply(&self.hierarchies.create(&parent)?, resources)?;
+        }
         Ok(())
     }
 

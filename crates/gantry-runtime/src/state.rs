@@ -6,6 +6,7 @@ use std::{
     io::Write,
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use gantry_cri::v1::*;
@@ -13,9 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, RuntimeError};
 
-/// Writes a file so that a crash leaves the old or the new one.
+/// Writes a file so that a crash leaves the old or the new one. Who writes it at the same time has another
+/// partial file: the last one stays.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let partial = path.with_extension("partial");
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let partial = path.with_extension(format!("{}.partial", WRITES.fetch_add(1, Ordering::Relaxed)));
     let write = || -> std::io::Result<()> {
         let mut file = fs::File::create(&partial)?;
         file.write_all(bytes)?;
