@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use gantry_api::status::ApiError;
-use http::{Request, Response, Uri};
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Limited};
 use rustls_pki_types::ServerName;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -19,6 +20,9 @@ use crate::server::listener;
 
 /// The port of a kubelet that its Node does not say otherwise.
 const KUBELET_PORT: u64 = 10250;
+
+/// The most bytes of a kubelet's refusal that are repeated.
+const LONGEST_REFUSAL: usize = 10_000;
 
 /// The TLS client that kubelets are called with; `None`: the server was given no identity.
 pub(crate) fn connector(
@@ -70,7 +74,24 @@ pub(crate) async fn pod_stream(
     };
     let path = format!("/{verb}/{}/{}/{container}", info.namespace, info.name);
     let onward = kubelet_query(request.uri().query().unwrap_or_default(), info.subresource != "log");
-    call(server, node, &path, Some(&onward), request).await
+    let response = call(server, node, &path, Some(&onward), request).await?;
+    if info.subresource == "log" { refusal(response).await } else { Ok(response) }
+}
+
+/// The kubelet refuses in plain text, of which clients of the API expect a Status.
+async fn refusal(response: Response<Body>) -> Result<Response<Body>, ApiError> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let body = Limited::new(response.into_body(), LONGEST_REFUSAL).collect().await;
+    let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let text = String::from_utf8_lossy(&body).trim_end().to_owned();
+    Err(match status {
+        StatusCode::BAD_REQUEST => ApiError::bad_request(text),
+        StatusCode::NOT_FOUND => ApiError::new(404, "NotFound", text),
+        _ => ApiError::internal(text),
+    })
 }
 
 /// The query for the kubelet, whose names of the streams are not those of the API.
