@@ -44,6 +44,8 @@ pub struct Config {
     pub log_max_bytes: u64,
     /// Log files kept per container.
     pub log_max_files: u32,
+    /// How full the disk may get before unused images go, and down to what they go, in percent.
+    pub image_gc_percent: (u8, u8),
 }
 
 impl Config {
@@ -69,6 +71,7 @@ impl Config {
             version: "v1.35.0".into(),
             log_max_bytes: 10 << 20,
             log_max_files: 5,
+            image_gc_percent: (85, 80),
         }
     }
 }

@@ -37,9 +37,9 @@ async fn pass(agent: &Agent) -> Result<(), gantry_cri::CriError> {
         let attempt = container.metadata.as_ref().map_or(0, |m| m.attempt);
         match container.state() {
             cri::ContainerState::ContainerRunning => {
-                let pod = agent.pods.read().get(&uid).map(|h| h.pod.clone());
-                let Some(pod) = pod else { continue };
-                let path = agent.log_dir(&pod).join(&name).join(format!("{attempt}.log"));
+                let (namespace, pod) = (text(label::POD_NAMESPACE), text(label::POD_NAME));
+                let dir = agent.config.pod_logs_dir.join(format!("{namespace}_{pod}_{uid}"));
+                let path = dir.join(&name).join(format!("{attempt}.log"));
                 let (bytes, files) = (agent.config.log_max_bytes, agent.config.log_max_files);
                 match logs::rotate(&path, bytes, files, Timestamp::now()) {
                     Ok(true) => {

@@ -1,25 +1,77 @@
-//! Removal of images that nobody uses when the disk fills up: from 85 % full down to 80 %.
+//! Removal of images that nobody uses when the disk fills up: from 85 % full down to 80 %, the one that
+//! was used longest ago first. What has been here for less than two minutes stays: it may be about to be
+//! used.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use gantry_cri::v1 as cri;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{agent::Agent, machine};
 
 /// How often the disk is looked at.
 const PERIOD: Duration = Duration::from_secs(300);
-const HIGH_PERCENT: u64 = 85;
-const LOW_PERCENT: u64 = 80;
+/// How long an image is here before it may go.
+const MIN_AGE: Duration = Duration::from_secs(120);
 
-/// How many bytes to free so that the disk is `LOW_PERCENT` full; 0 below `HIGH_PERCENT`.
-fn excess(size: u64, free: u64) -> u64 {
+/// How many bytes to free so that the disk is `low` percent full; 0 when it is not `high` percent full.
+fn excess(size: u64, free: u64, (high, low): (u8, u8)) -> u64 {
     let used = size.saturating_sub(free);
-    if size == 0 || used < size / 100 * HIGH_PERCENT { 0 } else { used - size / 100 * LOW_PERCENT }
+    if size == 0 || used < size / 100 * u64::from(high) { 0 } else { used - size / 100 * u64::from(low) }
+}
+
+/// When an image was first seen, and when it was last used.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    first: Instant,
+    used: Instant,
+}
+
+/// The images known, by id.
+#[derive(Debug, Default)]
+struct Images(HashMap<String, Seen>);
+
+impl Images {
+    /// Takes in which images there are and which of them are in use.
+    fn observe(&mut self, images: &[cri::Image], used: &HashSet<String>, now: Instant) {
+        self.0.retain(|id, _| images.iter().any(|image| image.id == *id));
+        for image in images {
+            let seen = self.0.entry(image.id.clone()).or_insert(Seen { first: now, used: now - MIN_AGE });
+            let mut names = image.repo_tags.iter().chain(&image.repo_digests).chain([&image.id]);
+            if image.pinned || names.any(|name| used.contains(name)) {
+                seen.used = now;
+            }
+        }
+    }
+
+    /// Ids of images to remove, in order, that free at least `wanted` bytes together, and what then still
+    /// is to be freed.
+    fn choose(&self, images: &[cri::Image], mut wanted: u64, now: Instant) -> (Vec<String>, u64) {
+        let old = |image: &&cri::Image| {
+            self.0.get(&image.id).is_some_and(|seen| seen.used < now && now - seen.first >= MIN_AGE)
+        };
+        let mut free: Vec<&cri::Image> = images.iter().filter(old).collect();
+        free.sort_by_key(|image| self.0.get(&image.id).map(|seen| (seen.used, seen.first)));
+        let mut chosen = Vec::new();
+        for image in free {
+            if wanted == 0 {
+                break;
+            }
+            chosen.push(image.id.clone());
+            wanted = wanted.saturating_sub(image.size);
+        }
+        (chosen, wanted)
+    }
 }
 
 /// Looks after the image file system until shutdown.
 pub async fn run(agent: Arc<Agent>, shutdown: CancellationToken) {
+    let mut images = Images::default();
     let mut timer = tokio::time::interval(PERIOD);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -27,36 +79,35 @@ pub async fn run(agent: Arc<Agent>, shutdown: CancellationToken) {
             () = shutdown.cancelled() => return,
             _ = timer.tick() => {}
         }
-        if let Err(error) = pass(&agent).await {
+        if let Err(error) = pass(&agent, &mut images).await {
             tracing::debug!(%error, "image garbage collection waits for the runtime");
         }
     }
 }
 
-async fn pass(agent: &Agent) -> Result<(), gantry_cri::CriError> {
-    let (size, free, ..) = machine::file_system(&agent.config.root_dir).unwrap_or_default();
-    let mut wanted = excess(size, free);
-    if wanted == 0 {
-        return Ok(());
-    }
+async fn pass(agent: &Agent, known: &mut Images) -> Result<(), gantry_cri::CriError> {
     let containers = agent.runtime.list_containers(cri::ListContainersRequest::default()).await?.containers;
     let used: HashSet<String> = containers
         .into_iter()
         .flat_map(|c| [c.image_ref, c.image_id, c.image.map(|i| i.image).unwrap_or_default()])
         .collect();
-    for image in agent.images.list_images(cri::ListImagesRequest::default()).await?.images {
-        let names = || image.repo_tags.iter().chain(&image.repo_digests).chain([&image.id]);
-        if wanted == 0 || image.pinned || names().any(|n| used.contains(n)) {
-            continue;
-        }
-        tracing::info!(image = image.id, "removing an unused image");
-        let spec = cri::ImageSpec { image: image.id.clone(), ..Default::default() };
-        agent.images.remove_image(cri::RemoveImageRequest { image: Some(spec) }).await?;
-        wanted = wanted.saturating_sub(image.size);
+    let images = agent.images.list_images(cri::ListImagesRequest::default()).await?.images;
+    let now = Instant::now();
+    known.observe(&images, &used, now);
+    let (size, free, ..) = machine::file_system(&agent.config.root_dir).unwrap_or_default();
+    let wanted = excess(size, free, agent.config.image_gc_percent);
+    if wanted == 0 {
+        return Ok(());
     }
-    if wanted > 0 {
+    let (chosen, missing) = known.choose(&images, wanted, now);
+    for image in chosen {
+        tracing::info!(image, "removing an unused image");
+        let spec = cri::ImageSpec { image, ..Default::default() };
+        agent.images.remove_image(cri::RemoveImageRequest { image: Some(spec) }).await?;
+    }
+    if missing > 0 {
         let message = format!(
-            "Failed to garbage collect required amount of images. {wanted} bytes are still to be freed"
+            "Failed to garbage collect required amount of images. {missing} bytes are still to be freed"
         );
         agent.events.node(&agent.config.node_name, true, "FreeDiskSpaceFailed", message);
     }
@@ -70,7 +121,25 @@ mod tests {
     #[test]
     fn frees_down_to_the_low_mark() {
         for (free, expect) in [(500, 0), (151, 0), (150, 50), (0, 200)] {
-            assert_eq!(excess(1000, free), expect, "{free}");
+            assert_eq!(excess(1000, free, (85, 80)), expect, "{free}");
         }
+    }
+
+    #[test]
+    fn the_longest_unused_goes_first() {
+        let image = |id: &str| cri::Image { id: id.into(), size: 10, ..Default::default() };
+        let all = ["used", "late", "early", "never"].map(image);
+        let start = Instant::now() + MIN_AGE;
+        let at = |minutes: u64| start + Duration::from_secs(60 * minutes);
+        let used = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+        let mut images = Images::default();
+        images.observe(&all, &used(&["used", "early", "late"]), at(0));
+        assert_eq!(images.choose(&all, 100, at(1)), (vec![], 100), "all are new");
+        images.observe(&all, &used(&["used", "late"]), at(2));
+        let more = [&all[..], &[image("new")]].concat();
+        images.observe(&more, &used(&["used"]), at(4));
+        assert_eq!(images.choose(&more, 15, at(4)).0, ["never", "early"]);
+        let (chosen, missing) = images.choose(&more, 35, at(4));
+        assert_eq!((chosen.last().unwrap().as_str(), chosen.len(), missing), ("late", 3, 5));
     }
 }

@@ -5,6 +5,7 @@ mod config_map;
 mod downward_api;
 mod empty_dir;
 mod host_path;
+mod memory;
 mod projected;
 mod secret;
 
@@ -99,13 +100,20 @@ pub fn set_up(source: &Source<'_>, volume: &Volume) -> Result<(), String> {
     } else {
         return Err(failed("no volume plugin matched".into()));
     };
-    atomic_writer::write(&dir, &payload.map_err(failed)?, fs_group(source.pod))
-        .map_err(|e| failed(e.to_string()))
+    let payload = payload.map_err(failed)?;
+    let written = || -> io::Result<()> {
+        if volume.config_map.is_none() {
+            // Secrets and tokens never reach the disk.
+            memory::mount(&dir, None)?;
+        }
+        atomic_writer::write(&dir, &payload, fs_group(source.pod))
+    };
+    written().map_err(|e| failed(e.to_string()))
 }
 
 /// Unmounts and removes everything under the pod's directory.
 pub fn tear_down(pod_dir: &Path) -> io::Result<()> {
-    empty_dir::unmount_all(&pod_dir.join("volumes/kubernetes.io~empty-dir"))?;
+    memory::unmount_below(&pod_dir.join("volumes"))?;
     match fs::remove_dir_all(pod_dir) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),
@@ -117,19 +125,23 @@ fn fs_group(pod: &Pod) -> Option<u32> {
     pod::spec(pod).security_context.as_ref().and_then(|s| s.fs_group).and_then(|g| u32::try_from(g).ok())
 }
 
-/// Gives a tree to the group: group bits as for the owner, directories set-gid.
-fn give_to_group(path: &Path, group: u32) -> io::Result<()> {
+/// Gives a tree to the group: it may read, also write where it is `writable`; directories are set-gid.
+fn give_to_group(path: &Path, group: u32, writable: bool) -> io::Result<()> {
     std::os::unix::fs::lchown(path, None, Some(group))?;
     let meta = fs::symlink_metadata(path)?;
     if meta.is_symlink() {
         return Ok(());
     }
-    let bits =
-        if meta.is_dir() { 0o2770 } else { 0o660 & ((meta.mode() & 0o600) | ((meta.mode() & 0o600) >> 3)) };
+    let bits = match (meta.is_dir(), writable) {
+        (true, true) => 0o2770,
+        (true, false) => 0o2550,
+        (false, true) => 0o660,
+        (false, false) => 0o440,
+    };
     fs::set_permissions(path, fs::Permissions::from_mode(meta.mode() & 0o7777 | bits))?;
     if meta.is_dir() {
         for entry in fs::read_dir(path)? {
-            give_to_group(&entry?.path(), group)?;
+            give_to_group(&entry?.path(), group, writable)?;
         }
     }
     Ok(())

@@ -93,6 +93,7 @@ impl TestServer {
         let address = listener.local_addr()?;
         let serving = authority.issue("kube-apiserver", &[])?;
         let admin = authority.issue("admin", &["system:masters"])?;
+        let kubelet = authority.issue("kube-apiserver-kubelet-client", &["system:masters"])?;
         let mut config = Config {
             advertise: address,
             store: store.clone(),
@@ -106,7 +107,7 @@ impl TestServer {
             issuer: "https://kubernetes.default.svc.cluster.local".to_owned(),
             service_cidr: "10.43.0.0/16".parse()?,
             node_ports: 30000..=32767,
-            kubelet_client: None,
+            kubelet_client: Some(Identity { certificate: kubelet.certificate, key: kubelet.key }),
             kubelet_ca: authority.certificate(),
             audit: None,
             limits: Limits::default(),

@@ -91,9 +91,8 @@ pub async fn authorize(agent: &Agent, user: &User, method: &http::Method, path: 
     }
     let api: Api<SubjectAccessReview> = Api::all(agent.client.clone());
     let node = &agent.config.node_name;
-    let mut last = "";
-    for subresource in subresources(path) {
-        last = subresource;
+    let subresources = subresources(path);
+    for subresource in subresources {
         let review = SubjectAccessReview {
             spec: SubjectAccessReviewSpec {
                 user: Some(user.name.clone()),
@@ -118,9 +117,10 @@ pub async fn authorize(agent: &Agent, user: &User, method: &http::Method, path: 
         }
     }
     Err(format!(
-        "Forbidden (user={}, verb={}, resource=nodes, subresource(s)=[{last}])",
+        "Forbidden (user={}, verb={}, resource=nodes, subresource(s)=[{}])",
         user.name,
-        verb(method)
+        verb(method),
+        subresources.join(" ")
     ))
 }
 

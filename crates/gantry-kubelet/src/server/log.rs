@@ -9,11 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use gantry_cri::v1 as cri;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::Response;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::{io::unix::AsyncFd, sync::mpsc};
 use tokio_util::sync::CancellationToken;
@@ -56,40 +57,49 @@ fn find_status<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus>
     lists.into_iter().flatten().flatten().find(|s| s.name == container)
 }
 
-/// The log file to read, or why there is none.
-fn locate(agent: &Agent, pod: &Pod, container: &str, previous: bool) -> Result<PathBuf, String> {
+/// The instance whose log is asked for, or why there is none. `previous`: the one before the current.
+fn instance(pod: &Pod, container: &str, previous: bool) -> Result<String, String> {
     let name = pod::name(pod);
     if pod::find_container(pod, container).is_none() {
         return Err(format!("container {container} is not valid for pod {name}"));
     }
     let status = find_status(pod, container);
-    let attempt = status.map_or(0, |s| s.restart_count);
-    let dir = agent.log_dir(pod).join(container);
+    let state = status.and_then(|s| s.state.clone()).unwrap_or_default();
+    let ended = |terminated: Option<ContainerStateTerminated>| {
+        terminated.and_then(|t| t.container_id).filter(|id| !id.is_empty())
+    };
+    let last = ended(status.and_then(|s| s.last_state.clone()).and_then(|s| s.terminated));
     if previous {
-        let before = dir.join(format!("{}.log", attempt - 1));
-        if attempt == 0 || !before.exists() {
-            return Err(format!("previous terminated container {container:?} in pod {name:?} not found"));
-        }
-        return Ok(before);
+        return last
+            .ok_or_else(|| format!("previous terminated container {container:?} in pod {name:?} not found"));
     }
-    let current = dir.join(format!("{attempt}.log"));
-    if current.exists() {
-        return Ok(current);
-    }
-    let state = status.and_then(|s| s.state.as_ref()).and_then(|s| s.waiting.as_ref());
-    let reason = state.and_then(|w| w.reason.clone()).unwrap_or_else(|| "ContainerCreating".into());
-    Err(match reason.as_str() {
-        "ImagePullBackOff" | "ErrImagePull" => {
-            format!(
-                "container {container:?} in pod {name:?} is waiting to start: trying and failing to pull image"
-            )
+    let waiting = state.waiting.and_then(|w| w.reason).unwrap_or_else(|| "ContainerCreating".into());
+    let current = match (state.running, state.terminated) {
+        (Some(_), _) => status.and_then(|s| s.container_id.clone()),
+        (None, Some(terminated)) => {
+            let gone = || format!("container {container:?} in pod {name:?} is terminated");
+            return ended(Some(terminated)).or(last).ok_or_else(gone);
         }
-        reason => format!("container {container:?} in pod {name:?} is waiting to start: {reason}"),
+        (None, None) => last,
+    };
+    current.ok_or_else(|| {
+        let why = match waiting.as_str() {
+            "ErrImagePull" => "image can't be pulled",
+            "ImagePullBackOff" => "trying and failing to pull image",
+            reason => reason,
+        };
+        format!("container {container:?} in pod {name:?} is waiting to start: {why}")
     })
 }
 
 /// Answers a request for a log.
-pub fn serve(agent: &Arc<Agent>, namespace: &str, name: &str, container: &str, raw: &str) -> Response<Body> {
+pub async fn serve(
+    agent: &Arc<Agent>,
+    namespace: &str,
+    name: &str,
+    container: &str,
+    raw: &str,
+) -> Response<Body> {
     let Some(pod) = agent.find_pod(namespace, name) else {
         return text(404, format!("pod {name:?} does not exist"));
     };
@@ -97,19 +107,21 @@ pub fn serve(agent: &Arc<Agent>, namespace: &str, name: &str, container: &str, r
         Ok(options) => options,
         Err(message) => return text(400, message),
     };
-    let path = match locate(agent, &pod, container, options.previous) {
-        Ok(path) => path,
+    let shown = match instance(&pod, container, options.previous) {
+        Ok(id) => id,
         Err(message) => return text(400, message),
     };
+    let id = shown.strip_prefix("gantry://").unwrap_or(&shown).to_owned();
+    let request = cri::ContainerStatusRequest { container_id: id.clone(), verbose: false };
+    let status = agent.runtime.container_status(request).await.ok().and_then(|response| response.status);
+    let Some(status) = status else {
+        return text(400, format!("unable to retrieve container logs for {shown}"));
+    };
+    let path = PathBuf::from(&status.log_path);
     let (tx, rx) = mpsc::channel::<Bytes>(16);
     let ended = CancellationToken::new();
     if options.follow && !options.previous {
-        tokio::spawn(until_ended(
-            agent.clone(),
-            pod::uid(&pod).to_string(),
-            container.to_string(),
-            ended.clone(),
-        ));
+        tokio::spawn(until_ended(agent.clone(), id, ended.clone()));
     } else {
         ended.cancel();
     }
@@ -135,20 +147,12 @@ fn tokio_stream(
 }
 
 /// Cancels `ended` when the instance that is being read has stopped.
-async fn until_ended(agent: Arc<Agent>, uid: String, container: String, ended: CancellationToken) {
-    let instance = {
-        let pods = agent.pods.read();
-        pods.get(&uid).and_then(|h| find_status(&h.pod, &container)?.container_id.clone())
-    };
-    let Some(id) = instance.as_deref().and_then(|i| i.strip_prefix("gantry://")).map(String::from) else {
-        return ended.cancel();
-    };
-    let events = agent.runtime.get_container_events(gantry_cri::v1::GetEventsRequest {}).await;
-    let request = gantry_cri::v1::ContainerStatusRequest { container_id: id.clone(), verbose: false };
-    let running = |r: Result<gantry_cri::v1::ContainerStatusResponse, _>| {
-        r.is_ok_and(|r| {
-            r.status.is_some_and(|s| s.state() == gantry_cri::v1::ContainerState::ContainerRunning)
-        })
+async fn until_ended(agent: Arc<Agent>, id: String, ended: CancellationToken) {
+    // Asked for before the state, so that an end in between is not missed.
+    let events = agent.runtime.get_container_events(cri::GetEventsRequest {}).await;
+    let request = cri::ContainerStatusRequest { container_id: id.clone(), verbose: false };
+    let running = |r: Result<cri::ContainerStatusResponse, _>| {
+        r.is_ok_and(|r| r.status.is_some_and(|s| s.state() == cri::ContainerState::ContainerRunning))
     };
     if !running(agent.runtime.container_status(request).await) {
         return ended.cancel();
@@ -160,8 +164,8 @@ async fn until_ended(agent: Arc<Agent>, uid: String, container: String, ended: C
             next = futures::StreamExt::next(&mut events) => next,
         };
         let Some(Ok(event)) = next else { return ended.cancel() };
-        let stopped = gantry_cri::v1::ContainerEventType::ContainerStoppedEvent as i32;
-        let deleted = gantry_cri::v1::ContainerEventType::ContainerDeletedEvent as i32;
+        let stopped = cri::ContainerEventType::ContainerStoppedEvent as i32;
+        let deleted = cri::ContainerEventType::ContainerDeletedEvent as i32;
         if event.container_id == id && [stopped, deleted].contains(&event.container_event_type) {
             return ended.cancel();
         }
@@ -238,4 +242,42 @@ async fn send(
 fn is_other(a: &File, b: &File) -> std::io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
     Ok(a.metadata()?.ino() != b.metadata()?.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_instance_that_is_meant() {
+        let ended = |id: &str| json!({"terminated": {"exitCode": 1, "containerID": id}});
+        let waiting = |reason: &str| json!({"waiting": {"reason": reason}});
+        let running = json!({"running": {}});
+        for (state, last, previous, expect) in [
+            (running.clone(), json!({}), false, Ok("now")),
+            (running.clone(), ended("before"), true, Ok("before")),
+            (running, json!({}), true, Err("previous terminated container \"c\" in pod \"p\" not found")),
+            (ended("now"), json!({}), false, Ok("now")),
+            (ended(""), ended("before"), false, Ok("before")),
+            (ended(""), json!({}), false, Err("container \"c\" in pod \"p\" is terminated")),
+            (waiting("CrashLoopBackOff"), ended("before"), false, Ok("before")),
+            (
+                waiting("ImagePullBackOff"),
+                json!({}),
+                false,
+                Err("container \"c\" in pod \"p\" is waiting to start: trying and failing to pull image"),
+            ),
+        ] {
+            let pod: Pod = serde_json::from_value(json!({
+                "metadata": {"name": "p"},
+                "spec": {"containers": [{"name": "c"}]},
+                "status": {"containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": false,
+                    "restartCount": 1, "containerID": "now", "state": state, "lastState": last}]},
+            }))
+            .unwrap();
+            let expect = expect.map(String::from).map_err(String::from);
+            assert_eq!(instance(&pod, "c", previous), expect, "{state} {last} {previous}");
+        }
+    }
 }

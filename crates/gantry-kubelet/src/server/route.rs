@@ -6,7 +6,7 @@ use hyper::{Request, Response, body::Incoming};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{Body, access, access::User, json, log, stats, stream, text};
-use crate::{agent::Agent, observed::label, pod};
+use crate::{agent::Agent, config::Config, observed::label, pod};
 
 /// Authenticates, authorizes and answers one request.
 pub async fn handle(
@@ -31,12 +31,14 @@ pub async fn handle(
         ["healthz"] | ["healthz", "ping" | "syncloop"] => text(200, "ok"),
         ["pods"] => json(&list(agent.all_pods().iter().map(|p| p.as_ref().clone()).collect())),
         ["runningpods"] => running(&agent).await,
+        ["configz"] => json(&serde_json::json!({"kubeletconfig": configuration(&agent.config)})),
         ["metrics"] => stats::metrics(&agent),
         ["metrics", "cadvisor" | "probes"] => text(200, ""),
         ["metrics", "resource"] => stats::resource(&agent).await,
         ["stats", "summary"] => stats::summary(&agent).await,
         ["containerLogs", namespace, name, container] => {
-            log::serve(&agent, namespace, name, container, request.uri().query().unwrap_or_default())
+            let query = request.uri().query().unwrap_or_default();
+            log::serve(&agent, namespace, name, container, query).await
         }
         ["exec", namespace, name, container] | ["exec", namespace, name, _, container] => {
             stream::exec(&agent, namespace, name, container, request).await
@@ -53,6 +55,27 @@ pub async fn handle(
 
 fn list(items: Vec<Pod>) -> serde_json::Value {
     serde_json::json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+}
+
+/// The settings in the form of a KubeletConfiguration.
+fn configuration(config: &Config) -> serde_json::Value {
+    serde_json::json!({
+        "kind": "KubeletConfiguration",
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "address": config.address,
+        "port": config.port,
+        "authentication": {"anonymous": {"enabled": false}, "webhook": {"enabled": true}},
+        "authorization": {"mode": "Webhook"},
+        "clusterDNS": config.cluster_dns,
+        "clusterDomain": config.cluster_domain,
+        "cgroupRoot": config.cgroup_root,
+        "cgroupDriver": "cgroupfs",
+        "maxPods": config.max_pods,
+        "resolvConf": config.resolv_conf,
+        "containerLogMaxSize": config.log_max_bytes.to_string(),
+        "containerLogMaxFiles": config.log_max_files,
+        "seccompDefault": true,
+    })
 }
 
 async fn running(agent: &Agent) -> Response<Body> {

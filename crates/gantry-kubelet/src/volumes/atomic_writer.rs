@@ -85,7 +85,7 @@ pub fn write(dir: &Path, payload: &Payload, group: Option<u32>) -> io::Result<()
     }
     if let Some(group) = group {
         std::os::unix::fs::lchown(dir, None, Some(group))?;
-        give_to_group(&fresh, group)?;
+        give_to_group(&fresh, group, false)?;
     }
     let _ = fs::remove_file(dir.join(DATA_TMP));
     symlink(&name, dir.join(DATA_TMP))?;
