@@ -91,13 +91,32 @@ impl Authenticators {
     }
 }
 
-/// The user that a request without credentials is; the error is for paths that anonymous cannot have.
-pub fn anonymous(path: &str) -> Result<User, Unauthorized> {
-    const OPEN: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
-    let open = OPEN
-        .iter()
-        .any(|each| path.strip_prefix(each).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
-    if open { Ok(User::anonymous()) } else { Err(Unauthorized(format!("no credentials for {path}"))) }
+/// The paths for which requests need no credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Anonymous {
+    /// These, and everything below those that end in a star.
+    Paths(Vec<String>),
+}
+
+impl Default for Anonymous {
+    /// Health and version, which load balancers and probes ask for.
+    fn default() -> Self {
+        let paths =
+            ["/healthz", "/healthz/*", "/livez", "/livez/*", "/readyz", "/readyz/*", "/version", "/version/"];
+        Self::Paths(paths.map(str::to_owned).into())
+    }
+}
+
+impl Anonymous {
+    /// The user that a request without credentials is; the error is for paths that it cannot have.
+    pub fn user(&self, path: &str) -> Result<User, Unauthorized> {
+        let Self::Paths(paths) = self;
+        let open = paths.iter().any(|each| match each.strip_suffix('*') {
+            Some(start) => path.starts_with(start),
+            None => each == path,
+        });
+        if open { Ok(User::anonymous()) } else { Err(Unauthorized(format!("no credentials for {path}"))) }
+    }
 }
 
 fn authenticated(mut user: User) -> User {

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use gantry_store::Store;
 use ipnet::IpNet;
 
+use crate::authn::Anonymous;
 use crate::{Limits, audit};
 
 /// A certificate chain and its private key, in PEM.
@@ -76,6 +77,8 @@ pub struct Config {
     pub kubelet_client: Option<Identity>,
     /// The CA of the kubelets' serving certificates, in PEM.
     pub kubelet_ca: String,
+    /// What needs no credentials.
+    pub anonymous: Anonymous,
     /// What is audited; `None`: nothing.
     pub audit: Option<audit::Settings>,
     /// How much the server takes on.

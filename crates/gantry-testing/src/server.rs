@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use gantry_apiserver::authn::Anonymous;
 use gantry_apiserver::{ApiServer, Config, Identity, Limits, User, Version, storage};
 use gantry_store::Store;
 use gantry_store::engine::MemoryEngine;
@@ -109,6 +110,7 @@ impl TestServer {
             node_ports: 30000..=32767,
             kubelet_client: Some(Identity { certificate: kubelet.certificate, key: kubelet.key }),
             kubelet_ca: authority.certificate(),
+            anonymous: Anonymous::default(),
             audit: None,
             limits: Limits::default(),
             version: Version::default(),

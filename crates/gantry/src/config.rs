@@ -67,6 +67,27 @@ pub struct Settings {
     /// time.
     #[arg(long, env = "GANTRY_CERTIFICATE_LIFETIME", global = true)]
     pub certificate_lifetime: Option<String>,
+    /// Paths that need no credentials, with a star at the end for everything below.
+    #[arg(long, env = "GANTRY_ANONYMOUS_PATHS", value_delimiter = ',', global = true)]
+    pub anonymous_paths: Option<Vec<String>>,
+    /// File with the audit policy; without it nothing is audited.
+    #[arg(long, env = "GANTRY_AUDIT_POLICY_FILE", global = true)]
+    pub audit_policy_file: Option<PathBuf>,
+    /// File of the audit log.
+    #[arg(long, env = "GANTRY_AUDIT_LOG_PATH", global = true)]
+    pub audit_log_path: Option<PathBuf>,
+    /// Megabytes at which the audit log is set aside.
+    #[arg(long, env = "GANTRY_AUDIT_LOG_MAXSIZE", global = true)]
+    pub audit_log_maxsize: Option<u64>,
+    /// How many audit logs set aside are kept; 0: all.
+    #[arg(long, env = "GANTRY_AUDIT_LOG_MAXBACKUP", global = true)]
+    pub audit_log_maxbackup: Option<usize>,
+    /// How many days audit logs set aside are kept; 0: for ever.
+    #[arg(long, env = "GANTRY_AUDIT_LOG_MAXAGE", global = true)]
+    pub audit_log_maxage: Option<u32>,
+    /// Kubeconfig of the server that audit events are sent to.
+    #[arg(long, env = "GANTRY_AUDIT_WEBHOOK_CONFIG_FILE", global = true)]
+    pub audit_webhook_config_file: Option<PathBuf>,
     /// Log level or filter: error, warn, info, debug, trace, or `crate=level,...`.
     #[arg(long, env = "GANTRY_LOG_LEVEL", global = true)]
     pub log_level: Option<String>,
@@ -93,6 +114,13 @@ const KEYS: &[&str] = &[
     "cluster-dns",
     "cluster-domain",
     "certificate-lifetime",
+    "anonymous-paths",
+    "audit-policy-file",
+    "audit-log-path",
+    "audit-log-maxsize",
+    "audit-log-maxbackup",
+    "audit-log-maxage",
+    "audit-webhook-config-file",
     "log-level",
     "log-format",
 ];
@@ -134,10 +162,31 @@ pub struct Config {
     pub cluster_domain: String,
     /// How long certificates are good.
     pub certificate_lifetime: SignedDuration,
+    /// Paths that need no credentials; the server's usual ones where `None`.
+    pub anonymous_paths: Option<Vec<String>>,
+    /// What is audited.
+    pub audit: Audit,
     /// Log filter.
     pub log_level: String,
     /// Whether logs are JSON.
     pub log_json: bool,
+}
+
+/// What is audited, and where it goes.
+#[derive(Debug, Clone, Default)]
+pub struct Audit {
+    /// The policy; nothing is audited without it.
+    pub policy_file: Option<PathBuf>,
+    /// The log.
+    pub log_path: Option<PathBuf>,
+    /// Megabytes at which the log is set aside.
+    pub log_maxsize: u64,
+    /// How many logs set aside are kept; 0: all.
+    pub log_maxbackup: usize,
+    /// How many days logs set aside are kept; 0: for ever.
+    pub log_maxage: u32,
+    /// Kubeconfig of the server that events are sent to.
+    pub webhook_config_file: Option<PathBuf>,
 }
 
 impl Config {
@@ -196,6 +245,15 @@ impl Config {
             service_cidr,
             cluster_domain: pick!(cluster_domain).unwrap_or_else(|| "cluster.local".into()),
             certificate_lifetime,
+            anonymous_paths: pick!(anonymous_paths),
+            audit: Audit {
+                policy_file: pick!(audit_policy_file),
+                log_path: pick!(audit_log_path),
+                log_maxsize: pick!(audit_log_maxsize).unwrap_or(100),
+                log_maxbackup: pick!(audit_log_maxbackup).unwrap_or(10),
+                log_maxage: pick!(audit_log_maxage).unwrap_or(30),
+                webhook_config_file: pick!(audit_webhook_config_file),
+            },
             log_level: pick!(log_level).unwrap_or_else(|| "info".into()),
             log_json: log_format == "json",
         })

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use gantry_apiserver::authn::Anonymous;
 use gantry_apiserver::{ApiServer, Identity, Version, storage};
 use gantry_store::Store;
 use tokio::net::TcpListener;
@@ -11,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::audit;
 use crate::components;
 use crate::config::Config;
 use crate::kubeconfig;
@@ -63,7 +65,11 @@ impl ControlPlane {
             node_ports: 30000..=32767,
             kubelet_client: Some(identity(kubelet_client)),
             kubelet_ca: authority.certificate.clone(),
-            audit: None,
+            anonymous: match &config.anonymous_paths {
+                Some(paths) => Anonymous::Paths(paths.clone()),
+                None => Anonymous::default(),
+            },
+            audit: audit::settings(config)?,
             limits: gantry_apiserver::Limits::default(),
             version: Version {
                 git_version: super::commands::version::KUBERNETES.into(),

@@ -1,5 +1,6 @@
 //! `gantry`: the whole Kubernetes API and the platform around it in one binary.
 
+mod audit;
 mod background;
 mod cluster_settings;
 mod commands;

@@ -177,7 +177,7 @@ fn bootstrap_tokens() {
 
 #[test]
 fn anonymous_sees_health_and_version_only() {
-    let check = |path: &str, open: bool| assert_eq!(anonymous(path).is_ok(), open, "{path}");
+    let check = |path: &str, open: bool| assert_eq!(Anonymous::default().user(path).is_ok(), open, "{path}");
     check("/healthz", true);
     check("/readyz/ping", true);
     check("/version", true);

@@ -63,9 +63,13 @@ fn read(
         ["openapi", "v3", path @ ..] => openapi_v3(server, &request, &path.join("/"), query, output),
         [".well-known", "openid-configuration"] => {
             let uri = format!("https://{}/openid/v1/jwks", server.config.advertise);
-            ok(server.authenticators.service_accounts.discovery_document(&uri))
+            let document = server.authenticators.service_accounts.discovery_document(&uri);
+            Ok(published(&document, HeaderValue::from_static("application/json")))
         }
-        ["openid", "v1", "jwks"] => ok(server.authenticators.service_accounts.key_set()),
+        ["openid", "v1", "jwks"] => {
+            let keys = server.authenticators.service_accounts.key_set();
+            Ok(published(&keys, HeaderValue::from_static("application/jwk-set+json")))
+        }
         _ => missing(),
     }
 }
@@ -78,6 +82,14 @@ fn aggregated(request: &Request<Body>) -> bool {
 
 fn missing() -> Result<Response<Body>, ApiError> {
     Err(ApiError::no_such_resource())
+}
+
+/// A document for those who verify our tokens, who may keep it for a while.
+fn published(document: &serde_json::Value, media_type: HeaderValue) -> Response<Body> {
+    let mut response = respond::typed(StatusCode::OK, document.to_string().into_bytes(), media_type);
+    let hour = HeaderValue::from_static("public, max-age=3600");
+    response.headers_mut().insert(CACHE_CONTROL, hour);
+    response
 }
 
 fn metrics(server: &ApiServer, accept: &str) -> Response<Body> {

@@ -163,7 +163,7 @@ impl ApiServer {
         let user = self.authenticators.authenticate(parts, &peers.0, &self.store.snapshot(), now);
         let user = user.and_then(|user| match user {
             Some(user) => Ok(user),
-            None => authn::anonymous(&info.path),
+            None => self.config.anonymous.user(&info.path),
         });
         user.map_err(|error| {
             tracing::debug!(%error, path = info.path, "unauthorized");

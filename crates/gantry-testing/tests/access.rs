@@ -1,0 +1,117 @@
+//! What is open to whom: paths without credentials, and the documents that others verify tokens by.
+
+use anyhow::Result;
+use bytes::Bytes;
+use gantry_apiserver::authn::Anonymous;
+use gantry_testing::TestServer;
+use http::{Method, Request};
+use serde_json::{Value, json};
+
+fn read(path: &str) -> http::Result<Request<Bytes>> {
+    Request::builder().uri(path).header("host", "x").body(Bytes::new())
+}
+
+#[tokio::test]
+async fn paths_may_be_opened_to_everybody() -> Result<()> {
+    let open = Anonymous::Paths(vec!["/readyz".into(), "/openid/*".into(), "/api/v1/nodes".into()]);
+    let server = TestServer::with_config(|config| config.anonymous = open).await?;
+    // Open is what authorization allows as well.
+    for (path, code) in [
+        ("/readyz", 200),
+        ("/readyz/ping", 401),
+        ("/version", 401),
+        ("/openid/v1/jwks", 403),
+        ("/api/v1/nodes", 403),
+        ("/api/v1/pods", 401),
+    ] {
+        assert_eq!(server.send(None, read(path)?).await?.code.as_u16(), code, "{path}");
+    }
+    let binding = json!({
+        "metadata": {"name": "keys-for-everybody"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:service-account-issuer-discovery"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:unauthenticated"}],
+    });
+    let path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    assert_eq!(server.json(Method::POST, path, &binding).await?.code, 201);
+    assert_eq!(server.send(None, read("/openid/v1/jwks")?).await?.code, 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn tokens_can_be_verified_by_what_is_published() -> Result<()> {
+    let server = TestServer::start().await?;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    server.json(Method::POST, accounts, &json!({"metadata": {"name": "robot"}})).await?;
+    let asked = json!({"spec": {"audiences": ["somebody-else"]}});
+    let made = server.json(Method::POST, &format!("{accounts}/robot/token"), &asked).await?.json();
+    let token = made["status"]["token"].as_str().unwrap_or_default();
+    let decode = |part: &str| -> Result<Value> {
+        use base64::Engine;
+        Ok(serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(part)?)?)
+    };
+    let parts: Vec<&str> = token.split('.').collect();
+    let (head, claims) = (decode(parts[0])?, decode(parts[1])?);
+    let discovery = server.get("/.well-known/openid-configuration").await?;
+    assert_eq!(discovery.json()["issuer"], claims["iss"]);
+    let keys = server.get("/openid/v1/jwks").await?;
+    assert_eq!(
+        (keys.headers["content-type"].to_str()?, keys.headers["cache-control"].to_str()?),
+        ("application/jwk-set+json", "public, max-age=3600")
+    );
+    let key = &keys.json()["keys"][0];
+    assert_eq!((&key["kid"], &key["alg"]), (&head["kid"], &head["alg"]));
+    // For somebody else's audience it is no credential here.
+    let request = Request::builder()
+        .uri("/version")
+        .header("host", "x")
+        .header("authorization", format!("Bearer {token}"));
+    assert_eq!(server.send(None, request.body(Bytes::new())?).await?.code, 401);
+    let review = json!({"spec": {"token": token, "audiences": ["somebody-else"]}});
+    let answer =
+        server.json(Method::POST, "/apis/authentication.k8s.io/v1/tokenreviews", &review).await?.json();
+    assert_eq!(
+        (
+            &answer["status"]["authenticated"],
+            &answer["status"]["user"]["username"],
+            &answer["status"]["audiences"]
+        ),
+        (&json!(true), &json!("system:serviceaccount:default:robot"), &json!(["somebody-else"]))
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn everybody_may_ask_what_they_may_do() -> Result<()> {
+    let server = TestServer::start().await?;
+    let jane = server.authority.issue("jane", &["dev"])?;
+    let post = async |path: &str, body: Value| {
+        let request = Request::builder().method(Method::POST).uri(path).header("host", "x");
+        let request =
+            request.header("content-type", "application/json").body(Bytes::from(body.to_string()))?;
+        anyhow::Ok(server.send(Some(&jane), request).await?.json())
+    };
+    let authorization = "/apis/authorization.k8s.io/v1";
+    let myself = post("/apis/authentication.k8s.io/v1/selfsubjectreviews", json!({})).await?;
+    assert_eq!(myself["status"]["userInfo"]["username"], "jane");
+    assert_eq!(myself["status"]["userInfo"]["groups"], json!(["dev", "system:authenticated"]));
+    let attributes = json!({"verb": "get", "resource": "pods", "namespace": "default"});
+    let access = post(
+        &format!("{authorization}/selfsubjectaccessreviews"),
+        json!({"spec": {"resourceAttributes": attributes}}),
+    )
+    .await?;
+    assert_eq!(access["status"]["allowed"], false);
+    let rules =
+        post(&format!("{authorization}/selfsubjectrulesreviews"), json!({"spec": {"namespace": "default"}}))
+            .await?;
+    let own = json!({"verbs": ["create"], "apiGroups": ["authentication.k8s.io"], "resources": ["selfsubjectreviews"]});
+    let resources = rules["status"]["resourceRules"].as_array().cloned().unwrap_or_default();
+    assert!(resources.contains(&own), "{rules}");
+    assert_eq!(rules["status"]["incomplete"], false);
+    // Asking about others is a right of its own.
+    let others = json!({"spec": {"user": "bob", "resourceAttributes": attributes}});
+    assert_eq!(post(&format!("{authorization}/subjectaccessreviews"), others.clone()).await?["code"], 403);
+    let asked = server.json(Method::POST, &format!("{authorization}/subjectaccessreviews"), &others).await?;
+    assert_eq!((asked.code.as_u16(), &asked.json()["status"]["allowed"]), (201, &json!(false)));
+    Ok(())
+}
