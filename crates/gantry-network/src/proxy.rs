@@ -24,8 +24,11 @@
 //! | `services` | address, protocol, port | chain |
 //! | `node-ports` | protocol, port | chain |
 //! | `host-ports`, `host-address-ports` | (address,) protocol, port | pod's address and port |
+//! | `endpoints`, `local-endpoints` | ClusterIP, protocol, port, number | endpoint's address and port |
 //! | `hairpin` | a pod's address, twice | |
 //! | `clients-…` | client's address, for the time of affinity | |
+//!
+//! Maps are shared by all Services, as the kernel takes longer for each set that a table has.
 //!
 //! A connection is looked up once, in constant time; later packets follow connection tracking. So
 //! connections outlive changes of rules, and endpoints that go away get no new ones.

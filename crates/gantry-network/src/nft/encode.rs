@@ -4,7 +4,7 @@ use std::io;
 
 use super::{
     diff::Change,
-    expression::{self, ANONYMOUS, Anonymous, address_length},
+    expression::{self, address_length},
     model::*,
 };
 use crate::netlink::{
@@ -31,13 +31,10 @@ const DELETE_SET: u16 = 11;
 const NEW_ELEMENT: u16 = 12;
 const DELETE_ELEMENT: u16 = 14;
 
-const SET_ANONYMOUS: u32 = 0x1;
-const SET_CONSTANT: u32 = 0x2;
 const SET_MAP: u32 = 0x8;
 const SET_TIMEOUT: u32 = 0x10;
 const SET_EVALUATED: u32 = 0x20;
 
-const TYPE_INTEGER: u32 = 4;
 const TYPE_VERDICT: u32 = 0xffff_ff00;
 const TYPE_BITS: u32 = 6;
 
@@ -153,18 +150,15 @@ impl Batch {
     }
 
     fn add_rule(&mut self, family: Family, chain: &str, rule: &Rule) {
-        if let Some(set) = expression::anonymous(rule) {
-            self.add_anonymous(family, &set);
-        }
-        let set = self.last_set;
         self.push(family, NEW_RULE, CREATE | APPEND, |a| {
             a.text(1, TABLE);
             a.text(2, chain);
-            a.nest(4, |a| expression::write(rule, family, set, a));
+            a.nest(4, |a| expression::write(rule, family, a));
         });
     }
 
     fn add_set(&mut self, family: Family, name: &str, set: &Set) {
+        const DESCRIPTION: u16 = 9;
         let words = |length: u32| length.next_multiple_of(4);
         let (mut kind, mut length) = (0, 0);
         for part in &set.key {
@@ -184,58 +178,13 @@ impl Batch {
         }
         self.last_set += 1;
         let id = self.last_set;
-        let limit = set.dynamic.then_some(REMEMBERED);
-        self.push_set(family, name, id, flags, (kind, length), set.data, limit);
-    }
-
-    fn add_anonymous(&mut self, family: Family, set: &Anonymous) {
-        self.last_set += 1;
-        let id = self.last_set;
-        let flags = SET_ANONYMOUS | SET_CONSTANT | SET_MAP;
-        let (data, values): (_, Vec<Data>) = match set {
-            Anonymous::Chains(chains) => {
-                (DataType::Verdict, chains.iter().map(|c| Data::Verdict(Verdict::Goto(c.clone()))).collect())
-            }
-            Anonymous::Destinations(to) => {
-                (DataType::Destination, to.iter().map(|to| Data::Destination(*to)).collect())
-            }
-        };
-        let limit = Some(values.len() as u32);
-        self.push_set(family, ANONYMOUS, id, flags, (TYPE_INTEGER, 4), Some(data), limit);
-        let numbered: Vec<_> = (0u32..).zip(&values).collect();
-        for chunk in numbered.chunks(CHUNK) {
-            self.push(family, NEW_ELEMENT, CREATE, |a| {
-                a.text(1, TABLE);
-                a.text(2, ANONYMOUS);
-                a.network(4, id);
-                a.nest(3, |a| {
-                    for (number, data) in chunk {
-                        element(a, &number.to_ne_bytes(), data, true);
-                    }
-                });
-            });
-        }
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn push_set(
-        &mut self,
-        family: Family,
-        name: &str,
-        id: u32,
-        flags: u32,
-        (kind, length): (u32, u32),
-        data: Option<DataType>,
-        limit: Option<u32>,
-    ) {
-        const DESCRIPTION: u16 = 9;
         self.push(family, NEW_SET, CREATE | EXCLUSIVE, |a| {
             a.text(1, TABLE);
             a.text(2, name);
             a.network(3, flags);
             a.network(4, kind);
             a.network(5, length);
-            match data {
+            match set.data {
                 Some(DataType::Verdict) => {
                     a.network(6, TYPE_VERDICT);
                     a.network(7, 0);
@@ -247,16 +196,10 @@ impl Batch {
                 }
                 None => {}
             }
-            if let Some(limit) = limit {
-                a.nest(DESCRIPTION, |a| a.network(1, limit));
+            if set.dynamic {
+                a.nest(DESCRIPTION, |a| a.network(1, REMEMBERED));
             }
             a.network(10, id);
-            if kind == TYPE_INTEGER {
-                // Tells who lists the rules that the key is a number in this machine's order.
-                const USER_DATA: u16 = 13;
-                let order = [&[0, 4][..], &1u32.to_ne_bytes(), &[1, 4], &2u32.to_ne_bytes()].concat();
-                a.bytes(USER_DATA, &order);
-            }
         });
     }
 
@@ -318,6 +261,7 @@ fn type_of(kind: Type, family: Family) -> (u32, u32) {
         (Type::Address, Family::Ipv6) => (8, address_length(family)),
         (Type::Protocol, _) => (12, 1),
         (Type::Port, _) => (13, 2),
+        (Type::Number, _) => (19, 4),
     }
 }
 

@@ -34,30 +34,9 @@ const ROUTE_LOCAL: u32 = 2;
 const STATE_INVALID: u32 = 1;
 const FULLY_RANDOM: u32 = 16;
 
-/// A set without a name that belongs to one rule.
-#[derive(Debug)]
-pub enum Anonymous {
-    /// Numbers to chains.
-    Chains(Vec<String>),
-    /// Numbers to destinations.
-    Destinations(Vec<SocketAddr>),
-}
-
-/// The set that a rule needs made before itself, if it needs one. No rule needs two.
-pub fn anonymous(rule: &Rule) -> Option<Anonymous> {
-    rule.actions.iter().find_map(|action| match action {
-        Action::OneOf(chains) => Some(Anonymous::Chains(chains.clone())),
-        Action::Translate(to) if to.len() > 1 => Some(Anonymous::Destinations(to.clone())),
-        _ => None,
-    })
-}
-
-/// Name of sets that belong to one rule; the kernel puts a number in.
-pub const ANONYMOUS: &str = "__map%d";
-
-/// Writes the expressions of a rule; `set` is the identifier of its anonymous set.
-pub fn write(rule: &Rule, family: Family, set: u32, to: &mut Attributes<'_>) {
-    let mut writer = Writer { family, set, to };
+/// Writes the expressions of a rule.
+pub fn write(rule: &Rule, family: Family, to: &mut Attributes<'_>) {
+    let mut writer = Writer { family, to };
     for condition in &rule.matches {
         writer.condition(condition);
     }
@@ -89,6 +68,7 @@ pub fn value(value: &Value) -> Vec<u8> {
         Value::Address(address) => octets(*address),
         Value::Protocol(protocol) => vec![protocol.number(), 0, 0, 0],
         Value::Port(port) => [port.to_be_bytes(), [0; 2]].concat(),
+        Value::Number(number) => number.to_ne_bytes().to_vec(),
     }
 }
 
@@ -99,7 +79,6 @@ pub fn destination(to: SocketAddr) -> Vec<u8> {
 
 struct Writer<'a, 'b> {
     family: Family,
-    set: u32,
     to: &'a mut Attributes<'b>,
 }
 
@@ -126,6 +105,10 @@ impl Writer<'_, '_> {
                 self.bits(MASQUERADE_MARK, 0);
                 self.compare(NOT_EQUAL, &0u32.to_ne_bytes());
             }
+            Match::OneIn(count) => {
+                self.random(*count, FIRST);
+                self.compare(EQUAL, &0u32.to_ne_bytes());
+            }
             Match::In(fields, set) => {
                 self.fields(fields);
                 self.look_up(set, None);
@@ -140,24 +123,23 @@ impl Writer<'_, '_> {
                 self.fields(fields);
                 self.look_up(map, Some(VERDICT_REGISTER));
             }
-            Action::OneOf(chains) => {
-                self.random(chains.len());
-                self.look_up(ANONYMOUS, Some(VERDICT_REGISTER));
-            }
             Action::Translate(to) => {
-                match to.as_slice() {
-                    [one] => {
-                        let bytes = destination(*one);
-                        let (address, port) = bytes.split_at(self.address_length() as usize);
-                        self.immediate(FIRST, |a| a.bytes(VALUE, address));
-                        let register = self.port_register();
-                        self.immediate(register, |a| a.bytes(VALUE, &port[..2]));
-                    }
-                    many => {
-                        self.random(many.len());
-                        self.look_up(ANONYMOUS, Some(FIRST));
-                    }
+                let bytes = destination(*to);
+                let (address, port) = bytes.split_at(self.address_length() as usize);
+                self.immediate(FIRST, |a| a.bytes(VALUE, address));
+                let register = self.port_register();
+                self.immediate(register, |a| a.bytes(VALUE, &port[..2]));
+                self.translate();
+            }
+            Action::TranslateOneOf(key, count, map) => {
+                let mut register = FIRST;
+                for part in key {
+                    let bytes = value(part);
+                    self.immediate(register, |a| a.bytes(VALUE, &bytes));
+                    register += bytes.len() as u32 / 4;
                 }
+                self.random(*count, register);
+                self.look_up(map, Some(FIRST));
                 self.translate();
             }
             Action::TranslateTo(fields, map) => {
@@ -294,24 +276,20 @@ impl Writer<'_, '_> {
     }
 
     fn look_up(&mut self, set: &str, result: Option<u32>) {
-        let id = self.set;
         self.expression("lookup", |a| {
             a.text(1, set);
             a.network(2, FIRST);
             if let Some(register) = result {
                 a.network(3, register);
             }
-            if set == ANONYMOUS {
-                a.network(4, id);
-            }
         });
     }
 
-    fn random(&mut self, among: usize) {
+    fn random(&mut self, among: u32, register: u32) {
         const RANDOM: u32 = 1;
         self.expression("numgen", |a| {
-            a.network(1, FIRST);
-            a.network(2, among as u32);
+            a.network(1, register);
+            a.network(2, among);
             a.network(3, RANDOM);
             a.network(4, 0);
         });

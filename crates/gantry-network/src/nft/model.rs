@@ -117,6 +117,8 @@ pub enum Match {
     Marked,
     /// What these fields say is in the set.
     In(Vec<Field>, String),
+    /// It is one of so many, at random.
+    OneIn(u32),
 }
 
 /// Something done with a packet.
@@ -126,10 +128,11 @@ pub enum Action {
     Verdict(Verdict),
     /// The way a map says for these fields; nothing if the map does not know them.
     VerdictOf(Vec<Field>, String),
-    /// On in one of these chains, at random.
-    OneOf(Vec<String>),
-    /// To one of these destinations, at random.
-    Translate(Vec<SocketAddr>),
+    /// To this destination.
+    Translate(SocketAddr),
+    /// To the destination a map says for this key with one of so many numbers behind it, at random;
+    /// nothing if the map does not know them.
+    TranslateOneOf(Vec<Value>, u32, String),
     /// To the destination a map says for these fields; nothing if the map does not know them.
     TranslateTo(Vec<Field>, String),
     /// Gets [`MASQUERADE_MARK`].
@@ -190,6 +193,8 @@ pub enum Type {
     Protocol,
     /// A port.
     Port,
+    /// A number.
+    Number,
 }
 
 /// Type of what is stored with a key.
@@ -210,6 +215,8 @@ pub enum Value {
     Protocol(Protocol),
     /// A port.
     Port(u16),
+    /// A number.
+    Number(u32),
 }
 
 /// What is stored with a key.

@@ -33,6 +33,7 @@ impl Display for Value {
             Self::Address(address) => address.fmt(f),
             Self::Protocol(protocol) => protocol.fmt(f),
             Self::Port(port) => port.fmt(f),
+            Self::Number(number) => number.fmt(f),
         }
     }
 }
@@ -59,6 +60,7 @@ impl Display for Match {
             Self::Protocol(protocol) => write!(f, "l4proto {protocol}"),
             Self::Invalid => f.write_str("ct state invalid"),
             Self::Marked => f.write_str("marked"),
+            Self::OneIn(count) => write!(f, "one in {count}"),
             Self::In(fields, set) => write!(f, "{} @{set}", List(fields, " . ")),
         }
     }
@@ -69,9 +71,10 @@ impl Display for Action {
         match self {
             Self::Verdict(verdict) => verdict.fmt(f),
             Self::VerdictOf(fields, map) => write!(f, "{} vmap @{map}", List(fields, " . ")),
-            Self::OneOf(chains) => write!(f, "goto random {{ {} }}", List(chains, ", ")),
-            Self::Translate(to) if to.len() == 1 => write!(f, "dnat to {}", to[0]),
-            Self::Translate(to) => write!(f, "dnat to random {{ {} }}", List(to, ", ")),
+            Self::Translate(to) => write!(f, "dnat to {to}"),
+            Self::TranslateOneOf(key, count, map) => {
+                write!(f, "dnat to {} . random {count} map @{map}", List(key, " . "))
+            }
             Self::TranslateTo(fields, map) => write!(f, "dnat to {} map @{map}", List(fields, " . ")),
             Self::Mark => f.write_str("mark"),
             Self::Unmark => f.write_str("unmark"),

@@ -24,6 +24,10 @@ pub const NODE_PORTS: &str = "node-ports";
 pub const HOST_PORTS: &str = "host-ports";
 /// Map of addresses, protocols and ports of this host to destinations.
 pub const HOST_ADDRESS_PORTS: &str = "host-address-ports";
+/// Map of addresses, protocols and ports of Services, with a number, to endpoints.
+pub const ENDPOINTS: &str = "endpoints";
+/// The same for endpoints of this node only.
+pub const LOCAL_ENDPOINTS: &str = "local-endpoints";
 /// Set of the addresses of this node's pods, each twice: who talks to itself.
 pub const HAIRPIN: &str = "hairpin";
 /// Chain that answers that nobody listens.
@@ -45,11 +49,14 @@ pub fn base(family: Family, place: &Place) -> Ruleset {
     let mut base = Ruleset::default();
     let address_port = vec![Type::Address, Type::Protocol, Type::Port];
     let port = vec![Type::Protocol, Type::Port];
+    let numbered = [&address_port[..], &[Type::Number]].concat();
     for (name, key, data) in [
         (SERVICES, address_port.clone(), Some(DataType::Verdict)),
         (NODE_PORTS, port.clone(), Some(DataType::Verdict)),
         (HOST_PORTS, port, Some(DataType::Destination)),
         (HOST_ADDRESS_PORTS, address_port, Some(DataType::Destination)),
+        (ENDPOINTS, numbered.clone(), Some(DataType::Destination)),
+        (LOCAL_ENDPOINTS, numbered, Some(DataType::Destination)),
         (HAIRPIN, vec![Type::Address, Type::Address], None),
     ] {
         base.sets.insert(name.into(), Set { key, data, dynamic: false });

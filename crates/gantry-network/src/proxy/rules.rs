@@ -9,7 +9,10 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use super::{
     Place,
-    base::{HAIRPIN, HOST_ADDRESS_PORTS, HOST_PORTS, NODE_PORTS, REJECT, SERVICES, goto},
+    base::{
+        ENDPOINTS, HAIRPIN, HOST_ADDRESS_PORTS, HOST_PORTS, LOCAL_ENDPOINTS, NODE_PORTS, REJECT, SERVICES,
+        goto,
+    },
     endpoints::Endpoints,
     service::{Port, Service},
 };
@@ -162,11 +165,11 @@ impl Writer<'_> {
         let has_cluster = !endpoints.cluster.is_empty();
         let external_local = outside && service.external_local;
         if has_cluster && (!service.internal_local || outside) {
-            let rules = self.balance(&endpoints.cluster);
+            let rules = self.balance(&endpoints.cluster, ENDPOINTS);
             self.rules.ruleset.chain(self.name("service"), rules);
         }
         if !endpoints.local.is_empty() && (service.internal_local || external_local) {
-            let rules = self.balance(&endpoints.local);
+            let rules = self.balance(&endpoints.local, LOCAL_ENDPOINTS);
             self.rules.ruleset.chain(self.name("local"), rules);
         }
         if let (true, Verdict::Goto(name)) = (outside, self.external())
@@ -194,16 +197,13 @@ impl Writer<'_> {
         }
     }
 
-    /// Rules that choose one of these endpoints, and make the chains to it where clients are remembered.
+    /// Rules that choose one of these endpoints, which are put into `map`, or into chains of their own
+    /// where clients are remembered.
     ///
-    /// A packet that is under way in a chain while it gets other rules goes on by the old ones, but does
-    /// not find anything in the maps that belong to them any more. So a last rule does without.
-    fn balance(&mut self, to: &[SocketAddr]) -> Vec<Rule> {
-        let Some(seconds) = self.service.affinity_seconds else {
-            let choices = [to, &to[..to.len().min(1)]];
-            let choices = choices.into_iter().skip(usize::from(to.len() == 1));
-            return choices.map(|to| Rule::new([], Action::Translate(to.to_vec()))).collect();
-        };
+    /// A packet that is under way in a chain while it gets other rules goes on by the old ones, but may
+    /// not find in the map any more what they look for. So the last rule does without.
+    fn balance(&mut self, to: &[SocketAddr], map: &str) -> Vec<Rule> {
+        let Some(seconds) = self.service.affinity_seconds else { return self.numbered(to, map) };
         let mut rules = Vec::new();
         let mut chains = Vec::new();
         for endpoint in to {
@@ -214,17 +214,33 @@ impl Writer<'_> {
             self.rules.ruleset.sets.insert(clients.clone(), set);
             rules.push(goto([Match::In(vec![Field::Source], clients.clone())], chain.clone()));
             let remember = Rule::new([], Action::Remember(clients, seconds));
-            self.rules
-                .ruleset
-                .chain(chain.clone(), vec![remember, Rule::new([], Action::Translate(vec![*endpoint]))]);
+            let go = Rule::new([], Action::Translate(*endpoint));
+            self.rules.ruleset.chain(chain.clone(), vec![remember, go]);
             chains.push(chain);
         }
-        let first = chains.first().cloned();
-        if chains.len() > 1 {
-            rules.push(Rule::new([], Action::OneOf(chains)));
+        for (left, chain) in (1..=to.len() as u32).rev().zip(chains) {
+            let chance = (left > 1).then_some(Match::OneIn(left));
+            rules.push(goto(chance.into_iter().collect::<Vec<_>>(), chain));
         }
-        rules.extend(first.map(|chain| goto([], chain)));
         rules
+    }
+
+    fn numbered(&mut self, to: &[SocketAddr], map: &str) -> Vec<Rule> {
+        let key = [
+            Value::Address(self.service.cluster_ip),
+            Value::Protocol(self.port.protocol),
+            Value::Port(self.port.port),
+        ];
+        let last = to.first().map(|first| Rule::new([], Action::Translate(*first)));
+        if to.len() < 2 {
+            return last.into_iter().collect();
+        }
+        for (number, endpoint) in (0..).zip(to) {
+            let key = [&key[..], &[Value::Number(number)]].concat();
+            self.rules.ruleset.element(map, key, Data::Destination(*endpoint));
+        }
+        let any = Action::TranslateOneOf(key.to_vec(), to.len() as u32, map.to_owned());
+        [Rule::new([], any)].into_iter().chain(last).collect()
     }
 }
 

@@ -71,12 +71,11 @@ impl Model {
 }
 
 fn leads_to(rule: &Rule) -> Vec<&str> {
-    let chains = rule.actions.iter().flat_map(|action| match action {
-        Action::Verdict(Verdict::Goto(chain)) => std::slice::from_ref(chain),
-        Action::OneOf(chains) => chains.as_slice(),
-        _ => &[],
+    let chains = rule.actions.iter().filter_map(|action| match action {
+        Action::Verdict(Verdict::Goto(chain)) => Some(chain.as_str()),
+        _ => None,
     });
-    chains.map(String::as_str).collect()
+    chains.collect()
 }
 
 fn looks_in(rule: &Rule) -> Vec<&str> {
@@ -85,9 +84,10 @@ fn looks_in(rule: &Rule) -> Vec<&str> {
         _ => None,
     });
     let actions = rule.actions.iter().filter_map(|a| match a {
-        Action::VerdictOf(_, set) | Action::TranslateTo(_, set) | Action::Remember(set, _) => {
-            Some(set.as_str())
-        }
+        Action::VerdictOf(_, set)
+        | Action::TranslateTo(_, set)
+        | Action::TranslateOneOf(_, _, set)
+        | Action::Remember(set, _) => Some(set.as_str()),
         _ => None,
     });
     matches.chain(actions).collect()
@@ -135,7 +135,13 @@ fn place() -> Place {
 fn part(name: u8, spec: Option<Json>, endpoints: Vec<Json>) -> (Owner, Option<Ruleset>) {
     let name = format!("s{name}");
     let owner = Owner::Service("default".into(), name.clone());
-    let Some(spec) = spec else { return (owner, None) };
+    match spec {
+        Some(spec) => (owner, Some(part_of(&name, spec, endpoints))),
+        None => (owner, None),
+    }
+}
+
+fn part_of(name: &str, spec: Json, endpoints: Vec<Json>) -> Ruleset {
     let object: Object = serde_json::from_value(json!({
         "metadata": {"namespace": "default", "name": name},
         "spec": spec,
@@ -150,7 +156,7 @@ fn part(name: u8, spec: Option<Json>, endpoints: Vec<Json>) -> (Owner, Option<Ru
     }))
     .unwrap();
     let service = Service::read(&object, Family::Ipv4).unwrap();
-    (owner, Some(rules::service(&service, &[&slice], &place()).ruleset))
+    rules::service(&service, &[&slice], &place()).ruleset
 }
 
 type Steps = Vec<Vec<(u8, Option<Json>, Vec<Json>)>>;
@@ -242,4 +248,35 @@ fn listed() -> Vec<String> {
     let mut blocks: Vec<String> = text.split("\n\t}\n").map(|block| block.trim_start().to_owned()).collect();
     blocks.sort();
     blocks
+}
+
+#[test]
+fn a_thousand_services_are_written_at_once() {
+    on_host(async |_| {
+        let endpoint = |ip: u32| json!({"addresses": [format!("10.42.0.{ip}")], "nodeName": "there"});
+        let endpoints = (1..=10).map(endpoint).collect::<Vec<_>>();
+        let service = |number: u16, endpoints: &[Json]| {
+            let ip = std::net::Ipv4Addr::from(0x0a2b_0000 + u32::from(number));
+            let spec = json!({"clusterIP": ip.to_string(), "ports": [{"name": "a", "port": 80}]});
+            let name = format!("s{number}");
+            let rules = part_of(&name, spec, endpoints.to_vec());
+            (Owner::Service("default".into(), name), Some(rules))
+        };
+        let mut merged = Merged::new(base(Family::Ipv4, &place()));
+        merged.replace((0..1000).map(|number| service(number, &endpoints)));
+        let socket = Socket::netfilter().unwrap();
+        let write = |batch: Batch| socket.exchange(&batch.finish(), |_| {}).unwrap();
+        let mut batch = Batch::default();
+        batch.add_table(Family::Ipv4);
+        batch.change(Family::Ipv4, &diff(&Ruleset::default(), &merged.whole()));
+        write(batch);
+        let mut batch = Batch::default();
+        batch.change(Family::Ipv4, &merged.replace([service(7, &endpoints[1..])]));
+        write(batch);
+        let all = listed();
+        let chains = all.iter().filter(|block| block.starts_with("chain service-default/")).count();
+        assert_eq!(chains, 1000);
+        let changed = all.iter().find(|block| block.starts_with("chain service-default/s7/tcp/80 ")).unwrap();
+        assert!(changed.contains("numgen random mod 9 map @endpoints"), "{changed}");
+    });
 }

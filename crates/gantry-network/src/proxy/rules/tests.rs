@@ -55,8 +55,10 @@ fn a_cluster_ip_leads_to_endpoints() {
         &["10.42.1.1"],
         "
         chain service-d/s/tcp/80
-          dnat to random { 10.42.0.1:8080, 10.42.1.1:8080 }
+          dnat to 10.43.0.1 . tcp . 80 . random 2 map @endpoints
           dnat to 10.42.0.1:8080
+        @endpoints 10.43.0.1 . tcp . 80 . 0 : 10.42.0.1:8080
+        @endpoints 10.43.0.1 . tcp . 80 . 1 : 10.42.1.1:8080
         @services 10.43.0.1 . tcp . 80 : goto service-d/s/tcp/80
     ",
     );
@@ -106,8 +108,10 @@ fn from_outside_packets_are_masqueraded_or_stay_here() {
         chain local-d/s/tcp/80
           dnat to 10.42.0.1:8080
         chain service-d/s/tcp/80
-          dnat to random { 10.42.0.1:8080, 10.42.1.1:8080 }
+          dnat to 10.43.0.1 . tcp . 80 . random 2 map @endpoints
           dnat to 10.42.0.1:8080
+        @endpoints 10.43.0.1 . tcp . 80 . 0 : 10.42.0.1:8080
+        @endpoints 10.43.0.1 . tcp . 80 . 1 : 10.42.1.1:8080
         @node-ports tcp . 30080 : goto external-d/s/tcp/80
         @services 10.43.0.1 . tcp . 80 : goto service-d/s/tcp/80
     ",
@@ -158,8 +162,8 @@ fn clients_are_remembered_where_they_are_to_stay() {
         chain service-d/s/tcp/80
           saddr @clients-d/s/tcp/80/10.42.0.1/8080 goto endpoint-d/s/tcp/80/10.42.0.1/8080
           saddr @clients-d/s/tcp/80/10.42.0.2/8080 goto endpoint-d/s/tcp/80/10.42.0.2/8080
-          goto random { endpoint-d/s/tcp/80/10.42.0.1/8080, endpoint-d/s/tcp/80/10.42.0.2/8080 }
-          goto endpoint-d/s/tcp/80/10.42.0.1/8080
+          one in 2 goto endpoint-d/s/tcp/80/10.42.0.1/8080
+          goto endpoint-d/s/tcp/80/10.42.0.2/8080
         @services 10.43.0.1 . tcp . 80 : goto service-d/s/tcp/80
     ",
     );
