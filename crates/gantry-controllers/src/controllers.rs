@@ -117,6 +117,7 @@ const CONTROLLERS: &[Entry] = &[
     ("clusterrole-aggregation-controller", "clusterrole-aggregation-controller", |context| {
         crate::clusterrole_aggregation::run(context).boxed()
     }),
+    ("ttl-controller", "ttl-controller", |context| crate::node_ttl::run(context).boxed()),
     ("token-cleaner", "token-cleaner", |context| crate::token_cleaner::run(context).boxed()),
     ("csrapproving", "certificate-controller", |context| crate::csr_approving::run(context).boxed()),
     ("csrcleaner", "certificate-controller", |context| crate::csr_cleaner::run(context).boxed()),

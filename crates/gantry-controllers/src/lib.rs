@@ -20,6 +20,7 @@ mod kubelet_certificate;
 pub mod namespace;
 pub mod node_ipam;
 pub mod node_lifecycle;
+pub mod node_ttl;
 pub mod pod_disruption;
 pub mod pod_gc;
 mod pods;

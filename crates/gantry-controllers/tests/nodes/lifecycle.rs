@@ -134,6 +134,18 @@ async fn a_silent_node_is_told_tainted_and_emptied() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_node_is_told_how_long_it_may_keep_things() -> Result<()> {
+    let cluster = cluster().await?;
+    node(&cluster, "one").await?;
+    let told = |node: &Node| {
+        let annotations = node.metadata.annotations.as_ref();
+        annotations.and_then(|all| all.get("node.alpha.kubernetes.io/ttl")).is_some_and(|ttl| ttl == "0")
+    };
+    until(cluster.all::<Node>(), "one", |node| node.is_some_and(told)).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn where_no_node_is_heard_of_nothing_is_evicted() -> Result<()> {
     let cluster = cluster().await?;
     node(&cluster, "only").await?;
