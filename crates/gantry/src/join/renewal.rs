@@ -11,13 +11,19 @@ use crate::pki::Pair;
 /// How long to wait after a renewal that failed.
 const RETRY: Duration = Duration::from_secs(60);
 
+/// The longest wait. A machine may sleep meanwhile, which timers do not count.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
 /// Renews `certificate` by `obtain` whenever its time has come.
 pub(super) async fn keep(certificate: &Certificate, obtain: impl AsyncFn() -> Result<Pair>) {
+    let share = rand::random_range(0.75..0.85);
     loop {
         let facts = certificate.facts();
-        let share = rand::random_range(0.75..0.85);
         let left = due(facts.not_before, facts.not_after, share).duration_since(Timestamp::now());
-        tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
+        if left.is_positive() {
+            tokio::time::sleep(Duration::try_from(left).unwrap_or_default().min(LONGEST)).await;
+            continue;
+        }
         let renewed = async { certificate.replace(&obtain().await?) };
         match renewed.await {
             Ok(()) => tracing::info!(name = facts.common_name, "certificate renewed"),
