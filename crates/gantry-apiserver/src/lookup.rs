@@ -2,6 +2,7 @@
 
 use gantry_api::unmanaged;
 use gantry_store::Snapshot;
+use memchr::memmem;
 use serde_json::Value;
 
 /// Objects as of some moment. `namespace` is empty for what is in none.
@@ -11,6 +12,13 @@ pub trait Lookup: Send + Sync {
 
     /// Every object of a namespace (of the whole cluster, when that is empty), likewise.
     fn list(&self, group: &str, resource: &str, namespace: &str) -> Vec<Value>;
+
+    /// As [`Lookup::list`], where only objects are wanted that hold `json`, written without spaces. Others
+    /// may be among them.
+    fn list_with(&self, group: &str, resource: &str, namespace: &str, json: &str) -> Vec<Value> {
+        let _ = json;
+        self.list(group, resource, namespace)
+    }
 }
 
 fn prefix(group: &str, resource: &str, namespace: &str) -> String {
@@ -31,8 +39,14 @@ impl Lookup for Snapshot {
     }
 
     fn list(&self, group: &str, resource: &str, namespace: &str) -> Vec<Value> {
+        self.list_with(group, resource, namespace, "")
+    }
+
+    fn list_with(&self, group: &str, resource: &str, namespace: &str, json: &str) -> Vec<Value> {
         let prefix = prefix(group, resource, namespace);
-        self.range(&prefix, None).filter_map(|entry| unmanaged::from_slice(&entry.value).ok()).collect()
+        let finder = memmem::Finder::new(json);
+        let found = self.range(&prefix, None).filter(|entry| finder.find(&entry.value).is_some());
+        found.filter_map(|entry| unmanaged::from_slice(&entry.value).ok()).collect()
     }
 }
 

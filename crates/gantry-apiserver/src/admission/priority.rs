@@ -60,7 +60,8 @@ impl Plugin for Priority {
 
 /// The class of pods that name none; of several the lowest.
 fn default_class(objects: &dyn Lookup) -> Option<Value> {
-    let classes = objects.list(GROUP, "priorityclasses", "").into_iter();
+    // Asked for each new pod, and mostly there is none.
+    let classes = objects.list_with(GROUP, "priorityclasses", "", "\"globalDefault\":true").into_iter();
     let defaults = classes.filter(|class| class["globalDefault"] == true);
     defaults.min_by_key(|class| class["value"].as_i64().unwrap_or(0))
 }
