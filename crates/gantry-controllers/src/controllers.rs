@@ -104,6 +104,8 @@ const CONTROLLERS: &[Entry] = &[
         crate::ttl_after_finished::run(context).boxed()
     }),
     ("disruption-controller", "disruption-controller", |context| crate::pod_disruption::run(context).boxed()),
+    ("daemonset-controller", "daemon-set-controller", |context| crate::daemonset::run(context).boxed()),
+    ("statefulset-controller", "statefulset-controller", |context| crate::statefulset::run(context).boxed()),
     ("job-controller", "job-controller", |context| crate::job::run(context).boxed()),
     ("namespace-controller", "namespace-controller", |context| crate::namespace::run(context).boxed()),
     ("root-ca-cert-publisher", "root-ca-cert-publisher", |context| crate::root_ca::run(context).boxed()),

@@ -13,7 +13,7 @@
 //! Assumes that the ReplicaSet controller removes unavailable pods before available ones, and that it
 //! reports pods on their way out, on which replacing all pods at once waits.
 
-mod limits;
+pub(crate) mod limits;
 mod plan;
 mod proportional;
 mod recreate;
@@ -21,7 +21,7 @@ mod revision;
 mod rolling;
 mod rollout;
 mod status;
-mod template;
+pub(crate) mod template;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;

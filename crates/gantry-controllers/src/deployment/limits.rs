@@ -50,7 +50,8 @@ pub fn is_rolling(deployment: &Deployment) -> bool {
     strategy.and_then(|strategy| strategy.type_.as_deref()).unwrap_or("RollingUpdate") == "RollingUpdate"
 }
 
-fn amount(value: Option<&IntOrString>, of: i32, up: bool) -> i32 {
+/// `value` of `of`; a share is rounded as `up` says.
+pub(crate) fn amount(value: Option<&IntOrString>, of: i32, up: bool) -> i32 {
     match value {
         Some(IntOrString::Int(number)) => *number,
         Some(IntOrString::String(text)) => {

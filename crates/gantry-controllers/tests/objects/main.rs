@@ -8,4 +8,5 @@ mod endpoints;
 mod garbage;
 mod jobs;
 mod namespaces;
+mod numbered;
 mod workloads;

@@ -1,0 +1,219 @@
+//! Keeps the numbered pods of a StatefulSet, each with its name and its claims.
+//!
+//! Flow: a change of a StatefulSet or of one of its pods queues it. Pods are made from the first to the
+//! last, each when those before it are well, removed and updated from the last to the first; or, where
+//! the order is no matter, all at once. Templates are kept as ControllerRevisions.
+//!
+//! Guarantees: a pod has a fixed name, so stale reads never make a second one; one is removed only if it
+//! still is the one that was looked at. Claims are made before their pod and stay when it goes.
+
+mod plan;
+mod template;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_client::{Change, Failure, Informer, ObjectKey, PodView, WorkQueue, reference, run_workers};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::{Api, ResourceExt};
+
+use crate::claim::controller_of;
+use crate::history::{self, REVISION_LABEL};
+use crate::writes::{MANAGER, is_gone, is_stale, message};
+use crate::{Context, answer};
+use plan::{Plan, Snapshot, plan};
+
+/// StatefulSets worked on at once.
+const WORKERS: usize = 5;
+/// The label of a revision with its hash.
+const HASH_LABEL: &str = "controller.kubernetes.io/hash";
+
+/// Runs until shutdown.
+pub async fn run(context: Context) {
+    let sets = context.informers.get::<StatefulSet>();
+    let pods = context.informers.get::<PodView>();
+    let revisions = context.informers.get::<ControllerRevision>();
+    sets.synced().await;
+    pods.synced().await;
+    revisions.synced().await;
+    let (mut of_sets, mut of_pods) = (sets.changes(), pods.changes());
+    let queue = WorkQueue::new();
+    let follow = async {
+        loop {
+            tokio::select! {
+                Some(change) = of_sets.next() => queue.add(ObjectKey::of(&change.object().metadata)),
+                Some(change) = of_pods.next() => {
+                    let (Change::Applied { new: pod, .. } | Change::Deleted(pod)) = change;
+                    let owner = controller_of(&pod.metadata).filter(|owner| owner.kind == "StatefulSet");
+                    if let Some(owner) = owner {
+                        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+                        queue.add(ObjectKey::new(namespace, &owner.name));
+                    }
+                }
+                else => break,
+            }
+        }
+    };
+    let controller = Controller { context: context.clone(), sets, pods, revisions };
+    let reconcile = |key| controller.reconcile(key);
+    let workers = run_workers("statefulset", queue.clone(), WORKERS, reconcile, context.shutdown.clone());
+    tokio::join!(follow, workers);
+}
+
+struct Controller {
+    context: Context,
+    sets: Informer<StatefulSet>,
+    pods: Informer<PodView>,
+    revisions: Informer<ControllerRevision>,
+}
+
+impl Controller {
+    async fn reconcile(&self, key: ObjectKey) -> Result<Option<Duration>, Failure> {
+        let Some(set) = self.sets.get(&key) else { return Ok(None) };
+        let Some(spec) = &set.spec else { return Ok(None) };
+        let uid = set.metadata.uid.clone().unwrap_or_default();
+        let pods = self.pods.controlled_by(&uid);
+        let revisions = self.revisions.controlled_by(&uid);
+        let client = &self.context.client;
+        let update = match set.metadata.deletion_timestamp {
+            Some(_) => None,
+            None => Some(history::settle(client, &*set, &spec.template, &revisions, HASH_LABEL).await?),
+        };
+        let update = update.map(|update| update.name_any()).unwrap_or_default();
+        let status = set.status.clone().unwrap_or_default();
+        let current = status
+            .current_revision
+            .filter(|name| revisions.iter().any(|revision| revision.metadata.name.as_ref() == Some(name)));
+        let current = current.unwrap_or_else(|| update.clone());
+        let seen =
+            Snapshot { set: &set, pods: &pods, update: &update, current: &current, now: Timestamp::now() };
+        let plan = plan(&seen);
+        let again = self.execute(&set, &revisions, (&current, &update), plan).await?;
+        let live: Vec<_> = pods
+            .iter()
+            .filter_map(|pod| pod.metadata.labels.as_ref()?.get(REVISION_LABEL).cloned())
+            .collect();
+        if set.metadata.deletion_timestamp.is_none() {
+            let limit = spec.revision_history_limit.unwrap_or(10);
+            history::trim(client, &revisions, limit, |revision| {
+                let name = revision.name_any();
+                name == current || name == update || live.contains(&name)
+            })
+            .await?;
+        }
+        Ok(again)
+    }
+
+    async fn execute(
+        &self,
+        set: &StatefulSet,
+        revisions: &[Arc<ControllerRevision>],
+        (current, update): (&str, &str),
+        plan: Plan,
+    ) -> Result<Option<Duration>, Failure> {
+        if set.status.as_ref() != Some(&plan.status) {
+            self.write(set, plan.status).await?;
+        }
+        for pod in &plan.delete {
+            self.delete(set, pod).await?;
+        }
+        for (ordinal, new) in plan.create {
+            let template = set.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
+            let kept = || {
+                let of_name = |revision: &&Arc<ControllerRevision>| revision.name_any() == current;
+                history::template(revisions.iter().find(of_name)?)
+            };
+            let (template, revision) = match new {
+                true => (template, update),
+                false => (kept().unwrap_or(template), current),
+            };
+            self.create(set, template::pod(set, template, revision, ordinal), ordinal).await?;
+        }
+        Ok(plan.again)
+    }
+
+    /// Makes the claims of a pod that are missing, and the pod.
+    async fn create(&self, set: &StatefulSet, pod: Pod, ordinal: i32) -> Result<(), Failure> {
+        let namespace = set.namespace().unwrap_or_default();
+        let params = PostParams { field_manager: Some(MANAGER.into()), ..Default::default() };
+        let (name, owner) = (pod.name_any(), set.name_any());
+        let about = reference(set);
+        let recorder = &self.context.recorder;
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.context.client.clone(), &namespace);
+        for (_, claim) in template::claims(set, ordinal) {
+            let claim_name = claim.name_any();
+            if claims.get_opt(&claim_name).await?.is_some() {
+                continue;
+            }
+            match claims.create(&params, &claim).await {
+                Ok(_) => {
+                    let text = format!("create Claim {claim_name} Pod {name} in StatefulSet {owner} success");
+                    recorder.event(about.clone(), false, "SuccessfulCreate", text);
+                }
+                Err(error) if answer::code(&error) == 409 => {}
+                Err(error) => {
+                    let why = message(&error);
+                    let text = format!(
+                        "create Claim {claim_name} for Pod {name} in StatefulSet {owner} failed error: {why}"
+                    );
+                    recorder.event(about, true, "FailedCreate", text);
+                    return Err(error.into());
+                }
+            }
+        }
+        let pods: Api<Pod> = Api::namespaced(self.context.client.clone(), &namespace);
+        match pods.create(&params, &pod).await {
+            Ok(_) => {
+                let text = format!("create Pod {name} in StatefulSet {owner} successful");
+                recorder.event(about, false, "SuccessfulCreate", text);
+                Ok(())
+            }
+            // It is there, or nothing is made any more: the informer says more.
+            Err(error) if answer::code(&error) == 409 || answer::namespace_leaves(&error) => Ok(()),
+            Err(error) => {
+                let text =
+                    format!("create Pod {name} in StatefulSet {owner} failed error: {}", message(&error));
+                recorder.event(about, true, "FailedCreate", text);
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn delete(&self, set: &StatefulSet, pod: &PodView) -> Result<(), Failure> {
+        let api: Api<Pod> =
+            Api::namespaced(self.context.client.clone(), &set.namespace().unwrap_or_default());
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid: pod.metadata.uid.clone(), resource_version: None }),
+            ..Default::default()
+        };
+        let (name, owner) = (pod.metadata.name.clone().unwrap_or_default(), set.name_any());
+        match api.delete(&name, &params).await {
+            Err(error) if is_gone(&error) || is_stale(&error) => Ok(()),
+            Err(error) => {
+                let text =
+                    format!("delete Pod {name} in StatefulSet {owner} failed error: {}", message(&error));
+                self.context.recorder.event(reference(set), true, "FailedDelete", text);
+                Err(error.into())
+            }
+            Ok(_) => {
+                let text = format!("delete Pod {name} in StatefulSet {owner} successful");
+                self.context.recorder.event(reference(set), false, "SuccessfulDelete", text);
+                Ok(())
+            }
+        }
+    }
+
+    async fn write(&self, set: &StatefulSet, status: StatefulSetStatus) -> Result<(), kube::Error> {
+        let api: Api<StatefulSet> =
+            Api::namespaced(self.context.client.clone(), &set.namespace().unwrap_or_default());
+        let params = PostParams { field_manager: Some(MANAGER.into()), ..Default::default() };
+        let changed = StatefulSet { status: Some(status), ..set.clone() };
+        match api.replace_status(&set.name_any(), &params, &changed).await {
+            Err(error) if is_stale(&error) || is_gone(&error) => Ok(()),
+            outcome => outcome.map(drop),
+        }
+    }
+}
