@@ -2,10 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use hickory_server::net::NetError;
-
-/// Cluster DNS could not start or had to stop.
+/// Cluster DNS could not start or end.
 #[derive(Debug, thiserror::Error)]
 pub enum DnsError {
     /// The configured domain is no domain name.
@@ -19,7 +18,12 @@ pub enum DnsError {
         /// What the system said.
         source: io::Error,
     },
-    /// A socket failed while it was served.
-    #[error("serving DNS: {0}")]
-    Serve(#[from] NetError),
+    /// The process of an earlier start could not be spoken to.
+    #[error("DNS process in {}: {source}", run_dir.display())]
+    Process {
+        /// Its directory.
+        run_dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
 }

@@ -1,15 +1,15 @@
 //! From a request to its reply.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hickory_proto::op::{Edns, Header, HeaderCounts, Metadata, OpCode, Query, ResponseCode};
+use hickory_proto::op::{Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
-use hickory_server::net::runtime::Time;
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder};
 use hickory_server::net::xfer::Protocol;
-use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
+use hickory_server::server::Request;
 use hickory_server::zone_handler::MessageResponseBuilder;
 use parking_lot::RwLock;
-use tokio::sync::watch;
 
 use crate::forward::{Forwarder, Question};
 use crate::reply::{MAX_UDP, Reply};
@@ -20,29 +20,43 @@ const MOST_ALIASES: usize = 8;
 
 /// Answers requests from the index, and from the forwarder what is not in it.
 pub(crate) struct Handler {
-    pub(crate) index: Arc<RwLock<Index>>,
-    pub(crate) synced: watch::Receiver<bool>,
+    pub(crate) zone: RwLock<Zone>,
     pub(crate) forwarder: Arc<Forwarder>,
 }
 
-#[async_trait::async_trait]
-impl RequestHandler for Handler {
-    async fn handle_request<R: ResponseHandler, T: Time>(
+/// What is known of the cluster.
+pub(crate) struct Zone {
+    pub(crate) index: Index,
+    /// Whether it is everything. Before that, names of the cluster are answered with SERVFAIL.
+    pub(crate) known: bool,
+}
+
+impl Handler {
+    /// The message to send back; `None` for what is no question.
+    pub(crate) async fn answer(
         &self,
-        request: &Request,
-        mut responses: R,
-    ) -> ResponseInfo {
+        question: Vec<u8>,
+        source: SocketAddr,
+        protocol: Protocol,
+    ) -> Option<Vec<u8>> {
+        let header = Header::read(&mut BinDecoder::new(&question)).ok()?;
+        if header.metadata.message_type == MessageType::Response {
+            return None;
+        }
+        let Ok(request) = Request::from_bytes(question, source, protocol) else {
+            return bare(&header.metadata, ResponseCode::FormErr);
+        };
         let mut edns = None;
         let mut reply = match request.queries.queries() {
             _ if request.metadata.op_code != OpCode::Query => Reply::code(ResponseCode::NotImp),
             [query] => {
                 let query = query.original();
                 edns = request.edns.as_ref().map(answer_edns);
-                let mut reply = self.reply(request, query).await;
+                let mut reply = self.reply(&request, query).await;
                 reply.rotate(request.metadata.id);
-                if request.protocol() == Protocol::Udp {
+                if protocol == Protocol::Udp {
                     let limit = edns.as_ref().map_or(512, Edns::max_payload);
-                    reply.fit(request, edns.as_ref(), limit);
+                    reply.fit(&request, edns.as_ref(), limit);
                 }
                 reply
             }
@@ -54,17 +68,27 @@ impl RequestHandler for Handler {
         metadata.authoritative = reply.authoritative;
         metadata.truncation = reply.truncated;
         metadata.response_code = reply.code;
-        let mut builder = MessageResponseBuilder::from_message_request(request);
-        if let Some(edns) = &edns {
-            builder.edns(edns);
-        }
+        let builder = MessageResponseBuilder::new(&request.queries, edns.as_ref());
         let additionals = std::mem::take(&mut reply.additionals);
         let response = builder.build(metadata, &reply.answers, &reply.authorities, [], &additionals);
-        responses.send_response(response).await.unwrap_or_else(|error| {
-            tracing::debug!(client = %request.src(), %error, "cannot send a DNS answer");
-            ResponseInfo::from(Header { metadata, counts: HeaderCounts::default() })
-        })
+        let mut bytes = Vec::with_capacity(512);
+        let mut encoder = BinEncoder::new(&mut bytes);
+        encoder.set_max_size(u16::MAX);
+        match response.destructive_emit(&mut encoder) {
+            Ok(_) => Some(bytes),
+            Err(error) => {
+                tracing::debug!(client = %source, %error, "cannot encode a DNS answer");
+                bare(&request.metadata, ResponseCode::ServFail)
+            }
+        }
     }
+}
+
+/// A reply that is a header only.
+fn bare(asked: &Metadata, code: ResponseCode) -> Option<Vec<u8>> {
+    let mut metadata = Metadata::response_from_request(asked);
+    metadata.response_code = code;
+    Header { metadata, counts: HeaderCounts::default() }.to_bytes().ok()
 }
 
 impl Handler {
@@ -97,10 +121,10 @@ impl Handler {
                         continue;
                     }
                 }
-                Answer::NoData => reply.authorities.push(self.index.read().soa()),
+                Answer::NoData => reply.authorities.push(self.zone.read().index.soa()),
                 Answer::NoName => {
                     reply.code = ResponseCode::NXDomain;
-                    reply.authorities.push(self.index.read().soa());
+                    reply.authorities.push(self.zone.read().index.soa());
                 }
                 Answer::Elsewhere => return self.forward(reply, &name, query.query_type(), dnssec).await,
             }
@@ -111,10 +135,10 @@ impl Handler {
 
     /// `None` where the answer may be the cluster's but is not known yet.
     fn lookup(&self, name: &Name, record_type: RecordType) -> Option<Answer> {
-        let index = self.index.read();
-        let answer = index.lookup(name, record_type);
+        let zone = self.zone.read();
+        let answer = zone.index.lookup(name, record_type);
         let ours = answer != Answer::Elsewhere || name.parse_arpa_name().is_ok();
-        if ours && !*self.synced.borrow() { None } else { Some(answer) }
+        if ours && !zone.known { None } else { Some(answer) }
     }
 
     async fn forward(&self, mut reply: Reply, name: &Name, record_type: RecordType, dnssec: bool) -> Reply {

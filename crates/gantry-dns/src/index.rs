@@ -12,10 +12,11 @@ use hickory_proto::rr::Name;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
-pub(crate) use endpoints::{EndpointFacts, SliceFacts};
+pub(crate) use endpoints::{EndpointFacts, SliceFacts, facts as slice_facts};
 pub(crate) use service::{Port, ServiceFacts, Shape};
 
 use crate::DnsError;
+use crate::update::Update;
 
 /// Every Service with its endpoints, by namespace and name, and by address.
 ///
@@ -83,48 +84,42 @@ impl Index {
 
     /// A namespace exists.
     pub fn apply_namespace(&mut self, name: &str) {
-        self.touch();
-        self.namespaces.entry(name.to_owned()).or_default().exists = true;
+        self.apply(Update::Namespace { name: name.to_owned(), exists: true });
     }
 
     /// A namespace is gone.
     pub fn remove_namespace(&mut self, name: &str) {
-        self.touch();
-        if let Some(entry) = self.namespaces.get_mut(name) {
-            entry.exists = false;
-        }
-        self.tidy(name, None);
+        self.apply(Update::Namespace { name: name.to_owned(), exists: false });
     }
 
     /// A Service exists, newly or in a new state.
     pub fn apply_service(&mut self, service: &Service) {
-        let (namespace, name) = names(&service.metadata);
-        self.put_service(namespace, name, ServiceFacts::of(service));
+        self.apply(Update::service(service));
     }
 
     /// A Service is gone.
     pub fn remove_service(&mut self, service: &Service) {
-        let (namespace, name) = names(&service.metadata);
-        self.put_service(namespace, name, None);
+        self.apply(Update::no_service(service));
     }
 
     /// A slice exists, newly or in a new state.
     pub fn apply_slice(&mut self, slice: &EndpointSlice) {
-        let (namespace, name) = names(&slice.metadata);
-        self.drop_slice(namespace, name);
-        let Some((service, facts)) = endpoints::facts(slice) else { return };
-        for address in facts.addresses() {
-            let owner = (namespace.to_owned(), service.clone());
-            self.endpoint_addresses.entry(address).or_default().insert((owner, name.to_owned()));
-        }
-        self.owners.insert((namespace.to_owned(), name.to_owned()), service.clone());
-        self.entry(namespace, &service).slices.insert(name.to_owned(), facts);
+        self.apply(Update::slice(slice));
     }
 
     /// A slice is gone.
     pub fn remove_slice(&mut self, slice: &EndpointSlice) {
-        let (namespace, name) = names(&slice.metadata);
-        self.drop_slice(namespace, name);
+        self.apply(Update::no_slice(slice));
+    }
+
+    /// Follows a change.
+    pub(crate) fn apply(&mut self, update: Update) {
+        match update {
+            Update::Namespace { name, exists } => self.put_namespace(name, exists),
+            Update::Service { namespace, name, facts } => self.put_service(namespace, name, facts),
+            Update::Slice { namespace, name, facts } => self.put_slice(namespace, name, facts),
+            Update::Known => {}
+        }
     }
 
     /// The cluster's domain.
@@ -156,17 +151,34 @@ impl Index {
         self.endpoint_addresses.get(&address).into_iter().flatten().map(|(service, _)| service)
     }
 
-    fn put_service(&mut self, namespace: &str, name: &str, facts: Option<ServiceFacts>) {
+    fn put_namespace(&mut self, name: String, exists: bool) {
         self.touch();
-        let old = std::mem::replace(&mut self.entry(namespace, name).service, facts.clone());
-        let key = (namespace.to_owned(), name.to_owned());
+        self.namespaces.entry(name.clone()).or_default().exists = exists;
+        self.tidy(&name, None);
+    }
+
+    fn put_service(&mut self, namespace: String, name: String, facts: Option<ServiceFacts>) {
+        self.touch();
+        let key = (namespace, name);
+        let old = std::mem::replace(&mut self.entry(&key.0, &key.1).service, facts.clone());
         for address in old.iter().flat_map(ServiceFacts::cluster_addresses) {
             forget(&mut self.cluster_addresses, address, &key);
         }
         for address in facts.iter().flat_map(ServiceFacts::cluster_addresses) {
             self.cluster_addresses.entry(address).or_default().insert(key.clone());
         }
-        self.tidy(namespace, Some(name));
+        self.tidy(&key.0, Some(&key.1));
+    }
+
+    fn put_slice(&mut self, namespace: String, name: String, facts: Option<(String, SliceFacts)>) {
+        self.drop_slice(&namespace, &name);
+        let Some((service, facts)) = facts else { return };
+        for address in facts.addresses() {
+            let owner = (namespace.clone(), service.clone());
+            self.endpoint_addresses.entry(address).or_default().insert((owner, name.clone()));
+        }
+        self.entry(&namespace, &service).slices.insert(name.clone(), facts);
+        self.owners.insert((namespace, name), service);
     }
 
     fn drop_slice(&mut self, namespace: &str, name: &str) {
@@ -226,6 +238,7 @@ fn forget<T: Ord>(map: &mut HashMap<IpAddr, BTreeSet<T>>, address: IpAddr, value
     }
 }
 
-fn names(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> (&str, &str) {
-    (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+/// Namespace and name of an object.
+pub(crate) fn names(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> ServiceName {
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }

@@ -1,117 +1,160 @@
-//! The sockets.
+//! Reads questions and sends answers.
+//!
+//! It can stop so that nobody loses an answer: what has been read is answered, what has not is left in
+//! the sockets for whoever reads them next, and a client with a connection may ask on.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantry_client::Informers;
-use hickory_server::Server;
-use parking_lot::RwLock;
-use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::watch;
+use hickory_server::net::xfer::Protocol;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::feed::feed;
-use crate::forward::Forwarder;
 use crate::handler::Handler;
-use crate::{DnsConfig, DnsError, Index};
+use crate::sockets::Sockets;
 
 /// How long a TCP connection may be silent.
 const TCP_SILENCE: Duration = Duration::from_secs(10);
-/// Answers that wait to be written on one TCP connection.
-const TCP_ANSWERS: usize = 32;
-/// How often another free port is tried where UDP's is taken for TCP.
-const PORT_TRIES: usize = 16;
+/// How long it may be silent once the server is to end: then its client has to open another one.
+const LAST_SILENCE: Duration = Duration::from_secs(2);
+/// Connections at once; more wait in the kernel.
+const TCP_CONNECTIONS: usize = 1000;
+/// Datagrams that may wait for other name servers at once; more are dropped, as a full socket does.
+const UDP_WAITING: usize = 4000;
+/// Questions are far smaller.
+const LARGEST_DATAGRAM: usize = 4096;
+/// How long to wait before accepting again after that failed: descriptors or memory are short.
+const SHORTAGE: Duration = Duration::from_millis(100);
 
-/// Cluster DNS with its sockets bound. From here on no question is lost; they are answered once
-/// [`Dns::serve`] runs.
-pub struct Dns {
-    config: DnsConfig,
-    index: Index,
-    sockets: Vec<(UdpSocket, TcpListener)>,
-    addresses: Vec<SocketAddr>,
-    synced: watch::Sender<bool>,
+/// Answers on sockets until told to end.
+pub(crate) struct Server {
+    tasks: TaskTracker,
+    ending: CancellationToken,
 }
 
-/// Tells when DNS knows the cluster. Before that, names of the cluster are answered with SERVFAIL.
-#[derive(Clone, Debug)]
-pub struct Readiness(watch::Receiver<bool>);
-
-impl Readiness {
-    /// Whether it answers now.
-    pub fn is_ready(&self) -> bool {
-        *self.0.borrow()
-    }
-
-    /// Returns true as soon as it answers, false if it ends before.
-    pub async fn ready(&mut self) -> bool {
-        self.0.wait_for(|ready| *ready).await.is_ok()
-    }
-}
-
-impl Dns {
-    /// Binds every address of `config`.
-    pub async fn bind(config: DnsConfig) -> Result<Self, DnsError> {
-        let index = Index::new(&config.domain)?;
-        let (mut sockets, mut addresses) = (Vec::new(), Vec::new());
-        for address in &config.listen {
-            let listen = |source| DnsError::Listen { address: *address, source };
-            let (udp, tcp) = pair(*address).await.map_err(listen)?;
-            addresses.push(udp.local_addr().map_err(listen)?);
-            sockets.push((udp, tcp));
+impl Server {
+    /// Begins to read `sockets`.
+    pub(crate) fn start(sockets: &Sockets, handler: &Arc<Handler>) -> io::Result<Self> {
+        let (tasks, ending) = (TaskTracker::new(), CancellationToken::new());
+        for (udp, tcp) in sockets.listen()? {
+            tasks.spawn(datagrams(Arc::new(udp), handler.clone(), tasks.clone(), ending.clone()));
+            tasks.spawn(connections(tcp, handler.clone(), tasks.clone(), ending.clone()));
         }
-        Ok(Self { config, index, sockets, addresses, synced: watch::Sender::new(false) })
+        Ok(Self { tasks, ending })
     }
 
-    /// Where it listens, in the order of the configuration.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-
-    /// Tells when it answers.
-    pub fn readiness(&self) -> Readiness {
-        Readiness(self.synced.subscribe())
-    }
-
-    /// Answers until `shutdown`, knowing the cluster from `informers`.
-    pub async fn serve(self, informers: &Informers, shutdown: CancellationToken) -> Result<(), DnsError> {
-        let Self { config, index, sockets, addresses, synced } = self;
-        let index = Arc::new(RwLock::new(index));
-        let forwarder = Forwarder::new(config.upstreams, &addresses, &config.own_addresses);
-        let mut server = Server::new(Handler { index: index.clone(), synced: synced.subscribe(), forwarder });
-        for (udp, tcp) in sockets {
-            server.register_socket(udp);
-            server.register_listener(tcp, TCP_SILENCE, TCP_ANSWERS);
-        }
-        tracing::info!(?addresses, domain = config.domain, "serving DNS");
-        let feeding = async {
-            feed(informers, index, synced).await;
-            // The informers have ended; what is known still answers until the shutdown.
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = feeding => {}
-            failed = server.block_until_done() => return Ok(failed?),
-        }
-        Ok(server.shutdown_gracefully().await?)
+    /// Reads no more and returns when everything that was read is answered.
+    pub(crate) async fn end(&self) {
+        self.ending.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 }
 
-/// A UDP and a TCP socket on the same port.
-async fn pair(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
-    let mut tries = 0;
+async fn datagrams(
+    socket: Arc<UdpSocket>,
+    handler: Arc<Handler>,
+    tasks: TaskTracker,
+    ending: CancellationToken,
+) {
+    let mut buffer = vec![0; LARGEST_DATAGRAM];
     loop {
-        let udp = UdpSocket::bind(address).await?;
-        match TcpListener::bind(udp.local_addr()?).await {
-            Ok(tcp) => return Ok((udp, tcp)),
-            Err(error)
-                if error.kind() == io::ErrorKind::AddrInUse && address.port() == 0 && tries < PORT_TRIES =>
-            {
-                tries += 1;
+        let received = tokio::select! {
+            biased;
+            () = ending.cancelled() => return,
+            received = socket.recv_from(&mut buffer) => received,
+        };
+        match received {
+            Ok((length, source)) if source.port() != 0 && tasks.len() < UDP_WAITING => {
+                let (question, socket, handler) =
+                    (buffer[..length].to_vec(), socket.clone(), handler.clone());
+                tasks.spawn(async move {
+                    if let Some(answer) = handler.answer(question, source, Protocol::Udp).await
+                        && let Err(error) = socket.send_to(&answer, source).await
+                    {
+                        tracing::debug!(client = %source, %error, "cannot send a DNS answer");
+                    }
+                });
             }
-            Err(error) => return Err(error),
+            Ok((_, source)) => tracing::debug!(client = %source, "DNS question dropped"),
+            // What the network said of an earlier answer.
+            Err(error) => tracing::debug!(%error, "reading DNS questions"),
         }
+    }
+}
+
+async fn connections(
+    listener: TcpListener,
+    handler: Arc<Handler>,
+    tasks: TaskTracker,
+    ending: CancellationToken,
+) {
+    let room = Arc::new(Semaphore::new(TCP_CONNECTIONS));
+    loop {
+        let accepted = async {
+            let place = room.clone().acquire_owned().await.map_err(io::Error::other)?;
+            listener.accept().await.map(|(stream, source)| (stream, source, place))
+        };
+        let accepted = tokio::select! {
+            biased;
+            () = ending.cancelled() => return,
+            accepted = accepted => accepted,
+        };
+        match accepted {
+            Ok((stream, source, place)) => {
+                let (handler, ending) = (handler.clone(), ending.clone());
+                tasks.spawn(async move {
+                    if let Err(error) = connection(stream, source, &handler, &ending).await {
+                        tracing::debug!(client = %source, %error, "DNS connection closed");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "accepting DNS connections");
+                tokio::time::sleep(SHORTAGE).await;
+            }
+        }
+    }
+}
+
+/// Answers one question after the other, so that no client gets more than its share.
+async fn connection(
+    mut stream: TcpStream,
+    source: SocketAddr,
+    handler: &Handler,
+    ending: &CancellationToken,
+) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    loop {
+        let question = async {
+            let mut question = vec![0; stream.read_u16().await?.into()];
+            stream.read_exact(&mut question).await.map(|_| question)
+        };
+        let question = tokio::select! {
+            question = question => question?,
+            () = silence(ending) => return Ok(()),
+        };
+        let Some(answer) = handler.answer(question, source, Protocol::Tcp).await else { return Ok(()) };
+        let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
+        let bytes = [&length.to_be_bytes()[..], &answer].concat();
+        tokio::time::timeout(TCP_SILENCE, stream.write_all(&bytes)).await??;
+    }
+}
+
+/// Returns when a client has been silent for too long.
+async fn silence(ending: &CancellationToken) {
+    let last = async {
+        ending.cancelled().await;
+        tokio::time::sleep(LAST_SILENCE).await;
+    };
+    tokio::select! {
+        () = tokio::time::sleep(TCP_SILENCE) => {}
+        () = last => {}
     }
 }

@@ -140,6 +140,12 @@ impl Runtime {
         }
     }
 
+    /// Directories of the cgroups for processes that outlive the agent, such as shims.
+    pub fn lasting_cgroups(&self) -> Result<Vec<PathBuf>> {
+        let dirs = self.inner.hierarchies.create(&self.inner.config.shim_cgroup())?;
+        Ok(dirs.into_values().collect())
+    }
+
     /// Removes the cgroups of containers and shims, those that are empty.
     pub fn remove_cgroups(&self) {
         self.inner.hierarchies.remove(&self.inner.config.cgroup_root);

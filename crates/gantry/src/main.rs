@@ -19,12 +19,13 @@ mod rotation;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    // Parts of the runtime are processes of their own, made from this program. They fork and change
-    // namespaces, so this comes before anything starts a thread.
+    // Parts of the node are processes of their own, made from this program. Those of the runtime fork
+    // and change namespaces, so this comes before anything starts a thread.
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.split_first() {
         Some((verb, rest)) if verb == "shim" => gantry_runtime::shim_main(rest),
         Some((verb, rest)) if verb == "unpack" => gantry_runtime::unpack_main(rest),
+        Some((verb, rest)) if verb == "dns" => gantry_dns::process_main(rest),
         _ => commands::main(),
     }
 }

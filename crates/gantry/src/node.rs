@@ -3,7 +3,7 @@
 mod network;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -34,7 +34,7 @@ pub struct Identity {
     pub authority: String,
 }
 
-/// A running node. Its pods go on when it ends.
+/// A running node. Its pods go on when it ends, and can resolve names.
 pub struct Node {
     kubelet: Kubelet,
     tasks: JoinSet<()>,
@@ -69,16 +69,13 @@ impl Node {
         };
         let client = identity.client;
         let kubelet =
-            Kubelet::start(client.clone(), runtime.clone(), runtime, settings, shutdown.clone()).await?;
+            Kubelet::start(client.clone(), runtime.clone(), runtime.clone(), settings, shutdown.clone())
+                .await?;
         let informers = Informers::new(client, shutdown.clone());
         tasks.spawn(network.0.clone().run(informers.clone(), shutdown.clone()));
-        let dns = Dns::bind(dns_config(config)).await?;
+        let dns = Dns::bind(dns_config(config, runtime.lasting_cgroups()?))?;
         let mut answering = dns.readiness();
-        tasks.spawn(async move {
-            if let Err(error) = dns.serve(&informers, shutdown).await {
-                tracing::error!(%error, "the cluster's DNS has ended");
-            }
-        });
+        tasks.spawn(async move { dns.serve(&informers, shutdown).await });
         answering.ready().await;
         Ok(Self { kubelet, tasks })
     }
@@ -116,12 +113,15 @@ pub fn serving(config: &Config) -> Leaf {
     }
 }
 
-fn dns_config(config: &Config) -> DnsConfig {
+fn dns_config(config: &Config, cgroups: Vec<PathBuf>) -> DnsConfig {
     DnsConfig {
         listen: vec![SocketAddr::new(config.cluster_dns, 53)],
         domain: config.cluster_domain.clone(),
         upstreams: Upstreams::ResolvConf("/etc/resolv.conf".into()),
         own_addresses: vec![config.cluster_dns],
+        command: vec!["/proc/self/exe".into(), "dns".into()],
+        run_dir: config.run_dir.clone(),
+        cgroups,
     }
 }
 

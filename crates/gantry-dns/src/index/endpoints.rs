@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde::{Deserialize, Serialize};
 
 use super::Port;
 
@@ -10,14 +11,14 @@ use super::Port;
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// What DNS keeps of a slice.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SliceFacts {
     pub(crate) endpoints: Vec<EndpointFacts>,
     pub(crate) ports: Vec<Port>,
 }
 
 /// What DNS keeps of an endpoint.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct EndpointFacts {
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) hostname: Option<String>,

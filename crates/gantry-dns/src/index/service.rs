@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use hickory_proto::rr::Name;
 use k8s_openapi::api::core::v1::Service;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What DNS keeps of a Service.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ServiceFacts {
     pub(crate) shape: Shape,
     pub(crate) ports: Vec<Port>,
@@ -14,18 +15,18 @@ pub(crate) struct ServiceFacts {
 }
 
 /// What the name of a Service stands for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Shape {
     /// Its own addresses.
     Cluster(Vec<IpAddr>),
     /// Its endpoints' addresses.
     Headless,
     /// Another name; none where the field is no domain name.
-    External(Option<Name>),
+    External(#[serde(serialize_with = "write_name", deserialize_with = "read_name")] Option<Name>),
 }
 
 /// A named port. Names and protocols are in lower case.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Port {
     pub(crate) name: String,
     pub(crate) protocol: String,
@@ -91,4 +92,13 @@ fn external(name: &str) -> Option<Name> {
     let mut name = Name::from_ascii(name).ok()?;
     name.set_fqdn(true);
     Some(name)
+}
+
+fn write_name<S: Serializer>(name: &Option<Name>, to: S) -> Result<S::Ok, S::Error> {
+    name.as_ref().map(Name::to_ascii).serialize(to)
+}
+
+fn read_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Name>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    text.map(Name::from_ascii).transpose().map_err(serde::de::Error::custom)
 }

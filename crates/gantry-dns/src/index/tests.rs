@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use futures::FutureExt;
 use hickory_proto::rr::{Name, RecordType};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use proptest::prelude::*;
 use serde_json::json;
 
+use crate::update::Update;
 use crate::{Answer, Index};
 
 /// A change to a small cluster, so that changes meet.
@@ -126,6 +128,27 @@ proptest! {
         world.services.values().rev().for_each(|service| fresh.apply_service(service));
         world.namespaces.keys().for_each(|name| fresh.apply_namespace(&format!("n{name}")));
         prop_assert_eq!(index, fresh);
+    }
+
+    #[test]
+    fn what_is_told_is_answered_the_same(steps in proptest::collection::vec(step(), 0..40)) {
+        let (world, index) = follow(&steps);
+        let mut updates: Vec<_> = world.services.values().map(Update::service).collect();
+        updates.extend(world.slices.values().map(Update::slice));
+        updates.extend(world.namespaces.keys().map(|name| Update::Namespace { name: format!("n{name}"), exists: true }));
+        let mut bytes = Vec::new();
+        updates.iter().for_each(|update| update.write(&mut bytes).unwrap());
+        let (mut told, mut bytes, mut buffer) = (Index::new("cluster.local").unwrap(), &bytes[..], Vec::new());
+        while let Some(update) = Update::read(&mut bytes, &mut buffer).now_or_never().unwrap().unwrap() {
+            told.apply(update);
+        }
+        for (namespace, service) in (0..3).flat_map(|namespace| (0..4).map(move |service| (namespace, service))) {
+            let asked = name(&format!("s{service}.n{namespace}.svc.cluster.local."));
+            for record_type in [RecordType::A, RecordType::SRV, RecordType::CNAME] {
+                prop_assert_eq!(told.lookup(&asked, record_type), index.lookup(&asked, record_type));
+            }
+        }
+        prop_assert_eq!(told, index);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The server on loopback, fed by a real API server, asked by UDP and TCP.
 
 mod support;
+mod takeover;
 
 use anyhow::Result;
 use hickory_proto::op::{Edns, Message, OpCode, ResponseCode};

@@ -1,6 +1,7 @@
 //! A cluster's API and DNS on loopback, with a name server for the world outside.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -15,9 +16,11 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Api, Client};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -26,8 +29,11 @@ pub struct Cluster {
     pub address: SocketAddr,
     pub readiness: Readiness,
     client: Client,
+    outside: SocketAddr,
+    run_dir: TempDir,
+    shutdown: CancellationToken,
+    serving: JoinHandle<()>,
     _api: Option<TestServer>,
-    _shutdown: DropGuard,
 }
 
 impl Cluster {
@@ -45,18 +51,53 @@ impl Cluster {
     }
 
     async fn over(client: Client, api: Option<TestServer>) -> Result<Self> {
-        let config = DnsConfig {
-            listen: vec!["127.0.0.1:0".parse()?],
-            domain: "cluster.local".to_owned(),
-            upstreams: Upstreams::Servers(vec![outside().await?]),
-            own_addresses: Vec::new(),
+        let (outside, shutdown) = (outside().await?, CancellationToken::new());
+        let run_dir = tempfile::Builder::new().prefix(&"long".repeat(50)).tempdir()?;
+        let any = "127.0.0.1:0".parse()?;
+        let (address, readiness, serving) = serve(any, outside, run_dir.path(), &client, &shutdown)?;
+        Ok(Self { address, readiness, client, outside, run_dir, shutdown, serving, _api: api })
+    }
+
+    /// Ends the agent without a word to the process, as by SIGKILL: its end of the connection closes.
+    pub async fn crash(&mut self) {
+        self.serving.abort();
+        let _ = (&mut self.serving).await;
+    }
+
+    /// Starts the next agent after [`Cluster::crash`]; returns when its process answers.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.restart_with(self.client.clone())?;
+        assert!(tokio::time::timeout(PATIENCE, self.readiness.ready()).await?);
+        Ok(())
+    }
+
+    /// The same with an API that does not answer.
+    pub fn restart_without_api(&mut self) -> Result<()> {
+        self.restart_with(silent())
+    }
+
+    fn restart_with(&mut self, client: Client) -> Result<()> {
+        let (address, readiness, serving) =
+            serve(self.address, self.outside, self.run_dir.path(), &client, &self.shutdown)?;
+        assert_eq!(address, self.address);
+        (self.readiness, self.serving) = (readiness, serving);
+        Ok(())
+    }
+
+    /// The processes that answer, or are about to.
+    pub fn processes(&self) -> Vec<i32> {
+        let directory = self.run_dir.path().to_str().expect("a path");
+        let pids = std::fs::read_dir("/proc").expect("processes").flatten();
+        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        let ours = |pid: &i32| {
+            std::fs::read_to_string(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|words| words.contains(directory))
         };
-        let dns = Dns::bind(config).await?;
-        let (address, readiness, shutdown) = (dns.addresses()[0], dns.readiness(), CancellationToken::new());
-        let informers = Informers::new(client.clone(), shutdown.clone());
-        let token = shutdown.clone();
-        tokio::spawn(async move { dns.serve(&informers, token).await });
-        Ok(Self { address, readiness, client, _api: api, _shutdown: shutdown.drop_guard() })
+        pids.filter(ours).collect()
+    }
+
+    pub fn run_dir(&self) -> &Path {
+        self.run_dir.path()
     }
 
     pub async fn create_service(&self, name: &str, spec: Value) -> Result<Service> {
@@ -103,6 +144,38 @@ impl Cluster {
     }
 }
 
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.serving.abort();
+        if let Err(error) = gantry_dns::end(self.run_dir.path()) {
+            eprintln!("{error}");
+        }
+    }
+}
+
+/// An agent's DNS.
+fn serve(
+    address: SocketAddr,
+    outside: SocketAddr,
+    run_dir: &Path,
+    client: &Client,
+    shutdown: &CancellationToken,
+) -> Result<(SocketAddr, Readiness, JoinHandle<()>)> {
+    let dns = Dns::bind(DnsConfig {
+        listen: vec![address],
+        domain: "cluster.local".to_owned(),
+        upstreams: Upstreams::Servers(vec![outside]),
+        own_addresses: Vec::new(),
+        command: vec![env!("CARGO_BIN_EXE_gantry-dns-helper").into(), "dns".into()],
+        run_dir: run_dir.to_owned(),
+        cgroups: Vec::new(),
+    })?;
+    let (address, readiness) = (dns.addresses()[0], dns.readiness());
+    let (informers, shutdown) = (Informers::new(client.clone(), shutdown.clone()), shutdown.clone());
+    let serving = tokio::spawn(async move { dns.serve(&informers, shutdown).await });
+    Ok((address, readiness, serving))
+}
+
 /// A client whose requests are never answered.
 fn silent() -> Client {
     let service = tower::service_fn(|_: http::Request<kube::client::Body>| {
@@ -133,8 +206,12 @@ pub async fn ask_udp(server: SocketAddr, message: &Message) -> Result<Message> {
 }
 
 pub async fn ask_tcp(server: SocketAddr, message: &Message) -> Result<Message> {
+    ask_on(&mut TcpStream::connect(server).await?, message).await
+}
+
+/// Asks on a connection.
+pub async fn ask_on(stream: &mut TcpStream, message: &Message) -> Result<Message> {
     let exchange = async {
-        let mut stream = TcpStream::connect(server).await?;
         let bytes = message.to_vec()?;
         stream.write_all(&[&u16::try_from(bytes.len())?.to_be_bytes()[..], &bytes].concat()).await?;
         let mut buffer = vec![0; stream.read_u16().await?.into()];

@@ -27,6 +27,7 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<()> {
         bail!("not confirmed; nothing was changed");
     }
     Instance::end(&config.run_dir)?;
+    gantry_dns::end(&config.run_dir)?;
     let runtime = node::runtime_config(config, Arc::new(NoNetwork));
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
