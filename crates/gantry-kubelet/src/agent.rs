@@ -9,10 +9,12 @@ use std::{
 use gantry_cri::{ImageService, RuntimeService, v1::DNSConfig};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, Service};
 use kube::Client;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
 
-use crate::{config::Config, events::Events, machine::Machine, objects::Cache, pod, worker::Message};
+use crate::{
+    config::Config, events::Events, image_gc, machine::Machine, objects::Cache, pod, worker::Message,
+};
 
 /// A pod's worker as others see it.
 pub struct Handle {
@@ -56,6 +58,10 @@ pub struct Agent {
     pub node_dns: DNSConfig,
     /// The time.
     pub clock: Clock,
+    /// When each pressure on the node was seen last.
+    pub pressures: Mutex<HashMap<&'static str, jiff::Timestamp>>,
+    /// When the images were used.
+    pub known_images: Mutex<image_gc::Images>,
     /// Pods by uid.
     pub pods: RwLock<HashMap<String, Handle>>,
 }

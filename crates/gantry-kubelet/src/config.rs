@@ -44,6 +44,10 @@ pub struct Config {
     pub log_max_bytes: u64,
     /// Log files kept per container.
     pub log_max_files: u32,
+    /// Memory that must stay available, in bytes, before pods are ended.
+    pub eviction_memory_bytes: i64,
+    /// Part of the disk that must stay free before pods are ended, in percent.
+    pub eviction_disk_percent: u8,
     /// How full the disk may get before unused images go, and down to what they go, in percent.
     pub image_gc_percent: (u8, u8),
 }
@@ -71,6 +75,8 @@ impl Config {
             version: "v1.35.0".into(),
             log_max_bytes: 10 << 20,
             log_max_files: 5,
+            eviction_memory_bytes: 100 << 20,
+            eviction_disk_percent: 10,
             image_gc_percent: (85, 80),
         }
     }

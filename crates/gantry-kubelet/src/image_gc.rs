@@ -34,7 +34,7 @@ struct Seen {
 
 /// The images known, by id.
 #[derive(Debug, Default)]
-struct Images(HashMap<String, Seen>);
+pub struct Images(HashMap<String, Seen>);
 
 impl Images {
     /// Takes in which images there are and which of them are in use.
@@ -71,7 +71,6 @@ impl Images {
 
 /// Looks after the image file system until shutdown.
 pub async fn run(agent: Arc<Agent>, shutdown: CancellationToken) {
-    let mut images = Images::default();
     let mut timer = tokio::time::interval(PERIOD);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -79,32 +78,16 @@ pub async fn run(agent: Arc<Agent>, shutdown: CancellationToken) {
             () = shutdown.cancelled() => return,
             _ = timer.tick() => {}
         }
-        if let Err(error) = pass(&agent, &mut images).await {
+        if let Err(error) = pass(&agent).await {
             tracing::debug!(%error, "image garbage collection waits for the runtime");
         }
     }
 }
 
-async fn pass(agent: &Agent, known: &mut Images) -> Result<(), gantry_cri::CriError> {
-    let containers = agent.runtime.list_containers(cri::ListContainersRequest::default()).await?.containers;
-    let used: HashSet<String> = containers
-        .into_iter()
-        .flat_map(|c| [c.image_ref, c.image_id, c.image.map(|i| i.image).unwrap_or_default()])
-        .collect();
-    let images = agent.images.list_images(cri::ListImagesRequest::default()).await?.images;
-    let now = Instant::now();
-    known.observe(&images, &used, now);
+async fn pass(agent: &Agent) -> Result<(), gantry_cri::CriError> {
     let (size, free, ..) = machine::file_system(&agent.config.root_dir).unwrap_or_default();
     let wanted = excess(size, free, agent.config.image_gc_percent);
-    if wanted == 0 {
-        return Ok(());
-    }
-    let (chosen, missing) = known.choose(&images, wanted, now);
-    for image in chosen {
-        tracing::info!(image, "removing an unused image");
-        let spec = cri::ImageSpec { image, ..Default::default() };
-        agent.images.remove_image(cri::RemoveImageRequest { image: Some(spec) }).await?;
-    }
+    let missing = self::free(agent, wanted).await?;
     if missing > 0 {
         let message = format!(
             "Failed to garbage collect required amount of images. {missing} bytes are still to be freed"
@@ -112,6 +95,28 @@ async fn pass(agent: &Agent, known: &mut Images) -> Result<(), gantry_cri::CriEr
         agent.events.node(&agent.config.node_name, true, "FreeDiskSpaceFailed", message);
     }
     Ok(())
+}
+
+/// Takes in what there is, and removes images until so many bytes are freed; what is still to be freed.
+pub async fn free(agent: &Agent, wanted: u64) -> Result<u64, gantry_cri::CriError> {
+    let containers = agent.runtime.list_containers(cri::ListContainersRequest::default()).await?.containers;
+    let used: HashSet<String> = containers
+        .into_iter()
+        .flat_map(|c| [c.image_ref, c.image_id, c.image.map(|i| i.image).unwrap_or_default()])
+        .collect();
+    let images = agent.images.list_images(cri::ListImagesRequest::default()).await?.images;
+    let now = Instant::now();
+    let (chosen, missing) = {
+        let mut known = agent.known_images.lock();
+        known.observe(&images, &used, now);
+        known.choose(&images, wanted, now)
+    };
+    for image in chosen {
+        tracing::info!(image, "removing an unused image");
+        let spec = cri::ImageSpec { image, ..Default::default() };
+        agent.images.remove_image(cri::RemoveImageRequest { image: Some(spec) }).await?;
+    }
+    Ok(missing)
 }
 
 #[cfg(test)]

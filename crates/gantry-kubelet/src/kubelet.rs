@@ -11,7 +11,7 @@ use crate::{
     agent::Agent,
     config::{Config, Error},
     events::Events,
-    gc, image_gc,
+    eviction, gc, image_gc,
     machine::Machine,
     names, node,
     objects::Cache,
@@ -50,6 +50,8 @@ impl Kubelet {
             host_ips: vec![config.node_ip.to_string()],
             node_dns: names::parse_resolv_conf(&resolv),
             clock: Arc::new(jiff::Timestamp::now),
+            pressures: Default::default(),
+            known_images: Default::default(),
             pods: Default::default(),
             services,
             node: node_rx,
@@ -65,6 +67,7 @@ impl Kubelet {
         tasks.spawn(pods::run(agent.clone(), shutdown.clone()));
         tasks.spawn(pods::runtime_events(agent.clone(), shutdown.clone()));
         tasks.spawn(gc::run(agent.clone(), shutdown.clone()));
+        tasks.spawn(eviction::run(agent.clone(), shutdown.clone()));
         tasks.spawn(image_gc::run(agent.clone(), shutdown.clone()));
         tasks.spawn(async move {
             tokio::select! {

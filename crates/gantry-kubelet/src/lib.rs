@@ -9,6 +9,7 @@ mod backoff;
 mod config;
 mod env;
 mod events;
+mod eviction;
 mod expand;
 mod field_ref;
 mod gc;

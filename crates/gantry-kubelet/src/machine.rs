@@ -34,12 +34,13 @@ pub fn meminfo(field: &str) -> i64 {
     line.and_then(|l| l.split_whitespace().next()?.parse::<i64>().ok()).unwrap_or(0) * 1024
 }
 
-/// Size, free bytes, inodes and free inodes of the file system that holds `path`.
+/// Size, free bytes, inodes and free inodes of the file system that holds `path`. What is kept back for
+/// root is no part of the size: nobody could ever fill it.
 pub fn file_system(path: &Path) -> Option<(u64, u64, u64, u64)> {
     let s = nix::sys::statvfs::statvfs(path).ok()?;
     let unit = s.fragment_size() as u64;
     Some((
-        s.blocks() as u64 * unit,
+        (s.blocks() - s.blocks_free() + s.blocks_available()) as u64 * unit,
         s.blocks_available() as u64 * unit,
         s.files() as u64,
         s.files_free() as u64,

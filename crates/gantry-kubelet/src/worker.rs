@@ -44,10 +44,15 @@ pub enum Message {
     Wake,
     /// A probe's verdict changed.
     Probe(Report),
+    /// The node is short of something and ends the pod at once; the text says of what.
+    Evict(String),
 }
 
 /// The pod will not run any more: reason and message of phase `Failed`.
 type Verdict = (String, String);
+
+/// Reason of a pod's end when the node ran short.
+pub const EVICTED: &str = "Evicted";
 
 /// State of one pod's worker.
 pub struct Worker {
@@ -135,7 +140,7 @@ impl Worker {
                             message = rx.recv() => {
                                 let Some(message) = message else { return };
                                 let urgent = match &message {
-                                    Message::Removed => true,
+                                    Message::Removed | Message::Evict(_) => true,
                                     Message::Update(pod) => pod::is_deleted(pod),
                                     _ => false,
                                 };
@@ -198,6 +203,7 @@ impl Worker {
             Message::Probe(report) => {
                 self.prober.apply(&report);
             }
+            Message::Evict(message) => self.failed = Some((EVICTED.into(), message)),
         }
     }
 

@@ -1,9 +1,9 @@
 //! The node's status.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use gantry_cri::v1 as cri;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::core::v1::{
         ContainerImage, DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus,
@@ -18,8 +18,8 @@ use crate::{
     status::whole_seconds,
 };
 
-/// Memory that must stay available, in bytes: the hard eviction limit.
-const MEMORY_LIMIT: i64 = 100 << 20;
+/// How long a pressure is shown after it has ended: pods that come back at once would bring it back.
+const HOLD: SignedDuration = SignedDuration::from_mins(5);
 /// Images shown at most.
 const MAX_IMAGES: usize = 50;
 
@@ -62,7 +62,10 @@ pub async fn make(agent: &Agent, old: &NodeStatus, now: Timestamp) -> NodeStatus
     let version = agent.runtime.version(cri::VersionRequest::default()).await.unwrap_or_default();
     NodeStatus {
         capacity: Some(amounts(m.memory, m.storage)),
-        allocatable: Some(amounts((m.memory - MEMORY_LIMIT).max(0), m.storage / 10 * 9)),
+        allocatable: Some(amounts(
+            (m.memory - agent.config.eviction_memory_bytes).max(0),
+            m.storage / 10 * 9,
+        )),
         addresses: Some(addresses),
         conditions: Some(conditions(agent, old, now).await),
         daemon_endpoints: Some(NodeDaemonEndpoints {
@@ -124,11 +127,20 @@ async fn runtime_problem(agent: &Agent) -> Option<String> {
     }
 }
 
+/// Whether a pressure is shown: while it lasts and for a while after. `seen`: when each was seen last.
+fn shown(seen: &mut HashMap<&'static str, Timestamp>, kind: &'static str, on: bool, now: Timestamp) -> bool {
+    if on {
+        seen.insert(kind, now);
+    }
+    seen.get(kind).is_some_and(|last| now.duration_since(*last) < HOLD)
+}
+
 async fn conditions(agent: &Agent, old: &NodeStatus, now: Timestamp) -> Vec<NodeCondition> {
-    let memory = machine::meminfo("MemAvailable") < MEMORY_LIMIT;
+    let memory = machine::meminfo("MemAvailable") < agent.config.eviction_memory_bytes;
     let disk =
         machine::file_system(&agent.config.root_dir).is_some_and(|(size, free, inodes, free_inodes)| {
-            free < size / 10 || inodes > 0 && free_inodes < inodes / 20
+            free < size / 100 * u64::from(agent.config.eviction_disk_percent)
+                || inodes > 0 && free_inodes < inodes / 20
         });
     let limit: i64 = std::fs::read_to_string("/proc/sys/kernel/pid_max")
         .ok()
@@ -140,6 +152,7 @@ async fn conditions(agent: &Agent, old: &NodeStatus, now: Timestamp) -> Vec<Node
         .unwrap_or(0);
     let pids = tasks > limit / 10 * 9;
     let pressure = |type_, on, what: &str, has: &str, no: &str| {
+        let on = shown(&mut agent.pressures.lock(), type_, on, now);
         let reason = if on { format!("KubeletHas{what}") } else { format!("KubeletHas{no}") };
         let message = if on { format!("kubelet has {has}") } else { format!("kubelet has {}", split(no)) };
         (type_, on, reason, message)
@@ -184,5 +197,21 @@ fn split(reason: &str) -> &'static str {
         "SufficientMemory" => "sufficient memory available",
         "SufficientPID" => "sufficient PID available",
         _ => "no disk pressure",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pressure_is_shown_for_a_while() {
+        let mut seen = HashMap::new();
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let steps =
+            [(0, false, false), (10, true, true), (20, false, true), (309, false, true), (310, false, false)];
+        for (second, on, expect) in steps {
+            assert_eq!(shown(&mut seen, "MemoryPressure", on, at(second)), expect, "{second}");
+        }
     }
 }

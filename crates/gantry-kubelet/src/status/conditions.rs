@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 
 use super::{Input, whole_seconds};
-use crate::pod;
+use crate::{pod, worker::EVICTED};
 
 struct Verdict {
     status: bool,
@@ -153,6 +153,20 @@ pub fn conditions(
             }
         })
         .collect();
+    if let Some((_, message)) = input.failed.filter(|(reason, _)| *reason == EVICTED) {
+        let last = old.conditions.iter().flatten().find(|c| c.type_ == "DisruptionTarget");
+        result.push(PodCondition {
+            type_: "DisruptionTarget".into(),
+            status: "True".into(),
+            reason: Some("TerminationByKubelet".into()),
+            message: Some(message.to_owned()),
+            last_transition_time: Some(
+                last.and_then(|c| c.last_transition_time.clone()).unwrap_or(Time(whole_seconds(input.now))),
+            ),
+            last_probe_time: None,
+            observed_generation: input.pod.metadata.generation,
+        });
+    }
     let others = old.conditions.iter().flatten().filter(|c| !result.iter().any(|r| r.type_ == c.type_));
     let others: Vec<PodCondition> = others.cloned().collect();
     result.extend(others);

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use gantry_cri::v1 as cri;
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Message, Worker};
+use super::{EVICTED, Message, Worker};
 use crate::{
     agent::Agent,
     lifecycle,
@@ -14,6 +14,9 @@ use crate::{
     plan::{Kill, KillReason},
     pod, volumes,
 };
+
+/// Seconds that an evicted pod has to end: the node cannot wait.
+const EVICTION_GRACE: i64 = 1;
 
 /// Runs the preStop hook and stops the instance within `grace` seconds.
 async fn stop(
@@ -162,7 +165,8 @@ impl Worker {
 
     /// Stops the pod; a shorter grace period that arrives meanwhile takes effect at once.
     async fn stop_interruptible(&mut self, rx: &mut mpsc::UnboundedReceiver<Message>) {
-        let mut grace = pod::grace_period(&self.pod);
+        let evicted = self.failed.as_ref().is_some_and(|(reason, _)| reason == EVICTED);
+        let mut grace = pod::grace_period(&self.pod).min(if evicted { EVICTION_GRACE } else { i64::MAX });
         loop {
             let mut update = None;
             {

@@ -91,6 +91,22 @@ async fn deletion_stops_and_removes_everything() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_evicted_pod_fails_at_once() {
+    let world = World::new(pod("Always"));
+    let tx = world.spawn();
+    world.wait(|p| phase(p) == "Running").await;
+    tx.send(Message::Evict("The node was low on resource: memory. ".into())).unwrap();
+    let pod = world.wait(|p| phase(p) == "Failed").await;
+    let status = pod.status.unwrap();
+    assert_eq!(status.reason.as_deref(), Some("Evicted"));
+    assert_eq!(status.message.as_deref(), Some("The node was low on resource: memory. "));
+    let conditions = status.conditions.unwrap();
+    let target = conditions.iter().find(|c| c.type_ == "DisruptionTarget").unwrap();
+    assert_eq!((target.status.as_str(), target.reason.as_deref()), ("True", Some("TerminationByKubelet")));
+    assert_eq!(world.calls()[3..], ["stop a 1", "stop sandbox"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn running_pods_are_taken_over() {
     let world = World::new(pod("Always"));
     let first = world.spawn();

@@ -158,6 +158,9 @@ impl Node {
             serving_key: serving.key.into(),
             client_ca: server.authority.certificate().into(),
             cgroup_root,
+            // Tests run on disks that builds have filled.
+            eviction_disk_percent: 0,
+            image_gc_percent: (100, 100),
             ..Config::new(NODE, IpAddr::V4(Ipv4Addr::LOCALHOST))
         };
         configure(&mut kubelet_config);

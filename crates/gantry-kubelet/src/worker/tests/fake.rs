@@ -329,6 +329,8 @@ impl World {
             host_ips: vec!["192.168.0.1".into()],
             node_dns: DNSConfig::default(),
             clock: Arc::new(move || crate::backoff::after(jiff::Timestamp::UNIX_EPOCH, start.elapsed())),
+            pressures: Default::default(),
+            known_images: Default::default(),
             pods: HashMap::new().into(),
             runtime: state.runtime.clone(),
             images: state.runtime.clone(),

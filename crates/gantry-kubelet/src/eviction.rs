@@ -1,0 +1,300 @@
+//! Eviction: when the node runs short of memory or disk, one pod after another is ended until it does not.
+//!
+//! Flow: each look at the machine yields the shortage, if there is one. Short of disk, unused images go
+//! first. Then the pod goes that uses the most beyond what it asked for, the least important first.
+//! Guarantees: one pod at a time, and the next only after the last one has stopped. Critical pods stay.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use gantry_cri::v1 as cri;
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::api::resource::Quantity};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    agent::Agent,
+    image_gc, machine,
+    observed::label,
+    pod::{self, is_terminal_phase},
+    quantity,
+    worker::Message,
+};
+
+/// How often the machine is looked at: its counters send no events.
+const PERIOD: Duration = Duration::from_secs(10);
+/// Priority from which pods are critical to the cluster.
+const CRITICAL: i32 = 2_000_000_000;
+
+/// The resource that the node runs short of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Memory.
+    Memory,
+    /// Disk.
+    Storage,
+}
+
+impl Resource {
+    /// As the API spells it.
+    fn name(self) -> &'static str {
+        match self {
+            Resource::Memory => "memory",
+            Resource::Storage => "ephemeral-storage",
+        }
+    }
+}
+
+/// Too little is left of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// What.
+    pub resource: Resource,
+    /// How much of it must be left, in bytes.
+    pub threshold: i64,
+    /// How much is.
+    pub available: i64,
+}
+
+/// What the machine has left, in bytes, and the size of its disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Left {
+    /// Memory.
+    pub memory: i64,
+    /// Disk.
+    pub disk: i64,
+    /// Size of the disk.
+    pub disk_size: i64,
+}
+
+impl Left {
+    /// Measures the machine; `root` is where pods live.
+    pub fn measure(root: &Path) -> Self {
+        let (size, free, ..) = machine::file_system(root).unwrap_or((0, u64::MAX, 0, 0));
+        let bytes = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        Self { memory: machine::meminfo("MemAvailable"), disk: bytes(free), disk_size: bytes(size) }
+    }
+
+    /// What is short, memory first.
+    pub fn shortage(&self, (memory, disk_percent): (i64, u8)) -> Option<Shortage> {
+        let disk = self.disk_size / 100 * i64::from(disk_percent);
+        [(Resource::Memory, memory, self.memory), (Resource::Storage, disk, self.disk)]
+            .map(|(resource, threshold, available)| Shortage { resource, threshold, available })
+            .into_iter()
+            .find(|shortage| shortage.available < shortage.threshold)
+    }
+}
+
+/// What a pod uses of a resource, and what it asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The pod's uid.
+    pub uid: String,
+    /// The pod's priority.
+    pub priority: i32,
+    /// Use and request of each container, in bytes.
+    pub containers: BTreeMap<String, (i64, i64)>,
+    /// What it uses beside its containers: volumes and logs.
+    pub beside: i64,
+}
+
+impl Usage {
+    fn excess(&self) -> i64 {
+        let excess: i64 = self.containers.values().map(|(used, asked)| used - asked).sum();
+        excess + self.beside
+    }
+}
+
+/// The pod to end: one above its requests before one below, then the less important, then the one that
+/// is further above.
+pub fn choose(pods: &[Usage]) -> Option<&Usage> {
+    let rank = |usage: &&Usage| (usage.excess() <= 0, usage.priority, std::cmp::Reverse(usage.excess()));
+    pods.iter().filter(|usage| usage.priority < CRITICAL).min_by_key(rank)
+}
+
+/// Bytes in the largest binary unit that divides them.
+fn bytes(amount: i64) -> String {
+    let units = [("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)];
+    let unit = units.into_iter().find(|(_, size)| amount != 0 && amount % size == 0);
+    unit.map_or_else(|| amount.to_string(), |(name, size)| format!("{}{name}", amount / size))
+}
+
+/// The message of a pod's status and of the event about its end.
+pub fn message(shortage: &Shortage, usage: &Usage) -> String {
+    let resource = shortage.resource.name();
+    let mut text = format!(
+        "The node was low on resource: {resource}. Threshold quantity: {}, available: {}. ",
+        bytes(shortage.threshold),
+        bytes(shortage.available)
+    );
+    for (name, (used, asked)) in usage.containers.iter().filter(|(_, (used, asked))| used > asked) {
+        text += &format!(
+            "Container {name} was using {}, request is {}, has larger consumption of {resource}. ",
+            bytes(*used),
+            bytes(*asked)
+        );
+    }
+    text
+}
+
+/// Watches over memory and disk until shutdown.
+pub async fn run(agent: Arc<Agent>, shutdown: CancellationToken) {
+    let mut timer = tokio::time::interval(PERIOD);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ending: Option<String> = None;
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = timer.tick() => {}
+        }
+        let Some(shortage) = Left::measure(&agent.config.root_dir).shortage(limits(&agent)) else {
+            continue;
+        };
+        let gone =
+            |uid: &String| agent.pods.read().get(uid).is_none_or(|handle| is_terminal_phase(&handle.pod));
+        if ending.take_if(|uid| gone(uid)).is_none() && ending.is_some() {
+            continue;
+        }
+        match reclaim(&agent, shortage).await {
+            Ok(evicted) => ending = evicted,
+            Err(error) => tracing::debug!(%error, "eviction waits for the runtime"),
+        }
+    }
+}
+
+/// How much memory, in bytes, and which part of the disk must be left.
+fn limits(agent: &Agent) -> (i64, u8) {
+    (agent.config.eviction_memory_bytes, agent.config.eviction_disk_percent)
+}
+
+/// Removes what nobody uses; if the shortage lasts, ends a pod and returns its uid.
+async fn reclaim(agent: &Agent, mut shortage: Shortage) -> Result<Option<String>, gantry_cri::CriError> {
+    let node = &agent.config.node_name;
+    let text = format!("Attempting to reclaim {}", shortage.resource.name());
+    agent.events.node(node, true, "EvictionThresholdMet", text);
+    if shortage.resource == Resource::Storage {
+        let wanted = shortage.threshold - shortage.available;
+        image_gc::free(agent, wanted.unsigned_abs()).await?;
+        let left = Left::measure(&agent.config.root_dir);
+        match left.shortage(limits(agent)) {
+            Some(lasting) => shortage = lasting,
+            None => return Ok(None),
+        }
+    }
+    let usages = usages(agent, shortage.resource).await?;
+    let Some(chosen) = choose(&usages) else { return Ok(None) };
+    let text = message(&shortage, chosen);
+    let pods = agent.pods.read();
+    let Some(handle) = pods.get(&chosen.uid) else { return Ok(None) };
+    tracing::warn!(uid = chosen.uid, message = text, "evicting a pod");
+    agent.events.pod(&handle.pod, true, "Evicted", text.clone());
+    // A worker that has ended has no pod to evict.
+    let _ = handle.tx.send(Message::Evict(text));
+    Ok(Some(chosen.uid.clone()))
+}
+
+async fn usages(agent: &Agent, resource: Resource) -> Result<Vec<Usage>, gantry_cri::CriError> {
+    let request = cri::ListContainerStatsRequest::default();
+    let stats = agent.runtime.list_container_stats(request).await?.stats;
+    let mut used: BTreeMap<(String, String), i64> = BTreeMap::new();
+    for stats in stats {
+        let labels = stats.attributes.map(|attributes| attributes.labels).unwrap_or_default();
+        let text = |key: &str| labels.get(key).cloned().unwrap_or_default();
+        let amount = match resource {
+            Resource::Memory => stats.memory.and_then(|memory| memory.working_set_bytes),
+            Resource::Storage => stats.writable_layer.and_then(|layer| layer.used_bytes),
+        };
+        let amount = amount.map_or(0, |amount| i64::try_from(amount.value).unwrap_or(i64::MAX));
+        used.insert((text(label::POD_UID), text(label::CONTAINER_NAME)), amount);
+    }
+    let pods: Vec<Arc<Pod>> = agent.all_pods().into_iter().filter(|pod| !is_terminal_phase(pod)).collect();
+    let usage = |pod: &Arc<Pod>| {
+        let uid = pod::uid(pod).to_owned();
+        let asked = |container: &k8s_openapi::api::core::v1::Container| {
+            let asked = pod::requests(&container.resources).and_then(|list| list.get(resource.name()));
+            asked.map_or(0, |quantity: &Quantity| quantity::value(quantity))
+        };
+        let containers = pod::all_containers(pod).into_iter().map(|(_, container)| {
+            let amount = used.get(&(uid.clone(), container.name.clone())).copied().unwrap_or(0);
+            (container.name.clone(), (amount, asked(&container)))
+        });
+        let beside = match resource {
+            Resource::Memory => 0,
+            Resource::Storage => tree_size(&agent.pod_dir(&uid)) + tree_size(&agent.log_dir(pod)),
+        };
+        let priority = pod::spec(pod).priority.unwrap_or(0);
+        Usage { uid: uid.clone(), priority, containers: containers.collect(), beside }
+    };
+    Ok(pods.iter().map(usage).collect())
+}
+
+/// Bytes that the files of a directory take on its own file system.
+fn tree_size(dir: &Path) -> i64 {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(device) = std::fs::metadata(dir).map(|meta| meta.dev()) else { return 0 };
+    let mut total: i64 = 0;
+    let mut dirs: Vec<PathBuf> = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(meta) if meta.dev() != device => {}
+                Ok(meta) if meta.is_dir() => dirs.push(entry.path()),
+                Ok(meta) => total = total.saturating_add_unsigned(meta.blocks() * 512),
+                Err(_) => {}
+            }
+        }
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shortages() {
+        let left = |memory, disk| Left { memory, disk, disk_size: 1000 };
+        for (left, expect) in [
+            (left(500, 100), None),
+            (left(499, 50), Some((Resource::Memory, 500, 499))),
+            (left(500, 99), Some((Resource::Storage, 100, 99))),
+        ] {
+            let found = left.shortage((500, 10)).map(|s| (s.resource, s.threshold, s.available));
+            assert_eq!(found, expect, "{left:?}");
+        }
+    }
+
+    fn usage(uid: &str, priority: i32, used: i64, asked: i64) -> Usage {
+        let containers = [("main".to_owned(), (used, asked))].into();
+        Usage { uid: uid.into(), priority, containers, beside: 0 }
+    }
+
+    #[test]
+    fn who_goes_first() {
+        let below = usage("below", -5, 10, 20);
+        let above = usage("above", 0, 30, 20);
+        let further = usage("further", 0, 90, 20);
+        let important = usage("important", 10, 1000, 0);
+        let critical = usage("critical", CRITICAL, 5000, 0);
+        let mut pods = vec![below, above, further, important, critical];
+        for expect in ["further", "above", "important", "below"] {
+            let chosen = choose(&pods).unwrap().uid.clone();
+            assert_eq!(chosen, expect);
+            pods.retain(|pod| pod.uid != chosen);
+        }
+        assert_eq!(choose(&pods), None, "critical pods stay");
+    }
+
+    #[test]
+    fn the_message_names_who_used_more() {
+        let shortage = Shortage { resource: Resource::Memory, threshold: 100 << 20, available: 74472 << 10 };
+        let mut usage = usage("u", 0, 300 << 20, 1 << 20);
+        usage.containers.insert("modest".into(), (5, 5));
+        let text = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 74472Ki. \
+                    Container main was using 300Mi, request is 1Mi, has larger consumption of memory. ";
+        assert_eq!(message(&shortage, &usage), text);
+    }
+}
