@@ -167,10 +167,11 @@ pub(super) const KINDS: &[Row] = &[
         ..row("events.k8s.io", "Event", "events", true)
     },
     Row {
+        generation: true,
         rules: rules::endpoint_slice::RULES,
         ..row("discovery.k8s.io", "EndpointSlice", "endpointslices", true)
     },
-    row("coordination.k8s.io", "Lease", "leases", true),
+    Row { rules: rules::lease::RULES, ..row("coordination.k8s.io", "Lease", "leases", true) },
     Row {
         short_names: &["csr"],
         subresources: &["approval", "status"],

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::common::{default, dns_label, items, list, object, one_of, port, port_name, text};
+use super::security_context;
 use crate::field::{FieldError, Path};
 use crate::quantity::Quantity;
 
@@ -124,6 +125,10 @@ fn validate(path: &Path, container: &Value, volumes: &[&str], errors: &mut Vec<F
     }
     mounts(&path.child("volumeMounts"), list(container, "volumeMounts"), volumes, errors);
     resources(&path.child("resources"), &container["resources"], errors);
+    security_context::of_container(&path.child("securityContext"), &container["securityContext"], errors);
+    for (at, source) in list(container, "envFrom").iter().enumerate() {
+        environment_source(&path.child("envFrom").index(at), source, errors);
+    }
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if container[name].is_object() {
             probe(&path.child(name), &container[name], name, errors);
@@ -197,6 +202,22 @@ fn environment(path: &Path, variable: &Value, errors: &mut Vec<FieldError>) {
             errors.push(FieldError::required(&path.child(kind).child("key"), ""));
         }
     }
+}
+
+fn environment_source(path: &Path, source: &Value, errors: &mut Vec<FieldError>) {
+    let kinds = ["configMapRef", "secretRef"].into_iter().filter(|kind| source[*kind].is_object());
+    let kinds: Vec<&str> = kinds.collect();
+    for kind in &kinds {
+        if text(&source[*kind], "name").is_empty() {
+            errors.push(FieldError::required(&path.child(kind).child("name"), ""));
+        }
+    }
+    let words = match kinds.len() {
+        0 => "must specify one of: `configMapRef` or `secretRef`",
+        1 => return,
+        _ => "may not have more than one field specified at a time",
+    };
+    errors.push(FieldError::invalid(path, "", words));
 }
 
 fn mounts(path: &Path, mounts: &[Value], volumes: &[&str], errors: &mut Vec<FieldError>) {

@@ -150,9 +150,8 @@ fn affinity(path: &Path, volume: &Value, errors: &mut Vec<FieldError>) {
     let path = path.child("nodeAffinity").child("required");
     if spec["nodeAffinity"].is_object() && !required.is_object() {
         errors.push(FieldError::required(&path, "must specify required node constraints"));
-    } else if required.is_object() && list(required, "nodeSelectorTerms").is_empty() {
-        let words = "must have at least one node selector term";
-        errors.push(FieldError::required(&path.child("nodeSelectorTerms"), words));
+    } else if required.is_object() {
+        super::placement::node_selector(&path, required, errors);
     }
     if spec["local"].is_object() && !spec["nodeAffinity"].is_object() {
         let path = Path::new("metadata").child("annotations");

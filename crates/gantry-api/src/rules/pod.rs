@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::common::{
     default, dns_label, dns_subdomain, items, keep_status, list, not_negative, object, one_of, restore, text,
 };
-use super::container;
+use super::{container, placement, security_context, volume};
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
@@ -167,6 +167,7 @@ pub fn validate_spec(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
         if volumes.contains(&name) {
             errors.push(FieldError::duplicate(&path.child("name"), name));
         }
+        volume::validate(&path, volume, errors);
         if volume.as_object().is_some_and(|map| map.len() > 2) {
             let second =
                 volume.as_object().into_iter().flat_map(Map::keys).filter(|key| *key != "name").nth(1);
@@ -234,6 +235,49 @@ pub fn validate_spec(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
     }
     super::common::labels(&path.child("nodeSelector"), &spec["nodeSelector"], errors);
     tolerations(&path.child("tolerations"), list(spec, "tolerations"), errors);
+    placement::affinity(&path.child("affinity"), &spec["affinity"], errors);
+    let constraints = list(spec, "topologySpreadConstraints");
+    placement::spread(&path.child("topologySpreadConstraints"), constraints, errors);
+    security_context::of_pod(&path.child("securityContext"), &spec["securityContext"], errors);
+    host_ports(&path.child("containers"), spec, errors);
+    for (at, each) in list(spec, "hostAliases").iter().enumerate() {
+        let (path, address) = (path.child("hostAliases").index(at), text(each, "ip"));
+        if address.parse::<std::net::IpAddr>().is_err() {
+            let words = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+            errors.push(FieldError::invalid(&path.child("ip"), address, words));
+        }
+        for name in list(each, "hostnames") {
+            dns_subdomain(&path.child("hostnames"), name.as_str().unwrap_or_default(), errors);
+        }
+    }
+    for (at, gate) in list(spec, "readinessGates").iter().enumerate() {
+        let path = path.child("readinessGates").index(at).child("conditionType");
+        super::common::qualified_name(&path, text(gate, "conditionType"), errors);
+    }
+}
+
+/// Ports of the node: no two containers' alike, and with the node's network those of the container.
+fn host_ports(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
+    let mut taken = Vec::new();
+    for (at, container) in list(spec, "containers").iter().enumerate() {
+        for (index, port) in list(container, "ports").iter().enumerate() {
+            let path = path.index(at).child("ports").index(index);
+            let Some(number) = port["hostPort"].as_i64().filter(|number| *number != 0) else { continue };
+            let here = format!("{}/{}/{number}", text(port, "protocol"), text(port, "hostIP"));
+            if taken.contains(&here) {
+                errors.push(FieldError::duplicate(&path.child("hostPort"), here.as_str()));
+            }
+            taken.push(here);
+            if spec["hostNetwork"] == true && port["containerPort"] != number {
+                let words = "must match `hostPort` when `hostNetwork` is true";
+                errors.push(FieldError::invalid(
+                    &path.child("containerPort"),
+                    port["containerPort"].clone(),
+                    words,
+                ));
+            }
+        }
+    }
 }
 
 /// Checks tolerations.

@@ -8,6 +8,7 @@ mod fixtures;
 mod flow_control;
 mod limits;
 mod networking;
+mod pods;
 mod storage;
 mod workloads;
 
