@@ -5,7 +5,7 @@
 //! in indexes that follow the store's watch; a decision reads memory only.
 
 mod escalation;
-mod feed;
+pub(crate) mod feed;
 mod message;
 pub mod node;
 pub mod rbac;

@@ -2,10 +2,12 @@
 //! `kubernetes` Service. All of it is data made here; the server writes it through its own pipeline and
 //! puts it right again at every start.
 
+mod flow_control;
 mod kubernetes;
 mod policy;
 mod run;
 
+pub use flow_control::{flow_schemas, priority_levels};
 pub use kubernetes::{kubernetes_endpoint_slice, kubernetes_endpoints, kubernetes_service, service_address};
 pub use policy::{bindings, cluster_role_rules, reconcile_binding, reconcile_role, roles};
 pub use run::{Api, BootstrapError, ensure};

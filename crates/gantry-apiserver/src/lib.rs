@@ -9,6 +9,7 @@ mod attributes;
 mod config;
 mod documents;
 mod error;
+mod fairness;
 mod limits;
 mod lookup;
 mod metrics;

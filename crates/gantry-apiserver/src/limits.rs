@@ -15,6 +15,8 @@ pub struct Limits {
     pub reads: usize,
     /// How many requests that write are carried out at once.
     pub writes: usize,
+    /// Whether priority levels share the turns of both kinds, as `flowcontrol.apiserver.k8s.io` says.
+    pub fairness: bool,
     /// How many requests of each of both kinds may wait for their turn.
     pub waiting: usize,
     /// How long a request waits for its turn.
@@ -31,6 +33,7 @@ impl Default for Limits {
             request: Duration::from_secs(60),
             reads: 400,
             writes: 200,
+            fairness: true,
             waiting: 5000,
             wait: Duration::from_secs(15),
             drain: Duration::from_secs(5),

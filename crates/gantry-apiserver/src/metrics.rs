@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::fairness::Count;
 use crate::{Version, storage};
 
 pub(crate) use target::{LongRunning, Target};
@@ -70,6 +71,24 @@ struct Audited {
     level: &'static str,
 }
 
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Flowed {
+    priority_level: String,
+    flow_schema: String,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Refused {
+    priority_level: String,
+    flow_schema: String,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Waiting {
+    priority_level: String,
+}
+
 /// Everything that is counted.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -86,6 +105,11 @@ pub(crate) struct Metrics {
     panics: Counter,
     audited: Family<Audited, Counter>,
     audit_errors: Counter,
+    dispatched: Family<Flowed, Counter>,
+    refused: Family<Refused, Counter>,
+    executing: Family<Waiting, Gauge>,
+    queued: Family<Waiting, Gauge>,
+    nominal: Family<Waiting, Gauge>,
 }
 
 impl Metrics {
@@ -108,6 +132,11 @@ impl Metrics {
             panics: Counter::default(),
             audited: Family::default(),
             audit_errors: Counter::default(),
+            dispatched: Family::default(),
+            refused: Family::default(),
+            executing: Family::default(),
+            queued: Family::default(),
+            nominal: Family::default(),
             registry: Registry::default(),
         };
         registry.register("apiserver_request", "Requests by target and answer", metrics.requests.clone());
@@ -159,6 +188,27 @@ impl Metrics {
             "Audit events that were lost",
             metrics.audit_errors.clone(),
         );
+        registry.register(
+            "apiserver_flowcontrol_dispatched_requests",
+            "Requests that got their turn, by flow schema",
+            metrics.dispatched.clone(),
+        );
+        registry.register(
+            "apiserver_flowcontrol_rejected_requests",
+            "Requests that were sent away, by flow schema",
+            metrics.refused.clone(),
+        );
+        for (name, help, gauge) in [
+            ("executing_requests", "Requests that a level carries out", &metrics.executing),
+            ("inqueue_requests", "Requests that wait in a level's queues", &metrics.queued),
+        ] {
+            registry.register(format!("apiserver_flowcontrol_current_{name}"), help, gauge.clone());
+        }
+        registry.register(
+            "apiserver_flowcontrol_nominal_limit_seats",
+            "Requests that a level carries out at once without borrowing",
+            metrics.nominal.clone(),
+        );
         let build = Info::new([
             ("major", version.major.clone()),
             ("minor", version.minor.clone()),
@@ -193,6 +243,27 @@ impl Metrics {
     /// Counts a fault of the server's own.
     pub fn panicked(&self) {
         self.panics.inc();
+    }
+
+    /// Counts a request of a flow; `refused` is why it was sent away.
+    pub fn flowed(&self, flow_schema: &str, priority_level: &str, refused: Option<&'static str>) {
+        let (flow_schema, priority_level) = (flow_schema.to_owned(), priority_level.to_owned());
+        match refused {
+            None => self.dispatched.get_or_create(&Flowed { priority_level, flow_schema }).inc(),
+            Some(reason) => {
+                self.refused.get_or_create(&Refused { priority_level, flow_schema, reason }).inc()
+            }
+        };
+    }
+
+    /// Notes what the levels are doing.
+    pub fn levels(&self, counts: &[Count]) {
+        for count in counts {
+            let labels = Waiting { priority_level: count.level.clone() };
+            self.executing.get_or_create(&labels).set(count.executing as i64);
+            self.queued.get_or_create(&labels).set(count.waiting as i64);
+            self.nominal.get_or_create(&labels).set(count.nominal as i64);
+        }
     }
 
     /// Counts an audit event.

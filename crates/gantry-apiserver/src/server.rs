@@ -26,6 +26,7 @@ use crate::audit::Audit;
 use crate::authn::{Authenticators, ServiceAccounts};
 use crate::authz::Authorizer;
 use crate::documents::Documents;
+use crate::fairness::Fairness;
 use crate::metrics::Metrics;
 use crate::services::Services;
 use crate::token::SigningKey;
@@ -48,6 +49,7 @@ pub struct ApiServer {
     pub(crate) services: Services,
     pub(crate) metrics: Arc<Metrics>,
     in_flight: InFlight,
+    fairness: Option<Fairness>,
     audit: Option<Arc<Audit>>,
     pub(crate) documents: Documents,
     /// What clients are shown, and what kubelets are.
@@ -88,6 +90,7 @@ impl ApiServer {
             services: Services::new(&config),
             metrics,
             in_flight: InFlight::new(&config.limits),
+            fairness: config.limits.fairness.then(|| Fairness::new(&config.store, &config.limits)),
             documents: Documents::new(&config.version),
             acceptor: listener::acceptor(&config, serving.clone())?,
             kubelets: proxy::connector(&config, kubelet_client.clone())?,

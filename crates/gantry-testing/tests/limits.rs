@@ -125,7 +125,7 @@ async fn bodies_that_are_too_large_are_refused() -> Result<()> {
 
 #[tokio::test]
 async fn too_many_at_once_are_sent_away() -> Result<()> {
-    let limits = Limits { reads: 1, writes: 1, waiting: 0, ..Limits::default() };
+    let limits = Limits { reads: 1, writes: 1, waiting: 0, fairness: false, ..Limits::default() };
     let server = TestServer::with_limits(limits).await?;
     server.json(Method::POST, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", &json!({
         "metadata": {"name": "jane"}, "subjects": [{"kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io"}],

@@ -14,7 +14,7 @@ use gantry_store::{Event, EventFilter, EventKind, Store, WatchEnd, Watcher};
 use parking_lot::{Mutex, RwLock};
 
 /// What a [`Feed`] keeps.
-pub(super) trait Index: Default + Send + Sync + 'static {
+pub(crate) trait Index: Default + Send + Sync + 'static {
     /// The key prefixes that the index is made from.
     const PREFIXES: &'static [&'static str];
 
@@ -28,20 +28,20 @@ pub(super) trait Index: Default + Send + Sync + 'static {
     fn apply(&mut self, key: &str, value: Option<&[u8]>);
 }
 
-pub(super) struct Feed<I> {
+pub(crate) struct Feed<I> {
     store: Store,
     watchers: Mutex<Vec<Watcher>>,
     index: RwLock<I>,
 }
 
 impl<I: Index> Feed<I> {
-    pub(super) fn new(store: &Store) -> Self {
+    pub(crate) fn new(store: &Store) -> Self {
         let feed = Self { store: store.clone(), watchers: Mutex::default(), index: RwLock::default() };
         feed.rebuild(&mut feed.watchers.lock());
         feed
     }
 
-    pub(super) fn read<T>(&self, read: impl FnOnce(&I) -> T) -> T {
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&I) -> T) -> T {
         self.catch_up();
         read(&self.index.read())
     }
@@ -91,7 +91,7 @@ impl<I: Index> Feed<I> {
     }
 
     /// Takes in changes as they come. Returns when the store closes.
-    pub(super) async fn follow(&self) {
+    pub(crate) async fn follow(&self) {
         while poll_fn(|context| self.poll_change(context)).await {}
     }
 

@@ -13,8 +13,8 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::{
-    bindings, kubernetes_endpoint_slice, kubernetes_endpoints, kubernetes_service, namespaces,
-    priority_classes, reconcile_binding, reconcile_role, roles,
+    bindings, flow_schemas, kubernetes_endpoint_slice, kubernetes_endpoints, kubernetes_service, namespaces,
+    priority_classes, priority_levels, reconcile_binding, reconcile_role, roles,
 };
 
 /// How often a write that lost against another server is tried again.
@@ -51,6 +51,9 @@ pub async fn ensure(api: &dyn Api, range: IpNet, server: SocketAddr) -> Result<(
     work.push(("/api/v1", kubernetes_service(range, server), ports));
     work.push(("/api/v1", kubernetes_endpoints(&[server]), addresses));
     work.push((DISCOVERY, kubernetes_endpoint_slice(&[server]), addresses));
+    const FLOWS: &str = "/apis/flowcontrol.apiserver.k8s.io/v1";
+    let flows = priority_levels().into_iter().chain(flow_schemas());
+    work.extend(flows.map(|object| (FLOWS, object, keep as Reconcile)));
     let classes = priority_classes().into_iter();
     work.extend(classes.map(|object| ("/apis/scheduling.k8s.io/v1", object, keep as Reconcile)));
     try_join_all(work.iter().map(|(group, object, reconcile)| put(api, group, object, *reconcile))).await?;
@@ -164,7 +167,7 @@ mod tests {
             ensure(&api, "10.43.0.0/16".parse().unwrap(), server).await.unwrap();
             std::mem::take(&mut api.0.lock().1)
         };
-        assert_eq!(run(6443).await, 4 + roles().len() + bindings().len() + 3 + 2);
+        assert_eq!(run(6443).await, 4 + roles().len() + bindings().len() + 3 + 2 + 8 + 13);
         assert_eq!(run(6443).await, 0);
         assert_eq!(run(7443).await, 3, "the address changed");
         let role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:kube-dns";

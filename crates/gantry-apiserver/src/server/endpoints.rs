@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::body::Body;
 use crate::documents::Document;
+use crate::fairness::Fairness;
 use crate::negotiate::{ACCEPTED, Output};
 use crate::request::{Query, RequestInfo};
 use crate::{ApiServer, respond};
@@ -46,6 +47,9 @@ fn read(
     match segments.as_slice() {
         ["healthz" | "livez" | "readyz", rest @ ..] => health(server, segments[0], &rest.join("/"), query),
         ["version"] => ok(version(server)),
+        ["debug", "api_priority_and_fairness", "dump_priority_levels"] => {
+            server.fairness.as_ref().map_or_else(missing, |fairness| Ok(levels(fairness)))
+        }
         ["metrics"] => Ok(metrics(server, accept)),
         [] => ok(json!({"paths": server.documents.paths()})),
         ["api"] if aggregated => shared(&request, &server.documents.aggregated_core, output),
@@ -92,8 +96,20 @@ fn published(document: &serde_json::Value, media_type: HeaderValue) -> Response<
     response
 }
 
+/// The priority levels, one a line.
+fn levels(fairness: &Fairness) -> Response<Body> {
+    let mut text = String::from("PriorityLevelName, NominalSeats, ExecutingRequests, WaitingRequests\n");
+    for count in fairness.counts() {
+        text += &format!("{}, {}, {}, {}\n", count.level, count.nominal, count.executing, count.waiting);
+    }
+    respond::text(StatusCode::OK, text)
+}
+
 fn metrics(server: &ApiServer, accept: &str) -> Response<Body> {
     let open = accept.contains("application/openmetrics-text");
+    if let Some(fairness) = &server.fairness {
+        server.metrics.levels(&fairness.counts());
+    }
     let text = server.metrics.encode(&server.store, server.in_flight.taken(), open);
     let media_type = match open {
         true => HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),

@@ -21,25 +21,26 @@ pub(crate) struct InFlight {
 
 struct Gate {
     turns: Semaphore,
-    all: usize,
+    taken: AtomicUsize,
     waiting: AtomicUsize,
     most_waiting: usize,
 }
 
 impl Gate {
     fn new(all: usize, most_waiting: usize) -> Self {
-        Self { turns: Semaphore::new(all), all, waiting: AtomicUsize::new(0), most_waiting }
-    }
-
-    fn taken(&self) -> usize {
-        self.all.saturating_sub(self.turns.available_permits())
+        Self {
+            turns: Semaphore::new(all),
+            taken: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            most_waiting,
+        }
     }
 }
 
-/// One more waits, as long as this lives.
-struct Waiting<'a>(&'a AtomicUsize);
+/// One more, as long as this lives.
+pub(crate) struct Counted<'a>(&'a AtomicUsize);
 
-impl Drop for Waiting<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -62,7 +63,7 @@ impl InFlight {
             return Ok(None);
         }
         let before = gate.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&gate.waiting);
+        let _waiting = Counted(&gate.waiting);
         if before >= gate.most_waiting {
             return Err(too_many());
         }
@@ -72,9 +73,16 @@ impl InFlight {
         }
     }
 
+    /// Counts a request as long as what is returned lives.
+    pub fn count(&self, mutating: bool) -> Counted<'_> {
+        let gate = if mutating { &self.writes } else { &self.reads };
+        gate.taken.fetch_add(1, Ordering::Relaxed);
+        Counted(&gate.taken)
+    }
+
     /// How many requests are carried out now: those that read, those that write.
     pub fn taken(&self) -> (usize, usize) {
-        (self.reads.taken(), self.writes.taken())
+        (self.reads.taken.load(Ordering::Relaxed), self.writes.taken.load(Ordering::Relaxed))
     }
 }
 
@@ -97,7 +105,6 @@ mod tests {
             "reads and writes are apart"
         );
         assert!(gates.turn(false, &admin).await.unwrap().is_none());
-        assert_eq!(gates.taken(), (1, 0));
         let (second, third) = tokio::join!(gates.turn(false, &jane), gates.turn(false, &jane));
         let refused = [second, third].map(|turn| turn.err().map(|error| (error.code, error.message)));
         let words = Some((429, "Too many requests, please try again later.".to_owned()));
@@ -105,6 +112,9 @@ mod tests {
         let waiting = gates.turn(false, &jane);
         drop(first);
         assert!(waiting.await.unwrap().is_some());
+        let counted = gates.count(false);
+        assert_eq!(gates.taken(), (1, 0));
+        drop(counted);
         assert_eq!(gates.taken(), (0, 0));
     }
 }

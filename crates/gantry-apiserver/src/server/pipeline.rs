@@ -8,17 +8,22 @@ use gantry_api::status::ApiError;
 use http::header::HeaderName;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
+use tokio::sync::SemaphorePermit;
 
+use super::in_flight::Counted;
 use super::listener::PeerCertificates;
 use super::{deadline, endpoints};
 use crate::audit::Record;
 use crate::body::Body;
+use crate::fairness::{Flow, Seat};
 use crate::metrics::Target;
 use crate::negotiate::Output;
 use crate::request::{Query, RequestInfo};
 use crate::{ApiServer, Attributes, User, authn, authz, respond, rest};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+const FLOW_SCHEMA: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
+const PRIORITY_LEVEL: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
 
 impl ApiServer {
     /// Answers `request`. With an `identity` it counts as authenticated.
@@ -31,13 +36,20 @@ impl ApiServer {
         let head = *request.method() == Method::HEAD;
         let output = Output::negotiate(request.headers(), &query).unwrap_or(Output::JSON);
         let long_running = info.is_long_running();
-        let mut audited = Audited { id: audit_id.clone(), record: None, panicked: false };
+        let mut audited = Audited { id: audit_id.clone(), flow: None, record: None, panicked: false };
         let answered = self.within_limits(&info, &query, target, request, identity, &mut audited).await;
         let mut response = answered.unwrap_or_else(|error| respond::error(&error, output));
         let headers = response.headers_mut();
         headers.insert(AUDIT_ID, audit_id);
         let fresh = HeaderValue::from_static("no-cache, private");
         headers.entry(http::header::CACHE_CONTROL).or_insert(fresh);
+        if let Some(flow) = &audited.flow {
+            for (name, uid) in [(FLOW_SCHEMA, flow.uids().0), (PRIORITY_LEVEL, flow.uids().1)] {
+                if let Ok(uid) = HeaderValue::from_str(uid) {
+                    headers.insert(name, uid);
+                }
+            }
+        }
         if head {
             *response.body_mut() = Body::Empty;
         }
@@ -107,10 +119,6 @@ impl ApiServer {
         }
         user?;
         let mutating = !matches!(info.verb, "get" | "list" | "watch" | "head");
-        let _turn = match info.is_long_running() {
-            true => None,
-            false => self.in_flight.turn(mutating, &attributes.user).await?,
-        };
         if let Some(asked) = authn::impersonate(&parts.headers).map_err(ApiError::bad_request)? {
             for question in asked.questions(&attributes.user) {
                 self.authorize(&question)?;
@@ -120,6 +128,10 @@ impl ApiServer {
                 record.impersonated(&attributes.user);
             }
         }
+        let _turn = match info.is_long_running() {
+            true => None,
+            false => Some(self.turn(&attributes, mutating, audited).await?),
+        };
         let decision = self.authorizer.authorize(&attributes);
         if let Some(record) = &mut audited.record {
             record.decided(decision.is_allowed(), decision.reason());
@@ -145,9 +157,42 @@ impl ApiServer {
     }
 }
 
-/// What the audit of a request has so far.
+/// A request's right to be carried out, as long as it lives.
+struct Turn<'a> {
+    _counted: Counted<'a>,
+    _permit: Option<SemaphorePermit<'a>>,
+    _seat: Option<Seat>,
+}
+
+impl ApiServer {
+    /// Waits for the turn of a request, by its flow where there is fairness.
+    async fn turn(
+        &self,
+        attributes: &Attributes,
+        mutating: bool,
+        audited: &mut Audited,
+    ) -> Result<Turn<'_>, ApiError> {
+        let mut turn = (None, None);
+        match &self.fairness {
+            None => turn.0 = self.in_flight.turn(mutating, &attributes.user).await?,
+            Some(fairness) => {
+                let flow = fairness.flow(attributes);
+                let seat = fairness.seat(&flow).await;
+                let refused = seat.as_ref().err().map(|(_, why)| *why);
+                let (schema, level) = flow.names();
+                self.metrics.flowed(schema, level, refused);
+                audited.flow = Some(flow);
+                turn.1 = seat.map_err(|(error, _)| error)?;
+            }
+        }
+        Ok(Turn { _counted: self.in_flight.count(mutating), _permit: turn.0, _seat: turn.1 })
+    }
+}
+
+/// What is known of a request beside its answer.
 struct Audited {
     id: HeaderValue,
+    flow: Option<Flow>,
     record: Option<Record>,
     panicked: bool,
 }

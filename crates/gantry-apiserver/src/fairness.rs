@@ -1,0 +1,155 @@
+//! API priority and fairness: every request belongs to a flow, every flow to a priority level. A level
+//! has its share of the requests that are carried out at once; what there is no room for waits in
+//! queues, so that one flow does not crowd out the others, or is sent away.
+//!
+//! Levels lend what they do not use: a level with nothing left may start more as long as every other
+//! one keeps what it does not lend. Watches and other streams take no part.
+
+mod level;
+mod schema;
+mod seats;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_api::status::ApiError;
+use gantry_store::Store;
+use serde_json::Value;
+
+use crate::authz::feed::{Feed, Index};
+use crate::{Attributes, Limits, bootstrap};
+
+use level::Level;
+use schema::Schema;
+pub(crate) use seats::{Count, Seat};
+use seats::{Refused, Seats};
+
+const SCHEMAS: &str = "/registry/flowcontrol.apiserver.k8s.io/flowschemas/";
+const LEVELS: &str = "/registry/flowcontrol.apiserver.k8s.io/prioritylevelconfigurations/";
+const EXEMPT: &str = "exempt";
+const CATCH_ALL: &str = "catch-all";
+
+/// Flow schemas and priority levels; the default ones where the store has none of their name.
+struct Flows {
+    schemas: Vec<Arc<Schema>>,
+    levels: HashMap<String, Arc<Level>>,
+    /// Counts changes of the levels.
+    generation: u64,
+}
+
+impl Default for Flows {
+    fn default() -> Self {
+        let mut flows = Self { schemas: Vec::new(), levels: HashMap::new(), generation: 1 };
+        bootstrap::flow_schemas().iter().for_each(|object| flows.set_schema(object));
+        bootstrap::priority_levels().iter().for_each(|object| flows.set_level(object));
+        flows
+    }
+}
+
+impl Flows {
+    fn set_schema(&mut self, object: &Value) {
+        let schema = Schema::read(object);
+        self.schemas.retain(|each| each.name != schema.name);
+        self.schemas.push(Arc::new(schema));
+        self.schemas.sort_by(|a, b| (a.precedence, &a.name).cmp(&(b.precedence, &b.name)));
+    }
+
+    fn set_level(&mut self, object: &Value) {
+        let level = Level::read(object);
+        self.levels.insert(level.name.clone(), Arc::new(level));
+        self.generation += 1;
+    }
+}
+
+impl Index for Flows {
+    const PREFIXES: &'static [&'static str] = &[SCHEMAS, LEVELS];
+
+    fn apply(&mut self, key: &str, value: Option<&[u8]>) {
+        let object: Option<Value> = value.and_then(|value| serde_json::from_slice(value).ok());
+        match (key.strip_prefix(SCHEMAS), key.strip_prefix(LEVELS), object) {
+            (Some(_), _, Some(object)) => self.set_schema(&object),
+            (_, Some(_), Some(object)) => self.set_level(&object),
+            // The two that everything else rests on come back by themselves.
+            (Some(name), _, None) if name != EXEMPT && name != CATCH_ALL => {
+                self.schemas.retain(|each| each.name != name);
+            }
+            (_, Some(name), None) if name != EXEMPT && name != CATCH_ALL => {
+                self.levels.remove(name);
+                self.generation += 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Where a request belongs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Flow {
+    schema: Option<Arc<Schema>>,
+    level: Arc<Level>,
+    /// Tells the flows of a level apart.
+    hash: u64,
+}
+
+impl Flow {
+    /// The names of flow schema and priority level.
+    pub fn names(&self) -> (&str, &str) {
+        (self.schema.as_ref().map_or("", |schema| &schema.name), &self.level.name)
+    }
+
+    /// The uids of flow schema and priority level.
+    pub fn uids(&self) -> (&str, &str) {
+        (self.schema.as_ref().map_or("", |schema| &schema.uid), &self.level.uid)
+    }
+}
+
+/// The fairness of a server.
+pub(crate) struct Fairness {
+    flows: Feed<Flows>,
+    seats: Arc<Seats>,
+    wait: Duration,
+}
+
+impl Fairness {
+    pub fn new(store: &Store, limits: &Limits) -> Self {
+        let seats = Seats::new(limits.reads + limits.writes, limits.waiting);
+        Self { flows: Feed::new(store), seats: Arc::new(seats), wait: limits.wait }
+    }
+
+    /// The flow of the request with `attributes`.
+    pub fn flow(&self, attributes: &Attributes) -> Flow {
+        self.flows.read(|flows| {
+            self.seats.configure(flows.generation, &flows.levels);
+            let schema = flows.schemas.iter().find(|schema| schema.matches(attributes)).cloned();
+            let level = schema.as_ref().and_then(|schema| flows.levels.get(&schema.level));
+            let level = level.or_else(|| flows.levels.get(CATCH_ALL)).cloned().unwrap_or_default();
+            let hash = schema.as_ref().map_or(0, |schema| schema.hash(attributes));
+            Flow { schema, level, hash }
+        })
+    }
+
+    /// A seat for a request of `flow`, given back when it is dropped; `None`: it needs none. 429 where
+    /// there is no room to wait, or it waited too long; the reason is for the metrics.
+    pub async fn seat(&self, flow: &Flow) -> Result<Option<Seat>, (ApiError, &'static str)> {
+        if flow.level.exempt {
+            return Ok(None);
+        }
+        let refused = |why: Refused| {
+            let error = ApiError::too_many_requests("Too many requests, please try again later.", 1);
+            (error, why.word())
+        };
+        match Seats::take(&self.seats, &flow.level.name, flow.hash).map_err(refused)? {
+            seats::Taken::Now(seat) => Ok(Some(seat)),
+            seats::Taken::Later(turn) => match tokio::time::timeout(self.wait, turn).await {
+                Ok(Ok(seat)) => Ok(Some(seat)),
+                _ => Err(refused(Refused::TimeOut)),
+            },
+        }
+    }
+
+    /// What every level is doing.
+    pub fn counts(&self) -> Vec<Count> {
+        self.seats.counts()
+    }
+}

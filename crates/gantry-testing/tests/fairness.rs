@@ -1,0 +1,115 @@
+//! Priority and fairness: each request belongs to a flow, one flow does not crowd out another, and what
+//! there is no room for is sent away.
+
+use anyhow::Result;
+use bytes::Bytes;
+use gantry_apiserver::Limits;
+use gantry_testing::{Pair, TestServer};
+use http::{Method, Request};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const FLOWS: &str = "/apis/flowcontrol.apiserver.k8s.io/v1";
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+/// Lets everybody do everything.
+async fn open(server: &TestServer) -> Result<()> {
+    let binding = json!({
+        "metadata": {"name": "everybody"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"}],
+    });
+    let path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    assert_eq!(server.json(Method::POST, path, &binding).await?.code, 201);
+    Ok(())
+}
+
+fn read(path: &str) -> http::Result<Request<Bytes>> {
+    Request::builder().uri(path).header("host", "x").body(Bytes::new())
+}
+
+async fn uid(server: &TestServer, path: &str) -> Result<String> {
+    let object = server.get(&format!("{FLOWS}/{path}")).await?.json();
+    Ok(object["metadata"]["uid"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn answers_say_which_flow_a_request_was_of() -> Result<()> {
+    let server = TestServer::start().await?;
+    open(&server).await?;
+    let jane = server.authority.issue("jane", &[])?;
+    let node = server.authority.issue("system:node:n1", &["system:nodes"])?;
+    for (pair, path, schema, level) in [
+        (&server.admin, MAPS, "exempt", "exempt"),
+        (&jane, MAPS, "global-default", "global-default"),
+        (&jane, "/readyz", "probes", "exempt"),
+        (&node, "/api/v1/nodes/n1", "system-node-high", "node-high"),
+        (&node, "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1", "system-nodes", "system"),
+    ] {
+        let reply = server.send(Some(pair), read(path)?).await?;
+        let header = |name: &str| {
+            reply.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+        };
+        assert_eq!(
+            header("x-kubernetes-pf-flowschema-uid"),
+            uid(&server, &format!("flowschemas/{schema}")).await?,
+            "{path}"
+        );
+        let level = uid(&server, &format!("prioritylevelconfigurations/{level}")).await?;
+        assert_eq!(header("x-kubernetes-pf-prioritylevel-uid"), level, "{path}");
+    }
+    let metrics = server.get("/metrics").await?.text();
+    for start in [
+        "apiserver_flowcontrol_dispatched_requests_total{priority_level=\"system\",flow_schema=\"system-nodes\"} 1",
+        "apiserver_flowcontrol_nominal_limit_seats{priority_level=\"workload-low\"} 245",
+    ] {
+        assert!(metrics.contains(start), "{start} is not in\n{metrics}");
+    }
+    let dump = server.get("/debug/api_priority_and_fairness/dump_priority_levels").await?.text();
+    assert!(dump.contains("\nsystem, 74, 0, 0\n"), "{dump}");
+    Ok(())
+}
+
+/// Starts a write that does not end while the connection lives.
+async fn occupy(server: &TestServer, pair: &Pair) -> Result<impl Sized + use<>> {
+    let mut slow = server.connect(Some(pair)).await?;
+    let head =
+        format!("POST {MAPS} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\nexpect: 100-continue\r\n\r\n");
+    slow.write_all(head.as_bytes()).await?;
+    let mut started = [0; 25];
+    slow.read_exact(&mut started).await?;
+    assert!(started.starts_with(b"HTTP/1.1 100"));
+    Ok(slow)
+}
+
+#[tokio::test]
+async fn a_level_that_is_full_refuses_its_own_alone() -> Result<()> {
+    let server = TestServer::with_limits(Limits { reads: 6, writes: 4, ..Limits::default() }).await?;
+    open(&server).await?;
+    // A level of one seat without a queue, for one user.
+    let level = json!({"metadata": {"name": "narrow"}, "spec": {"type": "Limited", "limited": {
+        "nominalConcurrencyShares": 1, "borrowingLimitPercent": 0, "limitResponse": {"type": "Reject"}}}});
+    let made = server.json(Method::POST, &format!("{FLOWS}/prioritylevelconfigurations"), &level).await?;
+    assert_eq!(made.code, 201, "{}", made.text());
+    let rule = json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"], "clusterScope": true});
+    let schema = json!({"metadata": {"name": "jane"}, "spec": {
+        "matchingPrecedence": 50, "priorityLevelConfiguration": {"name": "narrow"},
+        "rules": [{"subjects": [{"kind": "User", "user": {"name": "jane"}}], "resourceRules": [rule]}]}});
+    let made = server.json(Method::POST, &format!("{FLOWS}/flowschemas"), &schema).await?;
+    assert_eq!(made.code, 201, "{}", made.text());
+    let (jane, bob) = (server.authority.issue("jane", &[])?, server.authority.issue("bob", &[])?);
+    let slow = occupy(&server, &jane).await?;
+    let refused = server.send(Some(&jane), read(MAPS)?).await?;
+    assert_eq!((refused.code.as_u16(), refused.headers["retry-after"].to_str()?), (429, "1"));
+    assert_eq!(refused.json()["reason"], "TooManyRequests");
+    assert_eq!(server.send(Some(&jane), read(&format!("{MAPS}?watch=1&timeoutSeconds=1"))?).await?.code, 200);
+    assert_eq!(server.send(Some(&bob), read(MAPS)?).await?.code, 200);
+    let metrics = server.get("/metrics").await?.text();
+    let rejected = "apiserver_flowcontrol_rejected_requests_total{priority_level=\"narrow\",flow_schema=\"jane\",reason=\"concurrency-limit\"} 1";
+    assert!(metrics.contains(rejected), "{metrics}");
+    // Without its schema she is like everybody else.
+    server.json(Method::DELETE, &format!("{FLOWS}/flowschemas/jane"), &Value::Null).await?;
+    assert_eq!(server.send(Some(&jane), read(MAPS)?).await?.code, 200);
+    drop(slow);
+    Ok(())
+}
