@@ -20,6 +20,9 @@ const ENDPOINTS: usize = 10;
 /// Longest wait for the network to follow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Time without anything done after which nothing is under way.
+const QUIET: Duration = Duration::from_millis(500);
+
 /// What was measured.
 #[derive(Debug)]
 pub struct Measured {
@@ -61,6 +64,8 @@ async fn measure(count: usize, changes: usize) -> Result<Measured> {
     let running = tokio::spawn(network.run(informers, shutdown.clone()));
     next(&mut applied).await?;
     let start = before.elapsed();
+    // The network looks once more when it hears of its own table.
+    while tokio::time::timeout(QUIET, applied.changed()).await.is_ok() {}
     let mut taken = Vec::with_capacity(changes);
     for change in 0..changes {
         let name = format!("bench-{}", change % count);
