@@ -53,3 +53,28 @@ fn mistakes_are_told_as_kubernetes_tells_them() {
         "{invalid}"
     );
 }
+
+#[test]
+fn deletion_reaches_as_far_as_asked() {
+    let server = Server::start();
+    let kubectl = |words: &[&str]| server.kubectl(words);
+    kubectl(&["create", "deployment", "web", "--image=i", "--replicas=2"]);
+    kubectl(&["wait", "--for=jsonpath={.status.replicas}=2", "deployment/web", "--timeout=60s"]);
+    kubectl(&["delete", "deployment", "web", "--cascade=orphan"]);
+    let owners =
+        ["get", "replicasets", "-l", "app=web", "-o", "jsonpath={.items[*].metadata.ownerReferences}"];
+    assert_eq!(kubectl(&owners), "");
+    assert_eq!(kubectl(&["get", "pods", "-l", "app=web", "-o", "name"]).lines().count(), 2);
+    kubectl(&["delete", "replicaset", "-l", "app=web", "--cascade=foreground"]);
+    assert_eq!(kubectl(&["get", "pods", "-l", "app=web", "-o", "name"]), "", "the owner went last");
+
+    kubectl(&["create", "job", "sum", "--image=i"]);
+    kubectl(&["wait", "--for=jsonpath={.status.active}=1", "job/sum", "--timeout=60s"]);
+    kubectl(&["delete", "job", "sum"]);
+    kubectl(&["wait", "--for=delete", "pod", "-l", "job-name=sum", "--timeout=60s"]);
+
+    kubectl(&["create", "namespace", "shop"]);
+    kubectl(&["-n", "shop", "create", "configmap", "a"]);
+    kubectl(&["delete", "namespace", "shop", "--timeout=60s"]);
+    assert!(!kubectl(&["get", "namespaces", "-o", "name"]).contains("shop"));
+}
