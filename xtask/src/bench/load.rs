@@ -124,7 +124,8 @@ pub async fn watch_delivery(
         tokio::spawn(async move {
             let _connection = connection;
             lines(body, |line| {
-                let sent = find_number(line, b"\"sent\":\"")?;
+                // The namespace has objects of others, too.
+                let Some(sent) = find_number(line, b"\"sent\":\"") else { return Some(()) };
                 let now = origin.elapsed().as_micros() as u64;
                 report.send(now.saturating_sub(sent)).ok()
             })
