@@ -236,11 +236,12 @@ impl Cluster {
     /// What explains a failure: pods, events and the log.
     fn faults(&self) -> String {
         let show = |words: &[&str]| text(&self.run("kubectl", words, "").stdout);
+        let nodes = show(&["describe", "nodes"]);
         let pods = show(&["get", "pods", "-A", "-o", "wide"]);
         let events = show(&["get", "events", "-A"]);
         let log = fs::read_to_string(self.log()).unwrap_or_default();
         let log: Vec<_> = log.lines().rev().take(30).collect();
-        format!("\n{pods}\n{events}\n{}", log.into_iter().rev().collect::<Vec<_>>().join("\n"))
+        format!("\n{nodes}\n{pods}\n{events}\n{}", log.into_iter().rev().collect::<Vec<_>>().join("\n"))
     }
 
     fn run(&self, program: &str, words: &[&str], input: &str) -> Output {

@@ -20,6 +20,7 @@ fn a_person_operates_the_guestbook() {
     assert!(page.contains("<b>Ada</b>: hello"), "{page}");
 
     // Looking.
+    guestbook(&["wait", "--for=condition=Available", "deployment", "--all", "--timeout=10s"]);
     let all = kubectl(&["get", "pods", "-A", "-o", "wide"]);
     assert_eq!(all.lines().filter(|line| line.contains("1/1     Running   0")).count(), 5, "{all}");
     let pod = pods(&cluster, "guestbook").remove(0);
