@@ -2,8 +2,9 @@
 //! verbs over the store, list and watch, discovery, and the proxies to nodes.
 //!
 //! A request passes one pipeline whether it arrived over TLS or from a component in the same
-//! process: routing, authentication, authorization, decoding and defaults, admission,
-//! validation, store, encoding. Reads never parse an object.
+//! process: routing, authentication, audit, impersonation, fairness, authorization, decoding and
+//! defaults, admission, validation, store, encoding, all of it within the request's time. Reads never
+//! parse an object.
 
 mod attributes;
 mod config;

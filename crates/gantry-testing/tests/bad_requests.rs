@@ -389,6 +389,50 @@ async fn a_token_that_ended_is_no_token() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_token_from_before_is_no_token() -> Result<()> {
+    use gantry_apiserver::token::{Claims, Kubernetes, Reference, SigningKey, sign};
+    let mut pem = String::new();
+    let mut issuer = String::new();
+    let server = TestServer::with_config(|config| {
+        (pem, issuer) = (config.service_account_key.clone(), config.issuer.clone());
+    })
+    .await?;
+    let account = json!({"metadata": {"name": "robot"}});
+    let path = "/api/v1/namespaces/default/serviceaccounts";
+    let made = server.json(Method::POST, path, &account).await?.json();
+    let uid = made["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+    let now = i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs())?;
+    let token = |begin: i64, end: i64, issuer: &str| {
+        let claims = Claims {
+            aud: vec![issuer.to_owned()],
+            exp: end,
+            iat: begin,
+            nbf: begin,
+            iss: issuer.to_owned(),
+            jti: "j".to_owned(),
+            sub: Claims::user_name("default", "robot"),
+            kubernetes: Kubernetes {
+                namespace: "default".to_owned(),
+                serviceaccount: Reference { name: "robot".to_owned(), uid: uid.clone() },
+                ..Kubernetes::default()
+            },
+        };
+        sign(&SigningKey::from_pem(&pem)?, &claims)
+    };
+    for (token, code) in [
+        (token(now - 10, now + 600, &issuer)?, 200),
+        (token(now - 700, now - 100, &issuer)?, 401),
+        (token(now + 300, now + 900, &issuer)?, 401),
+        (token(now - 10, now + 600, "https://somebody.else")?, 401),
+    ] {
+        let request = Request::builder().uri("/version").header("host", "x");
+        let request = request.header("authorization", format!("Bearer {token}")).body(Bytes::new())?;
+        assert_eq!(server.send(None, request).await?.code.as_u16(), code);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn reviews_that_ask_nothing() -> Result<()> {
     let server = TestServer::start().await?;
     let authorization = "/apis/authorization.k8s.io/v1";
