@@ -5,6 +5,7 @@
 mod cluster;
 mod http;
 mod load;
+mod netns;
 mod report;
 mod services;
 
@@ -81,13 +82,13 @@ async fn measure(arguments: &Arguments, window: Duration, report: &mut Report) -
         services(arguments, report)?;
     }
     if arguments.node || arguments.only == Some(Part::Node) {
-        node(arguments, report).await?;
+        netns::run(async || node(arguments, report).await)?;
     }
     Ok(())
 }
 
 async fn control_plane(arguments: &Arguments, window: Duration, report: &mut Report) -> Result<()> {
-    let mut cluster = Cluster::start(&arguments.gantry, &["server"], None).await?;
+    let mut cluster = Cluster::start(&arguments.gantry, &["server"], false).await?;
     report.row("start to /readyz, empty", cluster.ready_after.as_secs_f64(), "s", "0.1 s", "4.1 s");
     cluster.settle().await;
     report.row("idle memory, control plane", cluster.rss_mib()?, "MiB", "30 MB", "312 MB");
@@ -118,7 +119,7 @@ async fn control_plane(arguments: &Arguments, window: Duration, report: &mut Rep
 }
 
 async fn scheduling(arguments: &Arguments, report: &mut Report) -> Result<()> {
-    let mut cluster = Cluster::start(&arguments.gantry, &["server"], None).await?;
+    let mut cluster = Cluster::start(&arguments.gantry, &["server"], false).await?;
     let client = cluster.client()?;
     client.create_namespace("bench").await?;
     load::fake_nodes(&client, 1_000).await?;
@@ -142,8 +143,11 @@ fn services(arguments: &Arguments, report: &mut Report) -> Result<()> {
 }
 
 async fn node(arguments: &Arguments, report: &mut Report) -> Result<()> {
-    let mut cluster = Cluster::start(&arguments.gantry, &["up"], Some(0)).await?;
+    let before = Instant::now();
+    let mut cluster = Cluster::start(&arguments.gantry, &["up", "--node-ip", netns::ADDRESS], true).await?;
     let client = cluster.client()?;
+    load::node_takes_pods(&client).await?;
+    report.row("start to a node that takes pods", before.elapsed().as_secs_f64(), "s", "-", "-");
     cluster.import_image("target/images/busybox.tar").await.context("importing the test image")?;
     client.create_namespace("bench").await?;
     cluster.settle().await;

@@ -26,11 +26,11 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts `gantry` with `verb` and waits until it is ready. `node`: whether it has one.
-    pub async fn start(gantry: &Path, verb: &[&str], node: Option<u16>) -> Result<Self> {
+    pub async fn start(gantry: &Path, verb: &[&str], node: bool) -> Result<Self> {
         let port = free_port()?;
         let directory = tempfile::tempdir()?;
         let mut verb: Vec<_> = verb.iter().map(|word| (*word).to_owned()).collect();
-        if node.is_some() {
+        if node {
             verb.extend(["--kubelet-port".into(), free_port()?.to_string()]);
         }
         let child = spawn(gantry, &verb, directory.path(), port)?;

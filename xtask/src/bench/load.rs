@@ -240,6 +240,24 @@ pub async fn create_to_running(client: &Client, count: usize) -> Result<Latency>
     percentiles(took)
 }
 
+/// Waits until the node is ready and has no taint.
+pub async fn node_takes_pods(client: &Client) -> Result<()> {
+    let mut watching = client.connect().await?;
+    let body = watching.watch("/api/v1/nodes?watch=true&timeoutSeconds=60").await?;
+    let mut takes = false;
+    lines(body, |line| {
+        let event: Value = serde_json::from_slice(line).unwrap_or_default();
+        let node = &event["object"];
+        let conditions = node["status"]["conditions"].as_array();
+        let ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
+        takes = conditions.is_some_and(|all| all.iter().any(ready)) && node["spec"]["taints"].is_null();
+        (!takes).then_some(())
+    })
+    .await?;
+    ensure!(takes, "the node takes no pods after 60 s");
+    Ok(())
+}
+
 /// Hands each line of `body` to `each` until that returns `None` or the body ends.
 async fn lines(mut body: Incoming, mut each: impl FnMut(&[u8]) -> Option<()>) -> Result<()> {
     let mut rest = Vec::new();

@@ -3,17 +3,18 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use gantry_client::Informers;
 use gantry_network::{Network, NetworkConfig};
 use gantry_testing::TestServer;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use nix::sched::{CloneFlags, unshare};
 use serde_json::{from_value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use super::netns;
 
 /// Endpoints of each Service.
 const ENDPOINTS: usize = 10;
@@ -34,14 +35,7 @@ pub struct Measured {
 
 /// Measures with so many Services and changes, in a thread that has left this network namespace.
 pub fn run(services: usize, changes: usize) -> Result<Measured> {
-    let thread = std::thread::spawn(move || {
-        unshare(CloneFlags::CLONE_NEWNET).context("a network namespace needs root")?;
-        let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
-        ensure!(up.success(), "ip link set lo up: {up}");
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(measure(services, changes))
-    });
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    netns::run(async || measure(services, changes).await)
 }
 
 async fn measure(count: usize, changes: usize) -> Result<Measured> {
@@ -55,7 +49,7 @@ async fn measure(count: usize, changes: usize) -> Result<Measured> {
         slices.create(&parameters, &from_value(slice(number))?).await?;
     }
     let state = tempfile::tempdir()?;
-    let node_ip = [192, 0, 2, 1].into();
+    let node_ip = netns::ADDRESS.parse()?;
     let network = Network::open(NetworkConfig::new(state.path().into(), "here".into(), vec![node_ip]))?;
     let mut applied = network.applied();
     let shutdown = CancellationToken::new();
