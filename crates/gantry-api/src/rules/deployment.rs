@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::common::{
     amount, amount_of, at_most_all, default, drop_status, keep_status, not_negative, object, one_of, text,
 };
-use super::replica_set;
+use super::{replica_set, workload};
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
@@ -46,6 +46,18 @@ pub const RULES: Rules = Rules {
         errors
     },
     validate_update: replica_set::selector_is_immutable,
+    validate_status: |new, old, _| {
+        let mut errors =
+            workload::status(new, old, &["updatedReplicas", "readyReplicas", "availableReplicas"]);
+        let status = &new["status"];
+        let count = |key: &str| status[key].as_i64().unwrap_or(0);
+        if count("availableReplicas") > count("readyReplicas") {
+            let path = Path::new("status").child("availableReplicas");
+            let words = "cannot be greater than readyReplicas";
+            errors.push(FieldError::invalid(&path, count("availableReplicas"), words));
+        }
+        errors
+    },
     ..Rules::NONE
 };
 

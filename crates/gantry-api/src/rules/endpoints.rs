@@ -1,9 +1,11 @@
 //! Endpoints.
 
+use std::net::IpAddr;
+
 use serde_json::Value;
 
-use super::common::{default, items, list, port};
-use crate::field::Path;
+use super::common::{default, dns_label, dns_subdomain, items, list, one_of, port, text};
+use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
 /// The rules.
@@ -20,11 +22,42 @@ pub const RULES: Rules = Rules {
         let mut errors = Vec::new();
         for (at, subset) in list(endpoints, "subsets").iter().enumerate() {
             let path = Path::new("subsets").index(at);
-            for (at, each) in list(subset, "ports").iter().enumerate() {
-                port(&path.child("ports").index(at).child("port"), &each["port"], &mut errors);
+            if ["addresses", "notReadyAddresses"].iter().all(|key| list(subset, key).is_empty()) {
+                errors.push(FieldError::required(&path, "must specify `addresses` or `notReadyAddresses`"));
+            }
+            for key in ["addresses", "notReadyAddresses"] {
+                for (at, each) in list(subset, key).iter().enumerate() {
+                    address(&path.child(key).index(at), each, &mut errors);
+                }
+            }
+            let ports = list(subset, "ports");
+            for (at, each) in ports.iter().enumerate() {
+                let path = path.child("ports").index(at);
+                match text(each, "name") {
+                    "" if ports.len() > 1 => errors.push(FieldError::required(&path.child("name"), "")),
+                    "" => {}
+                    name => dns_label(&path.child("name"), name, &mut errors),
+                }
+                port(&path.child("port"), &each["port"], &mut errors);
+                let protocols = ["SCTP", "TCP", "UDP"];
+                one_of(&path.child("protocol"), text(each, "protocol"), &protocols, &mut errors);
             }
         }
         errors
     },
     ..Rules::NONE
 };
+
+fn address(path: &Path, address: &Value, errors: &mut Vec<FieldError>) {
+    let ip = text(address, "ip");
+    if ip.parse::<IpAddr>().is_err() {
+        let words = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+        errors.push(FieldError::invalid(&path.child("ip"), ip, words));
+    }
+    if !text(address, "hostname").is_empty() {
+        dns_label(&path.child("hostname"), text(address, "hostname"), errors);
+    }
+    if !text(address, "nodeName").is_empty() {
+        dns_subdomain(&path.child("nodeName"), text(address, "nodeName"), errors);
+    }
+}

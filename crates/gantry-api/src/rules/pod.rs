@@ -184,6 +184,14 @@ pub fn validate_spec(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
     let init = list(spec, "initContainers");
     container::validate_all(&path.child("initContainers"), init, &volumes, errors);
     for (at, each) in init.iter().enumerate() {
+        // One that runs to its end has no life to look after.
+        for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+            if each["restartPolicy"] != "Always" && each[field].is_object() {
+                let path = path.child("initContainers").index(at).child(field);
+                let words = "may not be set for init containers without restartPolicy=Always";
+                errors.push(FieldError::forbidden(&path, words));
+            }
+        }
         let name = text(each, "name");
         if containers.iter().any(|other| text(other, "name") == name) {
             let path = path.child("initContainers").index(at).child("name");

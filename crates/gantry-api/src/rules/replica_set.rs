@@ -21,6 +21,9 @@ pub const RULES: Rules = Rules {
         errors
     },
     validate_update: selector_is_immutable,
+    validate_status: |new, old, _| {
+        workload::status(new, old, &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"])
+    },
     selectable: |set| {
         vec![("status.replicas", set["status"]["replicas"].as_i64().unwrap_or_default().to_string())]
     },

@@ -29,22 +29,8 @@ pub const RULES: Rules = Rules {
     prepare_create: drop_status,
     prepare_update: keep_status,
     validate,
-    validate_status: |new, _, _| {
-        let mut errors = Vec::new();
-        let (path, status) = (Path::new("status"), &new["status"]);
-        let replicas = status["replicas"].as_i64().unwrap_or(0);
-        for key in
-            ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"]
-        {
-            not_negative(&path.child(key), &status[key], &mut errors);
-        }
-        for key in ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"] {
-            if status[key].as_i64().is_some_and(|count| count > replicas) {
-                let words = "cannot be greater than status.replicas";
-                errors.push(FieldError::invalid(&path.child(key), status[key].clone(), words));
-            }
-        }
-        errors
+    validate_status: |new, old, _| {
+        workload::status(new, old, &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"])
     },
     selectable: |controller| {
         let replicas = controller["status"]["replicas"].as_i64().unwrap_or_default();

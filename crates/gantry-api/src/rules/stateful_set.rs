@@ -66,26 +66,11 @@ pub const RULES: Rules = Rules {
         )]
     },
     validate_status: |new, old, _| {
-        let mut errors = Vec::new();
-        let (path, status) = (Path::new("status"), &new["status"]);
-        let replicas = status["replicas"].as_i64().unwrap_or(0);
-        not_negative(&path.child("replicas"), &status["replicas"], &mut errors);
-        for key in ["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"] {
-            not_negative(&path.child(key), &status[key], &mut errors);
-            if status[key].as_i64().is_some_and(|count| count > replicas) {
-                let words = "cannot be greater than status.replicas";
-                errors.push(FieldError::invalid(&path.child(key), status[key].clone(), words));
-            }
-        }
-        for key in ["observedGeneration", "collisionCount"] {
-            not_negative(&path.child(key), &status[key], &mut errors);
-        }
-        let count = |object: &Value| object["status"]["collisionCount"].as_i64().unwrap_or(0);
-        if count(new) < count(old) {
-            let path = path.child("collisionCount");
-            errors.push(FieldError::invalid(&path, count(new), "cannot be decremented"));
-        }
-        errors
+        workload::status(
+            new,
+            old,
+            &["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"],
+        )
     },
     ..Rules::NONE
 };

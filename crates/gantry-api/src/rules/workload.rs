@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::common::{label_selector, list, text};
+use super::common::{label_selector, list, not_negative, text};
 use super::pod;
 use crate::field::{FieldError, Path};
 
@@ -50,6 +50,27 @@ pub(super) fn always_restarts(path: &Path, template: &Value, errors: &mut Vec<Fi
         let path = path.child("spec").child("restartPolicy");
         errors.push(FieldError::not_supported(&path, policy, &["Always"]));
     }
+}
+
+/// Checks the numbers of a workload's status: none below zero, none of `parts` above all replicas.
+pub(super) fn status(new: &Value, old: &Value, parts: &[&str]) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let (path, status) = (Path::new("status"), &new["status"]);
+    let replicas = status["replicas"].as_i64().unwrap_or(0);
+    for key in ["replicas", "observedGeneration", "collisionCount"].iter().chain(parts) {
+        not_negative(&path.child(key), &status[*key], &mut errors);
+    }
+    for key in parts {
+        if status[*key].as_i64().is_some_and(|count| count > replicas) {
+            let words = "cannot be greater than status.replicas";
+            errors.push(FieldError::invalid(&path.child(key), status[*key].clone(), words));
+        }
+    }
+    let count = |object: &Value| object["status"]["collisionCount"].as_i64().unwrap_or(0);
+    if count(new) < count(old) {
+        errors.push(FieldError::invalid(&path.child("collisionCount"), count(new), "cannot be decremented"));
+    }
+    errors
 }
 
 /// Whether a label selector selects the labels.

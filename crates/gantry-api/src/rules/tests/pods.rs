@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::fixtures::refused;
+use super::fixtures::{refused, status_refused};
 
 fn pod(spec: Value, expected: &[&str]) {
     refused("Pod", json!({"spec": spec}), expected);
@@ -175,5 +175,44 @@ fn endpoint_slices_and_leases() {
             "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
             "spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0",
         ],
+    );
+}
+
+#[test]
+fn init_containers_and_endpoints() {
+    let probe = json!({"exec": {"command": ["x"]}});
+    let init = |policy: Value| json!({"initContainers": [{"name": "i", "image": "i", "restartPolicy": policy, "startupProbe": probe}]});
+    pod(init(json!("Always")), &[]);
+    pod(
+        init(Value::Null),
+        &[
+            "spec.initContainers[0].startupProbe: Forbidden: may not be set for init containers without restartPolicy=Always",
+        ],
+    );
+    refused(
+        "Endpoints",
+        json!({"subsets": [{"ports": [{"port": 80}, {"port": 81, "name": "b"}]}, {"addresses": [{"ip": "x"}]}]}),
+        &[
+            "subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`",
+            "subsets[0].ports[0].name: Required value",
+            "subsets[1].addresses[0].ip: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+        ],
+    );
+}
+
+#[test]
+fn numbers_of_workloads() {
+    status_refused(
+        "Deployment",
+        json!({"replicas": 2, "availableReplicas": 3, "readyReplicas": 1}),
+        &[
+            "status.availableReplicas: Invalid value: 3: cannot be greater than status.replicas",
+            "status.availableReplicas: Invalid value: 3: cannot be greater than readyReplicas",
+        ],
+    );
+    status_refused(
+        "ReplicaSet",
+        json!({"replicas": -1}),
+        &["status.replicas: Invalid value: -1: must be greater than or equal to 0"],
     );
 }
