@@ -152,6 +152,9 @@ async fn assign(
 }
 
 fn set_scheduled(pod: &mut Value) {
+    if let Some(status) = pod["status"].as_object_mut() {
+        status.remove("nominatedNodeName");
+    }
     if !pod["status"]["conditions"].is_array() {
         pod["status"]["conditions"] = json!([]);
     }

@@ -101,7 +101,8 @@ async fn important_pods_push_others_out() -> Result<()> {
     assert!(event.message.is_some_and(|note| note.ends_with(" on node a")));
     // The node agent lets it go.
     fixture.delete("low").await?;
-    fixture.bound("high").await?;
+    let bound = fixture.bound("high").await?;
+    assert_eq!(bound.status.and_then(|status| status.nominated_node_name), None);
     Ok(())
 }
 
