@@ -196,6 +196,10 @@ async fn learn(from: OwnedReadHalf, handler: Arc<Handler>, events: mpsc::Sender<
             zone.index.apply(update);
             zone.known |= all;
         }
+        if all {
+            // Memory is all that it is about.
+            let _ = sys::forget_start();
+        }
         if all && events.send(Event::Known).await.is_err() {
             return;
         }

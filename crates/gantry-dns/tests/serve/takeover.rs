@@ -90,6 +90,21 @@ async fn a_process_that_is_killed_is_replaced() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_process_is_small() -> Result<()> {
+    let mut cluster = with_web().await?;
+    let [pid] = cluster.processes()[..] else { panic!("{:?}", cluster.processes()) };
+    cluster.crash().await;
+    assert_eq!(code(&cluster, WEB).await?, ResponseCode::NoError);
+    assert_eq!(std::fs::read_dir(format!("/proc/{pid}/task"))?.count(), 1, "one thread");
+    let memory = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    // What is in files is shared with the agent, and the kernel's to take back.
+    let own = memory.lines().find_map(|line| line.strip_prefix("Pss_Anon:")?.trim().strip_suffix(" kB"));
+    let own: usize = own.unwrap_or_default().parse()?;
+    assert!(own < 1000, "{memory}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn nothing_is_left_after_the_end_and_leftovers_are_no_hindrance() -> Result<()> {
     let mut cluster = with_web().await?;
     cluster.crash().await;
