@@ -13,7 +13,7 @@ mod envelope;
 mod layout;
 #[cfg(test)]
 mod tests;
-mod wire;
+pub(crate) mod wire;
 
 pub use decode::decode;
 pub use encode::{document, event, item, list_head, value};

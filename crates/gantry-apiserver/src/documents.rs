@@ -1,10 +1,16 @@
-//! Discovery and OpenAPI documents. Discovery is made once and served from memory; OpenAPI of version 3
-//! is large and seldom asked for, so only the hashes of its documents are kept.
+//! Discovery and OpenAPI documents. Discovery is made once and served from memory. OpenAPI is large
+//! and seldom asked for: of version 3 only the hashes of the documents are kept, and version 2 is
+//! made when it is first asked for and kept compressed.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use gantry_api::openapi::Form;
 use gantry_api::registry::Registry;
 use gantry_api::{discovery, openapi};
 use http::HeaderValue;
@@ -31,6 +37,30 @@ impl Document {
     }
 }
 
+/// A document that is kept compressed, and the hash of its bytes.
+pub(crate) struct Packed {
+    /// The document in gzip.
+    pub gzip: Bytes,
+    pub hash: String,
+}
+
+impl Packed {
+    fn new(bytes: &[u8]) -> Self {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        // Writing to memory does not fail.
+        let gzip = encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default();
+        Self { gzip: gzip.into_boxed_slice().into(), hash: hash(bytes) }
+    }
+
+    /// The document itself.
+    pub fn unpacked(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        // What was packed above is whole.
+        let _ = GzDecoder::new(&*self.gzip).read_to_end(&mut out);
+        out
+    }
+}
+
 fn hash(bytes: &[u8]) -> String {
     digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02X}")).collect()
 }
@@ -43,7 +73,8 @@ pub(crate) struct Documents {
     pub aggregated_core: Document,
     pub aggregated_groups: Document,
     index: OnceLock<Document>,
-    v2: OnceLock<Document>,
+    v2_json: OnceLock<Packed>,
+    v2_protobuf: OnceLock<Packed>,
     hashes: OnceLock<BTreeMap<String, String>>,
 }
 
@@ -57,7 +88,8 @@ impl Documents {
             aggregated_core: Document::new(&discovery::aggregated(registry, true), AGGREGATED),
             aggregated_groups: Document::new(&discovery::aggregated(registry, false), AGGREGATED),
             index: OnceLock::new(),
-            v2: OnceLock::new(),
+            v2_json: OnceLock::new(),
+            v2_protobuf: OnceLock::new(),
             hashes: OnceLock::new(),
         }
     }
@@ -108,8 +140,9 @@ impl Documents {
         self.hashes.get_or_init(|| {
             let paths = openapi::v3_paths(self.registry).into_iter();
             let hashed = paths.filter_map(|path| {
-                let document = openapi::v3_document(self.registry, &path, &self.version.git_version, false)?;
-                let hash = hash(&serde_json::to_vec(&document).ok()?);
+                let version = &self.version.git_version;
+                let document = openapi::v3_document(self.registry, &path, version, false, Form::Json)?;
+                let hash = hash(&document);
                 Some((path, hash))
             });
             hashed.collect()
@@ -122,16 +155,18 @@ impl Documents {
     }
 
     /// The OpenAPI v3 document of a path, with its descriptions.
-    pub fn openapi(&self, path: &str) -> Option<Document> {
-        let value = openapi::v3_document(self.registry, path, &self.version.git_version, true)?;
-        let hash = self.openapi_hash(path)?.to_owned();
-        Some(Document { hash, ..Document::new(&value, "application/json") })
+    pub fn openapi(&self, path: &str, form: Form) -> Option<Vec<u8>> {
+        openapi::v3_document(self.registry, path, &self.version.git_version, true, form)
     }
 
     /// The OpenAPI v2 document.
-    pub fn openapi_v2(&self) -> &Document {
-        self.v2.get_or_init(|| {
-            Document::new(&openapi::v2_document(self.registry, &self.version.git_version), "application/json")
+    pub fn openapi_v2(&self, form: Form) -> &Packed {
+        let kept = match form {
+            Form::Json => &self.v2_json,
+            Form::Protobuf => &self.v2_protobuf,
+        };
+        kept.get_or_init(|| {
+            Packed::new(&openapi::v2_document(self.registry, &self.version.git_version, form))
         })
     }
 }

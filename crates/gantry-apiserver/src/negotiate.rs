@@ -62,10 +62,14 @@ impl Output {
             Some(_) => query.flag("pretty"),
             None => ["curl", "Wget", "Mozilla/5.0"].iter().any(|name| agent.starts_with(name)),
         };
-        let encodings = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-        let gzip = encodings.is_some_and(|list| list.split(',').any(takes_gzip));
-        Some(Self { encoding, shape, pretty, gzip })
+        Some(Self { encoding, shape, pretty, gzip: accepts_gzip(headers) })
     }
+}
+
+/// Whether the client takes gzip.
+pub fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let encodings = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    encodings.is_some_and(|list| list.split(',').any(takes_gzip))
 }
 
 /// Whether one of the codings that a client accepts is gzip.

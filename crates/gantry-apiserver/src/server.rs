@@ -6,6 +6,7 @@ mod deadline;
 mod endpoints;
 mod in_flight;
 pub(crate) mod listener;
+mod openapi;
 mod pipeline;
 mod start;
 mod tokens;

@@ -116,6 +116,23 @@ fn source(group: &str, kind: &str) -> Option<Describe> {
     })
 }
 
+/// Definitions that no typed struct has.
+const UNTYPED: &[(&str, &str)] = &[
+    ("io.k8s.apimachinery.pkg.apis.meta.v1.Patch", "Patch is a change of an object."),
+    ("io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent", "WatchEvent is a change that a watch tells of."),
+    (
+        "io.k8s.apimachinery.pkg.api.resource.Quantity",
+        "Quantity is a number with a unit, such as 500m, 1.5 or 2Gi.",
+    ),
+    (
+        "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
+        "IntOrString is an integer or a text, such as a percentage or a name.",
+    ),
+    ("io.k8s.apimachinery.pkg.apis.meta.v1.Time", "Time is a point in time, in whole seconds."),
+    ("io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime", "MicroTime is a point in time, in microseconds."),
+    ("io.k8s.apimachinery.pkg.version.Info", "Info is the version of a program."),
+];
+
 /// Writes the descriptions of `kinds`, each a group and a kind, and of all that they refer to
 /// into the definitions of a document.
 pub(super) fn describe<'a>(
@@ -125,8 +142,17 @@ pub(super) fn describe<'a>(
     let mut generator = SchemaSettings::openapi3().into_generator();
     of::<meta::v1::DeleteOptions>(&mut generator);
     of::<meta::v1::ListMeta>(&mut generator);
+    of::<meta::v1::Status>(&mut generator);
+    of::<meta::v1::APIResourceList>(&mut generator);
+    of::<meta::v1::APIGroupList>(&mut generator);
+    of::<meta::v1::APIVersions>(&mut generator);
     for make in kinds.filter_map(|(group, kind)| source(group, kind)) {
         make(&mut generator);
+    }
+    for (name, text) in UNTYPED {
+        if let Some(definition) = definitions.get_mut(*name) {
+            definition["description"] = (*text).into();
+        }
     }
     for (name, mut described) in generator.take_definitions(false) {
         let Some(definition) = definitions.get_mut(&name) else { continue };
@@ -148,14 +174,20 @@ fn move_text(from: &mut Value, to: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use crate::openapi::{v3_document, v3_paths};
+    use serde_json::Value;
+
+    use crate::openapi::{Form, v3_document, v3_paths};
     use crate::registry::Registry;
+
+    fn parsed(document: &[u8]) -> Value {
+        serde_json::from_slice(document).expect("JSON")
+    }
 
     #[test]
     fn every_kind_and_field_is_described() {
         let registry = Registry::builtin();
         for path in v3_paths(registry) {
-            let document = v3_document(registry, &path, "v", true).expect("served");
+            let document = parsed(&v3_document(registry, &path, "v", true, Form::Json).expect("served"));
             let schemas = document["components"]["schemas"].as_object().expect("schemas");
             let own = schemas.iter().filter(|(name, _)| !name.ends_with("List"));
             for (name, schema) in own {
@@ -167,13 +199,14 @@ mod tests {
                         || (field == "http" && name.ends_with("IngressRule"))
                         || name.ends_with("JSONSchemaProps")
                         || name.ends_with("ExternalDocumentation")
+                        || name.ends_with("WatchEvent")
                 };
                 for (field, schema) in fields.filter(|(field, _)| !silent(field)) {
                     assert!(schema["description"].is_string(), "{path}: {name}.{field}");
                 }
             }
         }
-        let plain = v3_document(registry, "apis/apps/v1", "v", false).expect("served");
+        let plain = parsed(&v3_document(registry, "apis/apps/v1", "v", false, Form::Json).expect("served"));
         assert!(!plain.to_string().contains("Deployment enables"));
     }
 }

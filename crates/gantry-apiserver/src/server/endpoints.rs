@@ -1,7 +1,7 @@
 //! Paths that name no resource: health, version, metrics, discovery and OpenAPI.
 
 use gantry_api::status::ApiError;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::json;
 
@@ -10,6 +10,7 @@ use crate::documents::Document;
 use crate::fairness::Fairness;
 use crate::negotiate::{ACCEPTED, Output};
 use crate::request::{Query, RequestInfo};
+use crate::server::openapi;
 use crate::{ApiServer, respond};
 
 /// The checks of each health endpoint.
@@ -62,9 +63,9 @@ fn read(
         ["apis", group] => server.documents.group(group).map_or_else(missing, ok),
         ["api", version] => server.documents.resources("", version).map_or_else(missing, ok),
         ["apis", group, version] => server.documents.resources(group, version).map_or_else(missing, ok),
-        ["openapi", "v2"] => openapi_v2(server, &request, accept, output),
+        ["openapi", "v2"] => openapi::v2(server, request.headers()),
         ["openapi", "v3"] => shared(&request, server.documents.openapi_index(), output),
-        ["openapi", "v3", path @ ..] => openapi_v3(server, &request, &path.join("/"), query, output),
+        ["openapi", "v3", path @ ..] => openapi::v3(server, request.headers(), &path.join("/"), query),
         [".well-known", "openid-configuration"] => {
             let uri = format!("https://{}/openid/v1/jwks", server.config.advertise);
             let document = server.authenticators.service_accounts.discovery_document(&uri);
@@ -176,58 +177,6 @@ fn health(server: &ApiServer, name: &str, only: &str, query: &Query) -> Result<R
         return Ok(respond::text(StatusCode::OK, lines));
     }
     Ok(respond::text(StatusCode::OK, "ok"))
-}
-
-fn openapi_v2(
-    server: &ApiServer,
-    request: &Request<Body>,
-    accept: &str,
-    output: Output,
-) -> Result<Response<Body>, ApiError> {
-    // Protobuf alone is not made here; clients that can read JSON say so.
-    if !accept.is_empty() && !accept.contains("json") && !accept.contains("*/*") {
-        return Err(ApiError::not_acceptable(&["application/json"]));
-    }
-    shared(request, server.documents.openapi_v2(), output)
-}
-
-/// A version 3 document. Under the URL that names its hash it never changes; a URL with another hash
-/// leads there.
-fn openapi_v3(
-    server: &ApiServer,
-    request: &Request<Body>,
-    path: &str,
-    query: &Query,
-    output: Output,
-) -> Result<Response<Body>, ApiError> {
-    let Some(hash) = server.documents.openapi_hash(path) else { return missing() };
-    let asked = query.filled("hash");
-    if asked.is_some_and(|asked| asked != hash) {
-        let mut response = respond::bytes(StatusCode::MOVED_PERMANENTLY, Body::Empty);
-        let location = format!("/openapi/v3/{path}?hash={hash}");
-        response
-            .headers_mut()
-            .insert(LOCATION, HeaderValue::from_str(&location).map_err(ApiError::internal)?);
-        return Ok(response);
-    }
-    let tag = format!("\"{hash}\"");
-    let known = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let mut response = if known.is_some_and(|known| known.contains(&tag)) {
-        respond::bytes(StatusCode::NOT_MODIFIED, Body::Empty)
-    } else {
-        match server.documents.openapi(path) {
-            Some(document) => shared(request, &document, output)?,
-            None => return missing(),
-        }
-    };
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        response.headers_mut().insert(ETAG, tag);
-    }
-    if asked.is_some() {
-        const FOREVER: HeaderValue = HeaderValue::from_static("public, immutable, max-age=31536000");
-        response.headers_mut().insert(CACHE_CONTROL, FOREVER);
-    }
-    Ok(response)
 }
 
 /// A document that is made once: with its hash as ETag, and nothing where the client has it.
