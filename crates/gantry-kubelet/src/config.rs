@@ -1,6 +1,8 @@
 //! The node agent's configuration and errors.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
+
+use tokio::sync::Notify;
 
 /// Settings of the node agent.
 #[derive(Clone, Debug)]
@@ -19,7 +21,7 @@ pub struct Config {
     pub port: u16,
     /// What the node's API shows as its certificate, where that changes while the node runs; it goes
     /// before the two fields below.
-    pub serving: Option<std::sync::Arc<dyn rustls::server::ResolvesServerCert>>,
+    pub serving: Option<Arc<dyn rustls::server::ResolvesServerCert>>,
     /// Serving certificate chain, PEM.
     pub serving_cert: Vec<u8>,
     /// Serving key, PEM.
@@ -50,6 +52,9 @@ pub struct Config {
     pub eviction_disk_percent: u8,
     /// How full the disk may get before unused images go, and down to what they go, in percent.
     pub image_gc_percent: (u8, u8),
+    /// Told when the runtime or the pod network has become able to run pods, or unable: CRI has no event
+    /// for it. The node's conditions are looked at then, not only when their time has come.
+    pub readiness_changed: Arc<Notify>,
 }
 
 impl Config {
@@ -78,6 +83,7 @@ impl Config {
             eviction_memory_bytes: 100 << 20,
             eviction_disk_percent: 10,
             image_gc_percent: (85, 80),
+            readiness_changed: Default::default(),
         }
     }
 }

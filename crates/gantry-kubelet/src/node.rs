@@ -64,6 +64,7 @@ pub async fn run(agent: Arc<Agent>, tx: watch::Sender<Option<Arc<Node>>>, shutdo
         tokio::select! {
             () = shutdown.cancelled() => break,
             _ = timer.tick() => {}
+            () = agent.config.readiness_changed.notified() => {}
             Some(object) = written.next() => match object {
                 Ok(Some(node)) => drop(tx.send_replace(Some(Arc::new(node)))),
                 Ok(None) => continue,

@@ -11,9 +11,11 @@ use gantry_client::Informers;
 use gantry_cri::SandboxNetwork;
 use gantry_dns::{Dns, DnsConfig, Upstreams};
 use gantry_kubelet::Kubelet;
+use gantry_network::Network;
 use gantry_runtime::{Runtime, RuntimeConfig};
 use kube::Client;
 use tokio::net::UnixListener;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -67,6 +69,9 @@ impl Node {
             version: crate::commands::version::KUBERNETES.into(),
             ..gantry_kubelet::Config::new(&config.node_name, config.node_ip)
         };
+        let telling = tell_when_ready(network.0.clone(), settings.readiness_changed.clone());
+        let ends = shutdown.clone();
+        tasks.spawn(async move { ends.run_until_cancelled(telling).await.unwrap_or_default() });
         let client = identity.client;
         let kubelet =
             Kubelet::start(client.clone(), runtime.clone(), runtime.clone(), settings, shutdown.clone())
@@ -85,6 +90,17 @@ impl Node {
         self.kubelet.join().await;
         while self.tasks.join_next().await.is_some() {}
     }
+}
+
+/// Tells the kubelet once pods can have addresses.
+async fn tell_when_ready(network: Arc<Network>, kubelet: Arc<Notify>) {
+    let mut applied = network.applied();
+    while network.not_ready().is_some() {
+        if applied.changed().await.is_err() {
+            return;
+        }
+    }
+    kubelet.notify_one();
 }
 
 /// The runtime's settings.
