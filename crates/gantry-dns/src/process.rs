@@ -44,12 +44,13 @@ pub(crate) struct Start {
 }
 
 /// Runs the process: `args` is the run directory, the agent is at the other end of standard input.
-pub fn main(args: &[String]) -> ! {
+/// `started` is called when it knows everything for the first time.
+pub fn main(args: &[String], started: fn()) -> ! {
     let [run_dir] = args else {
         eprintln!("usage: dns DIRECTORY");
         std::process::exit(2)
     };
-    std::process::exit(i32::from(run(Path::new(run_dir)).is_err()))
+    std::process::exit(i32::from(run(Path::new(run_dir), started).is_err()))
 }
 
 /// Ends the process in `run_dir`, if there is one, and returns when it has ended.
@@ -61,7 +62,7 @@ pub fn end(run_dir: &Path) -> Result<(), DnsError> {
     }
 }
 
-fn run(run_dir: &Path) -> io::Result<()> {
+fn run(run_dir: &Path, started: fn()) -> io::Result<()> {
     // Fails where it leads a session already.
     let _ = nix::unistd::setsid();
     let _ = nix::sys::prctl::set_name(c"gantry-dns");
@@ -80,7 +81,7 @@ fn run(run_dir: &Path) -> io::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let served = serve(run_dir, agent, start, sockets).await;
+        let served = serve(run_dir, agent, start, sockets, started).await;
         // At once: whoever waits for the end of a connection knows by it that the process has ended.
         std::process::exit(i32::from(served.is_err()))
     })
@@ -111,7 +112,13 @@ pub(crate) enum Event {
     Order(Order),
 }
 
-async fn serve(run_dir: &Path, agent: UnixStream, start: Start, sockets: Sockets) -> io::Result<()> {
+async fn serve(
+    run_dir: &Path,
+    agent: UnixStream,
+    start: Start,
+    sockets: Sockets,
+    started: fn(),
+) -> io::Result<()> {
     let index = Index::new(&start.domain).map_err(io::Error::other)?;
     let handler = Arc::new(Handler {
         zone: RwLock::new(Zone { index, known: false }),
@@ -120,7 +127,7 @@ async fn serve(run_dir: &Path, agent: UnixStream, start: Start, sockets: Sockets
     let (sender, mut events) = mpsc::channel(16);
     agent.set_nonblocking(true)?;
     let (from, mut to) = tokio::net::UnixStream::from_std(agent)?.into_split();
-    tokio::spawn(learn(from, handler.clone(), sender.clone()));
+    tokio::spawn(learn(from, handler.clone(), sender.clone(), started));
 
     let mut predecessor =
         takeover::connect(run_dir)?.map(|(process, _)| Predecessor::new(process)).transpose()?;
@@ -181,7 +188,7 @@ async fn serve(run_dir: &Path, agent: UnixStream, start: Start, sockets: Sockets
 }
 
 /// Follows what the agent tells.
-async fn learn(from: OwnedReadHalf, handler: Arc<Handler>, events: mpsc::Sender<Event>) {
+async fn learn(from: OwnedReadHalf, handler: Arc<Handler>, events: mpsc::Sender<Event>, started: fn()) {
     let (mut from, mut buffer) = (BufReader::new(from), Vec::new());
     let last = loop {
         let update = match Update::read(&mut from, &mut buffer).await {
@@ -197,8 +204,7 @@ async fn learn(from: OwnedReadHalf, handler: Arc<Handler>, events: mpsc::Sender<
             zone.known |= all;
         }
         if all {
-            // Memory is all that it is about.
-            let _ = sys::forget_start();
+            started();
         }
         if all && events.send(Event::Known).await.is_err() {
             return;

@@ -1,5 +1,4 @@
-//! Descriptors that travel over a Unix socket, and memory that is not needed any more. All unsafe code
-//! of this crate is here.
+//! Descriptors that travel over a Unix socket. All unsafe code of this crate is here.
 #![allow(unsafe_code)]
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -35,23 +34,4 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(u
         }
     }
     Ok((message.bytes, fds))
-}
-
-/// Gives back the program's pages that only its start needed. What is needed again comes back from the
-/// kernel's file cache, where it is for the other processes of the same program.
-pub(crate) fn forget_start() -> io::Result<()> {
-    let program = std::fs::read_link("/proc/self/exe")?;
-    let maps = std::fs::read_to_string("/proc/self/maps")?;
-    let ours = maps.lines().filter(|line| line.ends_with(&*program.to_string_lossy()));
-    // Code, and constants: the first mapping. Others have been written to by the loader.
-    for (_, line) in ours.enumerate().filter(|(at, line)| *at == 0 || line.contains(" r-xp ")) {
-        let range = line.split([' ', '-']).take(2).map(|end| usize::from_str_radix(end, 16));
-        let [start, end] = range.collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?[..] else {
-            continue;
-        };
-        // SAFETY: the mapping is of a file, private and never written to, since it cannot be: what is
-        // read from it afterwards is what was there.
-        unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
-    }
-    Ok(())
 }

@@ -11,6 +11,7 @@ mod instance;
 mod join;
 mod kubeconfig;
 mod logging;
+mod memory;
 mod node;
 mod pki;
 mod rotation;
@@ -25,7 +26,7 @@ fn main() -> std::process::ExitCode {
     match words.split_first() {
         Some((verb, rest)) if verb == "shim" => gantry_runtime::shim_main(rest),
         Some((verb, rest)) if verb == "unpack" => gantry_runtime::unpack_main(rest),
-        Some((verb, rest)) if verb == "dns" => gantry_dns::process_main(rest),
+        Some((verb, rest)) if verb == "dns" => gantry_dns::process_main(rest, memory::forget_start),
         _ => commands::main(),
     }
 }

@@ -8,8 +8,9 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::http::Client;
 
-/// Time for start-up work to end before idle memory is read.
-const SETTLE: Duration = Duration::from_secs(3);
+/// Time for start-up work to end before idle memory is read: 10 s after its start gantry gives back the
+/// pages that only its start needed.
+const SETTLE: Duration = Duration::from_secs(12);
 /// Pause between two looks at a starting server: the resolution of the start-up time.
 const LOOK: Duration = Duration::from_millis(1);
 

@@ -3,7 +3,7 @@
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.split_first() {
-        Some((verb, rest)) if verb == "dns" => gantry_dns::process_main(rest),
+        Some((verb, rest)) if verb == "dns" => gantry_dns::process_main(rest, || ()),
         _ => eprintln!("usage: gantry-dns-helper dns DIRECTORY"),
     }
 }

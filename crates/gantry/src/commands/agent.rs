@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::instance::Instance;
 use crate::join::{self, Certificate, Membership, Options};
 use crate::node::{Identity, Node};
-use crate::{cluster_settings, logging};
+use crate::{cluster_settings, logging, memory};
 
 /// The start of the last line that is printed.
 const LAST: &str = "The node ";
@@ -42,6 +42,7 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<()> {
 async fn serve(config: &Config, arguments: &Arguments) -> Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let _instance = Instance::claim(&config.run_dir)?;
+    tokio::spawn(memory::forget_start_later());
     let shutdown = CancellationToken::new();
     let _ends_on_error = shutdown.clone().drop_guard();
     let started = start(config, arguments, shutdown.clone());

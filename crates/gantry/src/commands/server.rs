@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::control_plane::ControlPlane;
-use crate::logging;
+use crate::{logging, memory};
 
 /// Runs until it is told to end.
 pub fn run(config: &Config) -> Result<()> {
@@ -17,6 +17,7 @@ pub fn run(config: &Config) -> Result<()> {
 async fn serve(config: &Config) -> Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let plane = ControlPlane::open(config).await?;
+    tokio::spawn(memory::forget_start_later());
     println!("The API server listens on {}.", config.local_url());
     println!("Use it with: export KUBECONFIG={}", config.kubeconfig().display());
     let shutdown = CancellationToken::new();

@@ -13,7 +13,7 @@ use crate::control_plane::ControlPlane;
 use crate::instance::Instance;
 use crate::join::Certificate;
 use crate::node::{Identity, Node};
-use crate::{components, logging, node};
+use crate::{components, logging, memory, node};
 
 /// The start of the last line that is printed.
 const LAST: &str = "Use it with: ";
@@ -37,6 +37,7 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<()> {
 async fn serve(config: &Config) -> Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let _instance = Instance::claim(&config.run_dir)?;
+    tokio::spawn(memory::forget_start_later());
     let shutdown = CancellationToken::new();
     let _ends_on_error = shutdown.clone().drop_guard();
     let mut plane = ControlPlane::open(config).await?;
