@@ -250,7 +250,8 @@ pub async fn node_takes_pods(client: &Client) -> Result<()> {
         let node = &event["object"];
         let conditions = node["status"]["conditions"].as_array();
         let ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
-        takes = conditions.is_some_and(|all| all.iter().any(ready)) && node["spec"]["taints"].is_null();
+        takes = conditions.is_some_and(|all| all.iter().any(ready))
+            && node["spec"]["taints"].as_array().is_none_or(Vec::is_empty);
         (!takes).then_some(())
     })
     .await?;
