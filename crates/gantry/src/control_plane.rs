@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use gantry_apiserver::authn::Anonymous;
@@ -18,6 +19,9 @@ use crate::config::Config;
 use crate::kubeconfig;
 use crate::pki::{Authority, Leaf, Pair};
 use crate::rotation::Rotation;
+
+/// Longest that the end of a control plane takes; the server drains its connections for 5 s of it.
+const FAREWELL: Duration = Duration::from_secs(15);
 
 /// A control plane that listens.
 pub struct ControlPlane {
@@ -101,8 +105,19 @@ impl ControlPlane {
         let renewal = AbortOnDropHandle::new(tokio::spawn(async move { rotation.run().await }));
         tokio::spawn(async move {
             let _renewal = renewal;
-            self.server.serve(self.listener, shutdown).await;
-            components.join_all().await;
+            let ended = async {
+                self.server.serve(self.listener, shutdown.clone()).await;
+                components.join_all().await;
+            };
+            let late = async {
+                shutdown.cancelled().await;
+                tokio::time::sleep(FAREWELL).await;
+            };
+            tokio::select! {
+                () = ended => {}
+                // What was acknowledged is on disk: nobody need wait for the rest.
+                () = late => tracing::warn!("a part of the control plane has not ended in time"),
+            }
         })
     }
 }
