@@ -44,18 +44,19 @@ impl Informers {
             tokio::spawn(follow(self.client.clone(), store.clone(), self.shutdown.clone()));
             store
         });
-        Informer { store }
+        Informer { store, shutdown: self.shutdown.clone() }
     }
 }
 
 /// What is known of all objects of one kind, in all namespaces.
 pub struct Informer<T> {
     store: Arc<Store<T>>,
+    shutdown: CancellationToken,
 }
 
 impl<T> Clone for Informer<T> {
     fn clone(&self) -> Self {
-        Self { store: self.store.clone() }
+        Self { store: self.store.clone(), shutdown: self.shutdown.clone() }
     }
 }
 
@@ -88,8 +89,8 @@ impl<T: Cached> Informer<T> {
     /// Returns once the first list is complete, or at shutdown.
     pub async fn synced(&self) {
         let mut synced = self.store.synced();
-        // An error means that the watch has ended: shutdown.
-        let _ = synced.wait_for(|synced| *synced).await;
+        // The store is there for as long as this handle, so its end says nothing.
+        self.shutdown.run_until_cancelled(synced.wait_for(|synced| *synced)).await;
     }
 }
 

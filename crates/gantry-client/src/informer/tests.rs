@@ -39,6 +39,15 @@ fn indexes_follow_the_objects() {
 }
 
 #[tokio::test]
+async fn nobody_waits_for_a_list_that_shutdown_has_cut_short() {
+    let shutdown = CancellationToken::new();
+    let informer = Informer { store: Arc::new(Store::<ConfigMap>::default()), shutdown: shutdown.clone() };
+    let waiting = tokio::spawn(async move { informer.synced().await });
+    shutdown.cancel();
+    waiting.await.expect("returned");
+}
+
+#[tokio::test]
 async fn a_subscriber_sees_each_change_once() {
     let store = Store::<ConfigMap>::default();
     store.apply(object("a", "x", "1", None));
