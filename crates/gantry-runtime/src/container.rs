@@ -400,7 +400,8 @@ impl Inner {
                 return;
             }
             state.phase = Phase::Exited;
-            if state.started_at == 0 {
+            // The start is recorded when the shim's answer is read, the end when it happens.
+            if state.started_at == 0 || state.started_at > exit.finished_at {
                 state.started_at = exit.finished_at;
             }
             state.finished_at = exit.finished_at;
