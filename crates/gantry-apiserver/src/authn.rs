@@ -45,7 +45,7 @@ impl Authenticators {
 
     /// Who sends a request over a connection with the verified client certificates `peer` (leaf first).
     /// `None`: the request has no credentials. `now` is in seconds since the Unix epoch.
-    pub fn authenticate(
+    pub async fn authenticate(
         &self,
         parts: &Parts,
         peer: &[CertificateDer<'_>],
@@ -56,7 +56,7 @@ impl Authenticators {
             return self.certificate(leaf).map(Some);
         }
         match bearer_token(&parts.headers)? {
-            Some(token) => self.token(&token, &[], objects, now).map(|(user, _)| Some(user)),
+            Some(token) => self.token(&token, &[], objects, now).await.map(|(user, _)| Some(user)),
             None => Ok(None),
         }
     }
@@ -75,7 +75,7 @@ impl Authenticators {
     }
 
     /// Whose `token` it is, and for which of `audiences` it is good; no audiences: the server's own.
-    pub fn token(
+    pub async fn token(
         &self,
         token: &str,
         audiences: &[String],

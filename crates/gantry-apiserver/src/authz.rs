@@ -1,9 +1,11 @@
 //! Authorization: who may do what.
 //!
-//! [`Authorizer`] asks, in order: is the user in `system:masters`; is it a node and the object its
-//! own (the node authorizer); does RBAC allow it. Roles, bindings and the pods' references are kept
-//! in indexes that follow the store's watch; a decision reads memory only.
+//! [`Authorizer`] asks, in order: is the user in `system:masters`; then those of its [`Chain`], by default
+//! whether the user is a node and the object its own (the node authorizer), and whether RBAC allows it.
+//! Roles, bindings and the pods' references are kept in indexes that follow the store's watch: these
+//! decisions read memory only, and are ready when they are asked for. Only a webhook makes one wait.
 
+mod chain;
 mod escalation;
 pub(crate) mod feed;
 mod message;
@@ -12,9 +14,13 @@ pub mod rbac;
 mod review;
 mod rule;
 
+use arc_swap::ArcSwap;
+use futures::FutureExt;
 use gantry_store::Store;
 
 use crate::Attributes;
+use chain::Reasons;
+pub use chain::{Chain, Link};
 pub use escalation::{check_binding_write, check_role_write};
 use feed::Feed;
 pub use message::{forbidden_message, forbidden_prefix};
@@ -55,30 +61,45 @@ impl Decision {
 pub struct Authorizer {
     rbac: Feed<RbacIndex>,
     nodes: Feed<NodeIndex>,
+    chain: ArcSwap<Chain>,
 }
 
 impl Authorizer {
     /// An authorizer over what `store` holds, now and later.
     pub fn new(store: &Store) -> Self {
-        Self { rbac: Feed::new(store), nodes: Feed::new(store) }
+        let chain = ArcSwap::from_pointee(Chain::default());
+        Self { rbac: Feed::new(store), nodes: Feed::new(store), chain }
     }
 
-    /// Decides on one request.
-    pub fn authorize(&self, attributes: &Attributes) -> Decision {
+    /// Decides on one request. Waits only where a webhook is asked.
+    pub async fn authorize(&self, attributes: &Attributes) -> Decision {
         if attributes.user.in_group("system:masters") {
             return Decision::Allow(String::new());
         }
-        if let Some(node) = node::node_name(&attributes.user) {
-            let decision = self.nodes.read(|index| index.graph.authorize(node, attributes));
-            let Decision::NoOpinion(reason) = decision else { return decision };
-            let decision = self.rbac.read(|index| index.rbac.authorize(attributes));
-            return if decision.is_allowed() || reason.is_empty() {
-                decision
-            } else {
-                Decision::NoOpinion(reason)
+        let chain = self.chain.load_full();
+        let mut reasons = Reasons::default();
+        for link in &chain.links {
+            let decision = match link {
+                Link::AlwaysAllow => Decision::Allow(String::new()),
+                Link::AlwaysDeny => Decision::NoOpinion("Everything is forbidden.".to_owned()),
+                Link::Node => match node::node_name(&attributes.user) {
+                    Some(node) => self.nodes.read(|index| index.graph.authorize(node, attributes)),
+                    None => continue,
+                },
+                Link::Rbac => self.rbac.read(|index| index.rbac.authorize(attributes)),
             };
+            match decision {
+                Decision::NoOpinion(reason) => reasons.add(reason),
+                decision => return decision,
+            }
         }
-        self.rbac.read(|index| index.rbac.authorize(attributes))
+        Decision::NoOpinion(reasons.joined())
+    }
+
+    /// Decides on one request without waiting; where that takes waiting, nothing is allowed.
+    pub fn authorize_now(&self, attributes: &Attributes) -> Decision {
+        let waiting = || Decision::NoOpinion("the authorizer's answer was not waited for".to_owned());
+        self.authorize(attributes).now_or_never().unwrap_or_else(waiting)
     }
 
     /// Runs `read` on the RBAC rules as they are now.

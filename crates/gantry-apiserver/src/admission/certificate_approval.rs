@@ -43,7 +43,7 @@ pub(super) fn may(authorizer: &Authorizer, user: &User, verb: &str, signer: &str
             is_resource: true,
             ..Attributes::default()
         };
-        authorizer.authorize(&attributes).is_allowed()
+        authorizer.authorize_now(&attributes).is_allowed()
     };
     let domain = signer.split('/').next().unwrap_or_default();
     ask(signer) || ask(&format!("{domain}/*"))

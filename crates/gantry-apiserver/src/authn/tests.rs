@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures::FutureExt;
 use http::Request;
 use serde_json::{Value, json};
 
@@ -16,6 +17,11 @@ fn authenticators() -> Authenticators {
     let pair = rcgen::KeyPair::generate().unwrap();
     let key = SigningKey::from_pem(&pair.serialize_pem()).unwrap();
     Authenticators::new(Arc::new(ServiceAccounts::new(key, Vec::new(), ISSUER)))
+}
+
+/// What needs no waiting.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("ready at once")
 }
 
 fn account() -> Value {
@@ -53,7 +59,7 @@ fn a_granted_token_is_the_accounts() {
     assert_eq!(granted["status"]["expirationTimestamp"], "2027-01-15T09:00:07Z");
     let header = format!("Bearer {}", granted["status"]["token"].as_str().unwrap());
     let parts = parts("authorization", &header);
-    let user = authenticators.authenticate(&parts, &[], &cluster(), NOW + 7200).unwrap().unwrap();
+    let user = ready(authenticators.authenticate(&parts, &[], &cluster(), NOW + 7200)).unwrap().unwrap();
     assert_eq!(user.name, "system:serviceaccount:shop:web");
     assert_eq!(user.uid, "sa-1");
     assert_eq!(
@@ -72,16 +78,19 @@ fn a_granted_token_is_the_accounts() {
     assert_eq!(extra, expect);
     let mut gone = cluster();
     gone.0[1] = ("pods", pod("pod-2"));
-    assert!(authenticators.authenticate(&parts, &[], &gone, NOW).is_err(), "another pod of that name");
+    assert!(ready(authenticators.authenticate(&parts, &[], &gone, NOW)).is_err(), "another pod of that name");
     let mut leaving = pod("pod-1");
     leaving["metadata"]["deletionTimestamp"] = json!("2027-01-15T08:00:00Z");
     gone.0[1] = ("pods", leaving);
-    assert!(authenticators.authenticate(&parts, &[], &gone, NOW + 30).is_ok(), "on its way out");
-    assert!(authenticators.authenticate(&parts, &[], &gone, NOW + 90).is_err(), "should be gone");
+    assert!(ready(authenticators.authenticate(&parts, &[], &gone, NOW + 30)).is_ok(), "on its way out");
+    assert!(ready(authenticators.authenticate(&parts, &[], &gone, NOW + 90)).is_err(), "should be gone");
     gone.0[1] = ("pods", pod("pod-1"));
     gone.0.retain(|(resource, _)| *resource != "serviceaccounts");
-    assert!(authenticators.authenticate(&parts, &[], &gone, NOW).is_err(), "no such account any more");
-    assert!(authenticators.authenticate(&parts, &[], &cluster(), NOW + 400 * 86_400).is_err(), "expired");
+    assert!(ready(authenticators.authenticate(&parts, &[], &gone, NOW)).is_err(), "no such account any more");
+    assert!(
+        ready(authenticators.authenticate(&parts, &[], &cluster(), NOW + 400 * 86_400)).is_err(),
+        "expired"
+    );
 }
 
 #[test]
@@ -89,9 +98,9 @@ fn a_token_is_good_for_its_audiences() {
     let authenticators = authenticators();
     let granted = grant(&authenticators, json!({"audiences": ["vault"]})).unwrap();
     let token = granted["status"]["token"].as_str().unwrap();
-    assert!(authenticators.token(token, &[], &cluster(), NOW).is_err());
+    assert!(ready(authenticators.token(token, &[], &cluster(), NOW)).is_err());
     let wanted = ["vault".to_owned(), "other".to_owned()];
-    let (_, audiences) = authenticators.token(token, &wanted, &cluster(), NOW).unwrap();
+    let (_, audiences) = ready(authenticators.token(token, &wanted, &cluster(), NOW)).unwrap();
     assert_eq!(audiences, ["vault"]);
 }
 
@@ -128,7 +137,7 @@ fn certificates_name_the_user() {
     let certificate = params.self_signed(&key).unwrap();
     let peer = [certificate.der().clone()];
     let parts = parts("accept", "*/*");
-    let user = authenticators().authenticate(&parts, &peer, &cluster(), NOW).unwrap().unwrap();
+    let user = ready(authenticators().authenticate(&parts, &peer, &cluster(), NOW)).unwrap().unwrap();
     assert_eq!(user.name, "system:node:n1");
     assert_eq!(user.groups, ["system:nodes", "system:authenticated"]);
     assert!(user.extra["authentication.kubernetes.io/credential-id"][0].starts_with("X509SHA256="));
@@ -153,7 +162,7 @@ fn bootstrap_tokens() {
     let authenticators = authenticators();
     let check = |token: &str, objects: &Objects, good: bool| {
         let parts = parts("authorization", &format!("bearer {token}"));
-        let result = authenticators.authenticate(&parts, &[], objects, NOW);
+        let result = ready(authenticators.authenticate(&parts, &[], objects, NOW));
         assert_eq!(result.is_ok(), good, "{token}: {result:?}");
     };
     let token = "abcdef.0123456789abcdef";

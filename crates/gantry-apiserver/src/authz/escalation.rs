@@ -62,7 +62,7 @@ fn may(
         is_resource: true,
         ..Attributes::default()
     };
-    matches!(authorizer.authorize(&attributes), Decision::Allow(_))
+    matches!(authorizer.authorize_now(&attributes), Decision::Allow(_))
 }
 
 fn uncovered(authorizer: &Authorizer, user: &User, namespace: &str, rules: &[Rule]) -> Result<(), String> {

@@ -12,7 +12,7 @@ const RESOURCE: &str = "resourceAttributes";
 const NON_RESOURCE: &str = "nonResourceAttributes";
 
 /// The status of a SelfSubjectAccessReview with `spec`, or what is wrong with it.
-pub fn self_subject_access_review(
+pub async fn self_subject_access_review(
     authorizer: &Authorizer,
     user: &User,
     spec: &Value,
@@ -21,20 +21,20 @@ pub fn self_subject_access_review(
     if !errors.is_empty() {
         return Err(errors);
     }
-    Ok(status(authorizer, &access_review_attributes(spec, user.clone())))
+    Ok(status(authorizer, &access_review_attributes(spec, user.clone())).await)
 }
 
 /// The status of a SubjectAccessReview with `spec`, or what is wrong with it.
-pub fn subject_access_review(authorizer: &Authorizer, spec: &Value) -> Result<Value, Vec<FieldError>> {
+pub async fn subject_access_review(authorizer: &Authorizer, spec: &Value) -> Result<Value, Vec<FieldError>> {
     let errors = subject_errors(spec);
     if !errors.is_empty() {
         return Err(errors);
     }
-    Ok(status(authorizer, &access_review_attributes(spec, spec_user(spec))))
+    Ok(status(authorizer, &access_review_attributes(spec, spec_user(spec))).await)
 }
 
 /// The status of a LocalSubjectAccessReview with `spec`, made in `namespace`, or what is wrong with it.
-pub fn local_subject_access_review(
+pub async fn local_subject_access_review(
     authorizer: &Authorizer,
     namespace: &str,
     spec: &Value,
@@ -54,7 +54,7 @@ pub fn local_subject_access_review(
     if !errors.is_empty() {
         return Err(errors);
     }
-    Ok(status(authorizer, &access_review_attributes(spec, spec_user(spec))))
+    Ok(status(authorizer, &access_review_attributes(spec, spec_user(spec))).await)
 }
 
 fn given<'a>(spec: &'a Value, field: &str) -> Option<&'a Value> {
@@ -175,8 +175,8 @@ fn spec_user(spec: &Value) -> User {
     }
 }
 
-fn status(authorizer: &Authorizer, attributes: &Attributes) -> Value {
-    let decision = authorizer.authorize(attributes);
+async fn status(authorizer: &Authorizer, attributes: &Attributes) -> Value {
+    let decision = authorizer.authorize(attributes).await;
     let mut status = json!({"allowed": decision.is_allowed()});
     if matches!(decision, Decision::Deny(_)) {
         status["denied"] = json!(true);

@@ -70,7 +70,7 @@ async fn default_roles_decide() {
             "n1" => User::new("system:node:n1", ["system:nodes"]),
             _ => User::new(name, []),
         };
-        let decision = authorizer.authorize(&request(&user, verb, target, namespace, ""));
+        let decision = authorizer.authorize_now(&request(&user, verb, target, namespace, ""));
         assert_eq!(decision.is_allowed(), expect, "{name} {verb} {target} {namespace}: {decision:?}");
     };
     check("root", "delete", "nodes", "", true);
@@ -99,7 +99,7 @@ async fn default_roles_decide() {
 async fn changes_count_at_once() {
     let (store, authorizer) = cluster().await;
     let eve = User::new("eve", []);
-    let allowed = || authorizer.authorize(&request(&eve, "list", "pods", "shop", "")).is_allowed();
+    let allowed = || authorizer.authorize_now(&request(&eve, "list", "pods", "shop", "")).is_allowed();
     assert!(!allowed());
     let object = binding("shop", "view", "eve");
     put(&store, &object).await;
@@ -115,7 +115,7 @@ async fn changes_count_at_once() {
     put(&store, &role).await;
     let things = request(&eve, "get", "e.x:things", "shop", "a");
     let reason = "RBAC: allowed by RoleBinding \"eve-view/shop\" of ClusterRole \"view\" to User \"eve\"";
-    assert_eq!(authorizer.authorize(&things), Decision::Allow(reason.into()), "aggregated into view");
+    assert_eq!(authorizer.authorize_now(&things), Decision::Allow(reason.into()), "aggregated into view");
 }
 
 #[test]
@@ -188,12 +188,12 @@ async fn reviews_answer() {
     put(&store, &binding("shop", "view", "vic")).await;
     let vic = User::new("vic", []);
     let spec = json!({"resourceAttributes": {"namespace": "shop", "verb": "list", "resource": "pods"}});
-    let status = self_subject_access_review(&authorizer, &vic, &spec).unwrap();
+    let status = self_subject_access_review(&authorizer, &vic, &spec).await.unwrap();
     assert_eq!(status["allowed"], true);
     let spec = json!({"user": "vic", "nonResourceAttributes": {"path": "/metrics", "verb": "get"}});
-    assert_eq!(subject_access_review(&authorizer, &spec).unwrap(), json!({"allowed": false}));
-    assert!(subject_access_review(&authorizer, &json!({"resourceAttributes": {}})).is_err());
-    assert!(local_subject_access_review(&authorizer, "other", &spec).is_err());
+    assert_eq!(subject_access_review(&authorizer, &spec).await.unwrap(), json!({"allowed": false}));
+    assert!(subject_access_review(&authorizer, &json!({"resourceAttributes": {}})).await.is_err());
+    assert!(local_subject_access_review(&authorizer, "other", &spec).await.is_err());
     let rules = self_subject_rules_review(&authorizer, &vic, "shop");
     assert!(rules["resourceRules"].as_array().unwrap().len() > 5);
     assert_eq!(rules["nonResourceRules"].as_array().unwrap().len(), 2);

@@ -72,13 +72,13 @@ pub(super) async fn serve(
     let bytes = body::read(request.into_body()).await?;
     let mut object = context.decode(&bytes, format)?;
     context.place(&mut object, "")?;
-    object["status"] = answer(server, review, info, user, &object)?;
+    object["status"] = answer(server, review, info, user, &object).await?;
     let mut response = respond::json(StatusCode::CREATED, &object, output);
     respond::warn(&mut response, &context.warnings);
     Ok(response)
 }
 
-fn answer(
+async fn answer(
     server: &ApiServer,
     review: Review,
     info: &RequestInfo,
@@ -88,9 +88,11 @@ fn answer(
     let (authorizer, spec) = (&server.authorizer, &object["spec"]);
     let named = || named(object, review).into_iter();
     let status = match review {
-        Review::SelfSubjectAccess => authz::self_subject_access_review(authorizer, user, spec),
-        Review::SubjectAccess => authz::subject_access_review(authorizer, spec),
-        Review::LocalSubjectAccess => authz::local_subject_access_review(authorizer, &info.namespace, spec),
+        Review::SelfSubjectAccess => authz::self_subject_access_review(authorizer, user, spec).await,
+        Review::SubjectAccess => authz::subject_access_review(authorizer, spec).await,
+        Review::LocalSubjectAccess => {
+            authz::local_subject_access_review(authorizer, &info.namespace, spec).await
+        }
         Review::SelfSubjectRules => {
             let namespace = spec["namespace"].as_str().unwrap_or_default();
             if namespace.is_empty() {
@@ -103,7 +105,7 @@ fn answer(
             if spec["token"].as_str().unwrap_or_default().is_empty() {
                 return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
             }
-            return Ok(server.review_token(spec));
+            return Ok(server.review_token(spec).await);
         }
     };
     let refused = |errors: Vec<FieldError>| ApiError::invalid(&info.group, review.kind(), "", &errors);

@@ -109,7 +109,7 @@ impl ApiServer {
             Some(user) => Ok(user),
             None => {
                 let peers = parts.extensions.get::<PeerCertificates>().cloned().unwrap_or_default();
-                self.authenticate(info, &parts, &peers)
+                self.authenticate(info, &parts, &peers).await
             }
         };
         let mut attributes = attributes(info, query, user.as_ref().cloned().unwrap_or_default());
@@ -121,7 +121,7 @@ impl ApiServer {
         let mutating = !matches!(info.verb, "get" | "list" | "watch" | "head");
         if let Some(asked) = authn::impersonate(&parts.headers).map_err(ApiError::bad_request)? {
             for question in asked.questions(&attributes.user) {
-                self.authorize(&question)?;
+                self.authorize(&question).await?;
             }
             attributes.user = asked.user;
             if let Some(record) = &mut audited.record {
@@ -132,7 +132,7 @@ impl ApiServer {
             true => None,
             false => Some(self.turn(&attributes, mutating, audited).await?),
         };
-        let decision = self.authorizer.authorize(&attributes);
+        let decision = self.authorizer.authorize(&attributes).await;
         if let Some(record) = &mut audited.record {
             record.decided(decision.is_allowed(), decision.reason());
             if record.keeps_answer() {
@@ -198,14 +198,14 @@ struct Audited {
 }
 
 impl ApiServer {
-    fn authenticate(
+    async fn authenticate(
         &self,
         info: &RequestInfo,
         parts: &Parts,
         peers: &PeerCertificates,
     ) -> Result<User, ApiError> {
         let now = jiff::Timestamp::now().as_second();
-        let user = self.authenticators.authenticate(parts, &peers.0, &self.store.snapshot(), now);
+        let user = self.authenticators.authenticate(parts, &peers.0, &self.store.snapshot(), now).await;
         let user = user.and_then(|user| match user {
             Some(user) => Ok(user),
             None => self.config.anonymous.user(&info.path),
@@ -217,8 +217,8 @@ impl ApiServer {
     }
 
     /// A 403 where `attributes` are not allowed.
-    pub(crate) fn authorize(&self, attributes: &Attributes) -> Result<(), ApiError> {
-        allowed(attributes, &self.authorizer.authorize(attributes))
+    pub(crate) async fn authorize(&self, attributes: &Attributes) -> Result<(), ApiError> {
+        allowed(attributes, &self.authorizer.authorize(attributes).await)
     }
 }
 

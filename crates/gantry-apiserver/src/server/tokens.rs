@@ -28,12 +28,12 @@ impl ApiServer {
     }
 
     /// The status of a TokenReview.
-    pub(crate) fn review_token(&self, spec: &Value) -> Value {
+    pub(crate) async fn review_token(&self, spec: &Value) -> Value {
         let token = spec["token"].as_str().unwrap_or_default();
         let audiences = spec["audiences"].as_array().into_iter().flatten();
         let audiences: Vec<String> = audiences.filter_map(|each| each.as_str().map(str::to_owned)).collect();
         let now = Timestamp::now().as_second();
-        match self.authenticators.token(token, &audiences, &self.store.snapshot(), now) {
+        match self.authenticators.token(token, &audiences, &self.store.snapshot(), now).await {
             Ok((user, audiences)) => {
                 let mut status = json!({"authenticated": true, "user": rest::user_info(&user)});
                 if !audiences.is_empty() {
