@@ -20,7 +20,11 @@ mod request;
 mod respond;
 mod rest;
 mod server;
+#[allow(dead_code)]
+mod service_endpoints;
 mod services;
+#[allow(dead_code)]
+mod tls;
 mod user;
 
 pub mod admission;

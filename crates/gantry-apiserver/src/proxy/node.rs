@@ -17,6 +17,7 @@ use crate::body::Body;
 use crate::request::{Query, RequestInfo};
 use crate::server::certificate::Shown;
 use crate::server::listener;
+use crate::tls::{self, Trust};
 
 /// The port of a kubelet that its Node does not say otherwise.
 const KUBELET_PORT: u64 = 10250;
@@ -30,14 +31,8 @@ pub(crate) fn connector(
     shown: Option<Arc<Shown>>,
 ) -> Result<Option<TlsConnector>, crate::Error> {
     let Some(shown) = shown else { return Ok(None) };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|cause| crate::Error::tls("choose protocol versions", cause))?
-        .with_root_certificates(listener::roots(&config.kubelet_ca)?)
-        .with_client_cert_resolver(shown);
-    // A session that is resumed would have the certificate that it began with.
-    tls.resumption = rustls::client::Resumption::disabled();
+    let trust = Trust::Roots(listener::roots(&config.kubelet_ca)?);
+    let tls = tls::client(trust, Some(shown))?;
     Ok(Some(TlsConnector::from(Arc::new(tls))))
 }
 
