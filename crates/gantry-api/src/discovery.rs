@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use crate::registry::{Kind, Registry, Subresource};
 
 /// Each group and version once, in the registry's order.
-fn group_versions(registry: &Registry) -> Vec<(&'static str, &'static str)> {
+fn group_versions(registry: &Registry) -> Vec<(&str, &str)> {
     let mut all = Vec::new();
-    for each in registry.iter().map(|kind| (kind.group, kind.version)) {
+    for each in registry.iter().map(|kind| (&*kind.group, &*kind.version)) {
         if !all.contains(&each) {
             all.push(each);
         }
@@ -16,8 +16,8 @@ fn group_versions(registry: &Registry) -> Vec<(&'static str, &'static str)> {
 }
 
 /// Each group with its versions, the preferred first.
-fn groups(registry: &Registry) -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
-    let mut groups: Vec<(&'static str, Vec<&'static str>)> = Vec::new();
+fn groups(registry: &Registry) -> impl Iterator<Item = (&str, Vec<&str>)> {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     for (group, version) in group_versions(registry) {
         match groups.iter_mut().find(|(name, _)| *name == group) {
             Some((_, versions)) => versions.push(version),
@@ -69,12 +69,12 @@ pub fn api_resource_list(registry: &Registry, group: &str, version: &str) -> Opt
 }
 
 fn subresource(kind: &Kind, each: &Subresource) -> Value {
-    let [group, version, name] = each.kind.unwrap_or([kind.group, kind.version, kind.kind]);
+    let [group, version, name] = each.kind.unwrap_or([&kind.group, &kind.version, &kind.kind]);
     let mut entry = json!({
         "name": format!("{}/{}", kind.plural, each.name), "singularName": "", "namespaced": kind.namespaced,
         "kind": name, "verbs": each.verbs,
     });
-    if (group, version) != (kind.group, kind.version) {
+    if (group, version) != (&*kind.group, &*kind.version) {
         entry["group"] = group.into();
         entry["version"] = version.into();
     }
@@ -109,7 +109,7 @@ fn aggregated_resources(registry: &Registry, group: &str, version: &str) -> Vec<
     let mut resources = Vec::new();
     for kind in registry.iter().filter(|kind| kind.group == group && kind.version == version) {
         let mut entry = json!({
-            "resource": kind.plural, "responseKind": response([kind.group, kind.version, kind.kind]),
+            "resource": kind.plural, "responseKind": response([&kind.group, &kind.version, &kind.kind]),
             "scope": scope(kind.namespaced), "singularResource": kind.singular, "verbs": kind.verbs,
         });
         if !kind.short_names.is_empty() {
@@ -122,7 +122,7 @@ fn aggregated_resources(registry: &Registry, group: &str, version: &str) -> Vec<
             .subresources
             .iter()
             .map(|each| {
-                let kind = each.kind.unwrap_or([kind.group, kind.version, kind.kind]);
+                let kind = each.kind.unwrap_or([&kind.group, &kind.version, &kind.kind]);
                 json!({"subresource": each.name, "responseKind": response(kind), "verbs": each.verbs})
             })
             .collect();

@@ -31,7 +31,7 @@ pub enum Form {
 
 /// The paths of the version 3 documents, such as `api/v1` and `apis/apps/v1`.
 pub fn v3_paths(registry: &Registry) -> Vec<String> {
-    let all: BTreeSet<String> = registry.iter().map(base).collect();
+    let all: BTreeSet<String> = registry.iter().map(|kind| base(kind)).collect();
     all.into_iter().collect()
 }
 
@@ -44,14 +44,14 @@ pub fn v3_document(
     described: bool,
     form: Form,
 ) -> Option<Vec<u8>> {
-    let kinds: Vec<&Kind> = registry.iter().filter(|kind| base(kind) == path).collect();
+    let kinds: Vec<&Kind> = registry.iter().map(|kind| &**kind).filter(|kind| base(kind) == path).collect();
     let first = kinds.first()?;
     let mut schemas = definitions(&kinds, operations::SHARED, &V3);
     if described {
         describe(&kinds, &mut schemas);
     }
     let mut paths: Vec<Path> = kinds.iter().flat_map(|kind| operations::of(kind)).collect();
-    paths.push(operations::resources(first.group, first.version));
+    paths.push(operations::resources(&first.group, &first.version));
     let paths = written(paths, &V3);
     let head = json!({"openapi": "3.0.0", "info": info(version)});
     let schemes = json!({"BearerToken": bearer_token()});
@@ -72,12 +72,12 @@ pub fn v3_document(
 
 /// The version 2 document of everything.
 pub fn v2_document(registry: &Registry, version: &str, form: Form) -> Vec<u8> {
-    let kinds: Vec<&Kind> = registry.iter().collect();
+    let kinds: Vec<&Kind> = registry.iter().map(|kind| &**kind).collect();
     let others: Vec<&str> = operations::SHARED.iter().chain(operations::DISCOVERED).copied().collect();
     let mut all = definitions(&kinds, &others, &V2);
     describe(&kinds, &mut all);
     let mut paths: Vec<Path> = kinds.iter().flat_map(|kind| operations::of(kind)).collect();
-    let versions: BTreeSet<[&str; 2]> = kinds.iter().map(|kind| [kind.group, kind.version]).collect();
+    let versions: BTreeSet<[&str; 2]> = kinds.iter().map(|kind| [&*kind.group, &*kind.version]).collect();
     paths.extend(versions.into_iter().map(|[group, version]| operations::resources(group, version)));
     paths.extend(operations::discovery(registry));
     let paths = written(paths, &V2);
@@ -112,7 +112,7 @@ fn bearer_token() -> Value {
 
 fn describe(kinds: &[&Kind], definitions: &mut Map<String, Value>) {
     let of_subresources = kinds.iter().flat_map(|kind| &kind.subresources).filter_map(|each| each.kind);
-    let own = kinds.iter().map(|kind| (kind.group, kind.kind));
+    let own = kinds.iter().map(|kind| (&*kind.group, &*kind.kind));
     let all: BTreeSet<(&str, &str)> =
         own.chain(of_subresources.map(|[group, _, kind]| (group, kind))).collect();
     descriptions::describe(all.into_iter(), definitions);

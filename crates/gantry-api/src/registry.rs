@@ -1,16 +1,20 @@
 //! The kinds that are served, as data, and the rules that each has of its own.
 //!
-//! To add a kind, add a line to its table `KINDS`; where it has rules, a module to [`crate::rules`].
+//! To add a built-in kind, add a line to the table `KINDS`; where it has rules, a module to
+//! [`crate::rules`]. Custom kinds come and go: a [`Registry`] does not change, and the server holds
+//! the newest one, so that a request sees the same kinds from its start to its end.
 
 mod kinds;
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, LazyLock};
 
+use hashbrown::{Equivalent, HashMap};
 use serde_json::Value;
 
 use crate::field::FieldError;
-use crate::schema::DefinitionId;
+use crate::schema::{DefinitionId, Schemas};
 
 /// What a kind does beyond its structure.
 #[derive(Clone, Copy)]
@@ -64,6 +68,9 @@ pub struct Stored {
     pub fields: &'static [(&'static str, &'static str)],
 }
 
+/// A text of a kind: the program's own, or that of a custom kind.
+pub type Name = Cow<'static, str>;
+
 /// A subresource of a kind.
 pub struct Subresource {
     /// Its name.
@@ -77,44 +84,107 @@ pub struct Subresource {
 /// A kind that is served.
 pub struct Kind {
     /// The API group; empty for the core group.
-    pub group: &'static str,
+    pub group: Name,
     /// The API version.
-    pub version: &'static str,
+    pub version: Name,
     /// The kind.
-    pub kind: &'static str,
+    pub kind: Name,
     /// The kind of its lists.
-    pub list_kind: String,
+    pub list_kind: Name,
     /// The resource's name.
-    pub plural: &'static str,
+    pub plural: Name,
     /// The resource's name for one object.
-    pub singular: String,
+    pub singular: Name,
     /// Short names that kubectl knows it by.
-    pub short_names: &'static [&'static str],
+    pub short_names: Vec<Name>,
     /// Groups of kinds that it is in, such as `all`.
-    pub categories: &'static [&'static str],
+    pub categories: Vec<Name>,
     /// The verbs.
     pub verbs: &'static [&'static str],
     /// The subresources.
     pub subresources: Vec<Subresource>,
     /// Whether objects are in namespaces.
     pub namespaced: bool,
-    /// The structure.
+    /// The structure, in [`Kind::schemas`].
     pub schema: DefinitionId,
+    /// Definitions of its own, where its structure is none of the built-in ones.
+    own_schemas: Option<Arc<Schemas>>,
     /// The fields that selectors may name, beside `metadata.name` and `metadata.namespace`.
-    pub selectable_fields: &'static [&'static str],
+    pub selectable_fields: Vec<Name>,
     /// The fields of an object that [`Rules::selectable`] reads.
     pub selected_from: &'static [&'static str],
     /// Whether the status is a subresource.
     pub has_status: bool,
     /// Whether changes of the desired state are counted.
     pub generation: bool,
-    /// The kind's own rules.
-    pub rules: Rules,
     /// How objects are kept, where not as they are.
     pub stored: Option<&'static Stored>,
+    /// What it does beyond its structure.
+    behaviour: Behaviour,
+}
+
+/// What a kind does beyond its structure.
+enum Behaviour {
+    /// What the program says.
+    Builtin(Rules),
 }
 
 impl Kind {
+    /// The definitions that its structure is one of.
+    pub fn schemas(&self) -> &Schemas {
+        self.own_schemas.as_deref().unwrap_or_else(|| Schemas::builtin())
+    }
+
+    fn rules(&self) -> &Rules {
+        let Behaviour::Builtin(rules) = &self.behaviour;
+        rules
+    }
+
+    /// Fills in what was left out. Idempotent.
+    pub fn default(&self, object: &mut Value) {
+        (self.rules().default)(object);
+    }
+
+    /// Makes a new object ready: what clients may not set is reset.
+    pub fn prepare_create(&self, object: &mut Value) {
+        (self.rules().prepare_create)(object);
+    }
+
+    /// Makes a changed object ready, beside the old one.
+    pub fn prepare_update(&self, object: &mut Value, old: &Value) {
+        (self.rules().prepare_update)(object, old);
+    }
+
+    /// Makes an object ready whose status or approval changed, beside the old one; the subresource.
+    pub fn prepare_status(&self, object: &mut Value, old: &Value, part: &str) {
+        (self.rules().prepare_status)(object, old, part);
+    }
+
+    /// What is wrong with an object.
+    pub fn validate(&self, object: &Value) -> Vec<FieldError> {
+        (self.rules().validate)(object)
+    }
+
+    /// What is wrong with a new object alone.
+    pub fn validate_create(&self, object: &Value) -> Vec<FieldError> {
+        (self.rules().validate_create)(object)
+    }
+
+    /// What is wrong with a change: new, old.
+    pub fn validate_update(&self, object: &Value, old: &Value) -> Vec<FieldError> {
+        (self.rules().validate_update)(object, old)
+    }
+
+    /// What is wrong with a change of the status or the approval: new, old, the subresource.
+    pub fn validate_status(&self, object: &Value, old: &Value, part: &str) -> Vec<FieldError> {
+        (self.rules().validate_status)(object, old, part)
+    }
+
+    /// The fields that an object is selected by, with their values.
+    pub fn selectable(&self, object: &Value) -> Vec<(&'static str, String)> {
+        (self.rules().selectable)(object)
+    }
+
     /// The name under which the stored object keeps a selectable field.
     pub fn stored_field<'a>(&self, field: &'a str) -> &'a str {
         let mut renamed = self.stored.into_iter().flat_map(|stored| stored.fields);
@@ -124,49 +194,93 @@ impl Kind {
     /// `group/version`, or the version alone in the core group.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() {
-            self.version.to_owned()
+            self.version.clone().into_owned()
         } else {
             format!("{}/{}", self.group, self.version)
         }
     }
 }
 
-/// All kinds.
+/// A group and a version with a resource's or a kind's name.
+#[derive(Clone, PartialEq, Eq)]
+struct Key([Name; 3]);
+
+/// A [`Key`] that is looked for.
+#[derive(Clone, Copy)]
+struct Wanted<'a>([&'a str; 3]);
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [group, version, name] = &self.0;
+        Wanted([group, version, name]).hash(state);
+    }
+}
+
+impl Hash for Wanted<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.iter().for_each(|part| part.hash(state));
+    }
+}
+
+impl Equivalent<Key> for Wanted<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        key.0.iter().eq(self.0.iter())
+    }
+}
+
+/// All kinds at one moment.
+#[derive(Clone, Default)]
 pub struct Registry {
-    kinds: Vec<Kind>,
-    by_resource: HashMap<[&'static str; 3], usize>,
-    by_kind: HashMap<[&'static str; 3], usize>,
+    kinds: Vec<Arc<Kind>>,
+    by_resource: HashMap<Key, usize>,
+    by_kind: HashMap<Key, usize>,
 }
 
 impl Registry {
     /// The built-in kinds.
-    pub fn builtin() -> &'static Self {
-        static BUILTIN: LazyLock<Registry> = LazyLock::new(build);
+    pub fn builtin() -> &'static Arc<Self> {
+        static BUILTIN: LazyLock<Arc<Registry>> = LazyLock::new(|| {
+            let mut registry = Registry::default();
+            let kinds = kinds::KINDS.iter().filter_map(kinds::kind);
+            kinds.for_each(|kind| registry.add(Arc::new(kind)));
+            Arc::new(registry)
+        });
         &BUILTIN
     }
 
+    /// The built-in kinds and `custom` ones; where a custom kind has a built-in one's place it is left out.
+    pub fn with(custom: impl IntoIterator<Item = Arc<Kind>>) -> Self {
+        let mut registry = Self::clone(Self::builtin());
+        for kind in custom {
+            if registry.lookup(&kind.group, &kind.version, &kind.plural).is_none() {
+                registry.add(kind);
+            }
+        }
+        registry
+    }
+
+    fn add(&mut self, kind: Arc<Kind>) {
+        let at = self.kinds.len();
+        let key = |name: &Name| Key([kind.group.clone(), kind.version.clone(), name.clone()]);
+        self.by_resource.insert(key(&kind.plural), at);
+        self.by_kind.insert(key(&kind.kind), at);
+        self.kinds.push(kind);
+    }
+
     /// The kind of a resource.
-    pub fn lookup(&self, group: &str, version: &str, plural: &str) -> Option<&Kind> {
-        self.by_resource.get(&[group, version, plural]).map(|at| &self.kinds[*at])
+    pub fn lookup(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
+        self.by_resource.get(&Wanted([group, version, plural])).map(|at| &self.kinds[*at])
     }
 
     /// The kind of that name.
-    pub fn by_gvk(&self, group: &str, version: &str, kind: &str) -> Option<&Kind> {
-        self.by_kind.get(&[group, version, kind]).map(|at| &self.kinds[*at])
+    pub fn by_gvk(&self, group: &str, version: &str, kind: &str) -> Option<&Arc<Kind>> {
+        self.by_kind.get(&Wanted([group, version, kind])).map(|at| &self.kinds[*at])
     }
 
     /// All kinds.
-    pub fn iter(&self) -> impl Iterator<Item = &Kind> {
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Kind>> {
         self.kinds.iter()
     }
-}
-
-fn build() -> Registry {
-    let kinds: Vec<Kind> = kinds::KINDS.iter().filter_map(kinds::kind).collect();
-    let each = || kinds.iter().enumerate();
-    let by_resource = each().map(|(at, kind)| ([kind.group, kind.version, kind.plural], at)).collect();
-    let by_kind = each().map(|(at, kind)| ([kind.group, kind.version, kind.kind], at)).collect();
-    Registry { kinds, by_resource, by_kind }
 }
 
 #[cfg(test)]
@@ -178,10 +292,7 @@ mod tests {
         let registry = Registry::builtin();
         assert_eq!(registry.iter().count(), kinds::KINDS.len());
         let deployment = registry.lookup("apps", "v1", "deployments").expect("served");
-        assert_eq!(
-            (deployment.api_version().as_str(), deployment.singular.as_str()),
-            ("apps/v1", "deployment")
-        );
+        assert_eq!((deployment.api_version().as_str(), &*deployment.singular), ("apps/v1", "deployment"));
         assert!(registry.by_gvk("", "v1", "Pod").is_some_and(|pod| pod.has_status));
         assert!(registry.lookup("", "v1", "deployments").is_none());
     }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use gantry_api::registry::{Kind, Registry};
+use gantry_api::registry::Registry;
 
 /// A resource as `k8s-openapi` describes it.
 #[derive(Debug)]
@@ -112,13 +112,13 @@ fn nothing_is_missing_and_nothing_is_extra() {
         assert_eq!(kind.verbs, verbs(name, resource.listed), "{name}");
     }
     for kind in registry.iter() {
-        let key = (kind.group.to_owned(), kind.version.to_owned(), kind.kind.to_owned());
+        let key = (kind.group.to_string(), kind.version.to_string(), kind.kind.to_string());
         assert!(described.contains_key(&key), "{key:?} is not Kubernetes'");
     }
 }
 
 #[test]
 fn every_group_has_its_preferred_version_first() {
-    let first = |group: &str| Registry::builtin().iter().find(|kind: &&Kind| kind.group == group);
-    assert_eq!(first("autoscaling").map(|kind| kind.version), Some("v2"));
+    let first = |group: &str| Registry::builtin().iter().find(|kind| kind.group == group);
+    assert_eq!(first("autoscaling").map(|kind| &*kind.version), Some("v2"));
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -67,7 +67,7 @@ fn hash(bytes: &[u8]) -> String {
 
 /// Everything that clients learn the API from.
 pub(crate) struct Documents {
-    registry: &'static Registry,
+    registry: Arc<Registry>,
     version: Version,
     pub groups: Value,
     pub aggregated_core: Document,
@@ -79,18 +79,17 @@ pub(crate) struct Documents {
 }
 
 impl Documents {
-    pub fn new(version: &Version) -> Self {
-        let registry = Registry::builtin();
+    pub fn new(registry: Arc<Registry>, version: &Version) -> Self {
         Self {
-            registry,
             version: version.clone(),
-            groups: discovery::api_group_list(registry),
-            aggregated_core: Document::new(&discovery::aggregated(registry, true), AGGREGATED),
-            aggregated_groups: Document::new(&discovery::aggregated(registry, false), AGGREGATED),
+            groups: discovery::api_group_list(&registry),
+            aggregated_core: Document::new(&discovery::aggregated(&registry, true), AGGREGATED),
+            aggregated_groups: Document::new(&discovery::aggregated(&registry, false), AGGREGATED),
             index: OnceLock::new(),
             v2_json: OnceLock::new(),
             v2_protobuf: OnceLock::new(),
             hashes: OnceLock::new(),
+            registry,
         }
     }
 
@@ -119,7 +118,7 @@ impl Documents {
 
     /// The resources of a group and version.
     pub fn resources(&self, group: &str, version: &str) -> Option<Value> {
-        discovery::api_resource_list(self.registry, group, version)
+        discovery::api_resource_list(&self.registry, group, version)
     }
 
     /// The index of OpenAPI v3: each document's path and hash.
@@ -138,10 +137,10 @@ impl Documents {
     /// part of what is hashed, so they are left out.
     fn openapi_hashes(&self) -> &BTreeMap<String, String> {
         self.hashes.get_or_init(|| {
-            let paths = openapi::v3_paths(self.registry).into_iter();
+            let paths = openapi::v3_paths(&self.registry).into_iter();
             let hashed = paths.filter_map(|path| {
                 let version = &self.version.git_version;
-                let document = openapi::v3_document(self.registry, &path, version, false, Form::Json)?;
+                let document = openapi::v3_document(&self.registry, &path, version, false, Form::Json)?;
                 let hash = hash(&document);
                 Some((path, hash))
             });
@@ -156,7 +155,7 @@ impl Documents {
 
     /// The OpenAPI v3 document of a path, with its descriptions.
     pub fn openapi(&self, path: &str, form: Form) -> Option<Vec<u8>> {
-        openapi::v3_document(self.registry, path, &self.version.git_version, true, form)
+        openapi::v3_document(&self.registry, path, &self.version.git_version, true, form)
     }
 
     /// The OpenAPI v2 document.
@@ -166,7 +165,7 @@ impl Documents {
             Form::Protobuf => &self.v2_protobuf,
         };
         kept.get_or_init(|| {
-            Packed::new(&openapi::v2_document(self.registry, &self.version.git_version, form))
+            Packed::new(&openapi::v2_document(&self.registry, &self.version.git_version, form))
         })
     }
 }

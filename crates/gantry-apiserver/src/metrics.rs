@@ -6,7 +6,7 @@ mod text;
 
 use std::time::Duration;
 
-use gantry_api::registry::Registry as Kinds;
+use gantry_api::registry::{Kind, Name, Registry as Kinds};
 use gantry_store::Store;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -53,9 +53,9 @@ struct Stored {
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Watched {
-    group: &'static str,
-    version: &'static str,
-    resource: &'static str,
+    group: Name,
+    version: Name,
+    resource: Name,
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -284,13 +284,9 @@ impl Metrics {
     }
 
     /// The counter of events of a watched resource.
-    pub fn watch_events(
-        &self,
-        group: &'static str,
-        version: &'static str,
-        resource: &'static str,
-    ) -> Counter {
-        self.watch_events.get_or_create(&Watched { group, version, resource }).clone()
+    pub fn watch_events(&self, kind: &Kind) -> Counter {
+        let (group, version) = (kind.group.clone(), kind.version.clone());
+        self.watch_events.get_or_create(&Watched { group, version, resource: kind.plural.clone() }).clone()
     }
 
     /// Counts what an admission plugin did, as `admit` or `validate`.
@@ -308,17 +304,21 @@ impl Metrics {
     }
 
     /// All metrics as text; with the counts of requests that read and that write.
-    pub fn encode(&self, store: &Store, (reads, writes): (usize, usize), open_metrics: bool) -> String {
+    pub fn encode(
+        &self,
+        store: &Store,
+        kinds: &Kinds,
+        (reads, writes): (usize, usize),
+        open_metrics: bool,
+    ) -> String {
         for (request_kind, count) in [("readOnly", reads), ("mutating", writes)] {
             self.in_flight.get_or_create(&RequestKind { request_kind }).set(count as i64);
         }
         self.revision.set(store.revision() as i64);
         let snapshot = store.snapshot();
-        for kind in
-            Kinds::builtin().iter().filter(|kind| kind.verbs.contains(&"list") && kind.stored.is_none())
-        {
+        for kind in kinds.iter().filter(|kind| kind.verbs.contains(&"list") && kind.stored.is_none()) {
             let count = snapshot.range(&storage::prefix_of(kind), None).count();
-            let resource = gantry_api::status::qualified(kind.plural, kind.group);
+            let resource = gantry_api::status::qualified(&kind.plural, &kind.group);
             self.objects.get_or_create(&Stored { resource }).set(count as i64);
         }
         let mut all = String::new();
@@ -349,7 +349,7 @@ mod tests {
         let (path, query) = url.split_once('?').map_or((url, None), |(path, query)| (path, Some(query)));
         let query = Query::parse(query);
         let info = RequestInfo::parse(&method.parse().unwrap(), path, &query);
-        Target::of(&info, &query, &HeaderMap::new())
+        Target::of(Kinds::builtin(), &info, &query, &HeaderMap::new())
     }
 
     #[test]
@@ -362,7 +362,7 @@ mod tests {
         let open = metrics.stream(target("GET", "/api/v1/pods?watch=1"));
         let store =
             Store::with_engine(gantry_store::engine::MemoryEngine::default(), storage::options()).unwrap();
-        let text = metrics.encode(&store, (1, 2), false);
+        let text = metrics.encode(&store, Kinds::builtin(), (1, 2), false);
         for line in [
             "# TYPE apiserver_request_total counter",
             "apiserver_request_total{verb=\"LIST\",dry_run=\"\",group=\"apps\",version=\"v1\",resource=\"deployments\",\
@@ -382,7 +382,7 @@ mod tests {
         }
         assert!(text.contains("kubernetes_build_info{") && text.contains("process_start_time_seconds "));
         drop(open);
-        let text = metrics.encode(&store, (0, 0), true);
+        let text = metrics.encode(&store, Kinds::builtin(), (0, 0), true);
         assert!(text.ends_with("# EOF\n") && text.contains("apiserver_longrunning_requests{verb=\"WATCH\""));
     }
 }

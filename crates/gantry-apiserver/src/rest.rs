@@ -25,7 +25,7 @@ mod write_options;
 use std::sync::Arc;
 
 use gantry_api::protobuf;
-use gantry_api::registry::Kind;
+use gantry_api::registry::{Kind, Registry};
 use gantry_api::status::ApiError;
 use gantry_store::Entry;
 use http::{Request, Response, StatusCode};
@@ -46,7 +46,9 @@ pub(crate) struct Context<'a> {
     pub info: &'a RequestInfo,
     pub query: &'a Query,
     pub user: &'a User,
-    pub kind: &'static Kind,
+    /// The kinds, as they are for this request.
+    pub registry: &'a Registry,
+    pub kind: &'a Arc<Kind>,
     pub output: Output,
     /// What the client should be told beside the answer.
     pub warnings: Vec<String>,
@@ -68,7 +70,7 @@ impl Context<'_> {
     }
 
     fn not_found(&self) -> ApiError {
-        ApiError::not_found(self.kind.group, self.kind.plural, &self.info.name)
+        ApiError::not_found(&self.kind.group, &self.kind.plural, &self.info.name)
     }
 
     fn current(&self) -> Result<Arc<Entry>, ApiError> {
@@ -80,7 +82,7 @@ impl Context<'_> {
         match self.output.shape {
             Shape::Object if self.kind.stored.is_none() && self.output.encoding == Encoding::Protobuf => {
                 let (id, api_version) = (self.kind.schema, self.kind.api_version());
-                let document = protobuf::document(id, &api_version, self.kind.kind, &entry.value);
+                let document = protobuf::document(id, &api_version, &self.kind.kind, &entry.value);
                 respond::protobuf(code, document)
             }
             Shape::Object if self.kind.stored.is_none() => {
@@ -119,13 +121,12 @@ pub(crate) async fn serve(
     user: &User,
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
+    let registry = server.registry.load_full();
     if let Some(answer) = review::find(info) {
-        return review::serve(server, answer, info, query, user, request).await;
+        return review::serve(server, &registry, answer, info, query, user, request).await;
     }
-    let kind = server
-        .registry
-        .lookup(&info.group, &info.version, &info.resource)
-        .ok_or_else(ApiError::no_such_resource)?;
+    let kind =
+        registry.lookup(&info.group, &info.version, &info.resource).ok_or_else(ApiError::no_such_resource)?;
     if kind.namespaced && info.namespace.is_empty() && !info.name.is_empty() && info.verb != "watch" {
         return Err(ApiError::no_such_resource());
     }
@@ -143,7 +144,8 @@ pub(crate) async fn serve(
             return Err(ApiError::not_acceptable(&ACCEPTED));
         }
     };
-    let mut context = Context { server, info, query, user, kind, output, warnings: Vec::new() };
+    let mut context =
+        Context { server, info, query, user, registry: &registry, kind, output, warnings: Vec::new() };
     let result = dispatch(&mut context, request).await;
     result.map(|mut response| {
         respond::warn(&mut response, &context.warnings);
@@ -153,7 +155,7 @@ pub(crate) async fn serve(
 
 /// What clients of a kind are told to use instead.
 fn deprecation(kind: &Kind) -> Option<&'static str> {
-    match (kind.group, kind.kind) {
+    match (&*kind.group, &*kind.kind) {
         ("", "ComponentStatus") => Some("v1 ComponentStatus is deprecated in v1.19+"),
         ("", "Endpoints") => {
             Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
@@ -173,7 +175,7 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
     if let Some(warning) = deprecation(context.kind) {
         context.warnings.push(warning.to_owned());
     }
-    match (info.verb, context.kind.plural) {
+    match (info.verb, &*context.kind.plural) {
         ("get" | "list", "componentstatuses") => return component_status::serve(context),
         ("create", "bindings") => return subresource::bind_named(context, request).await,
         _ => {}
@@ -201,7 +203,7 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
         "watch" => {
             let options = ListOptions::parse(context.query, true)?;
             let request = watch::Request {
-                kind: context.kind,
+                kind: context.kind.clone(),
                 namespace: context.namespace().to_owned(),
                 filter: filter::Filter::parse(context.kind, context.query, &info.name)?,
                 options,
@@ -211,7 +213,7 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
             // A watch is not compressed: its events must not wait in a window.
             context.output.gzip = false;
             let (server, kind) = (context.server, context.kind);
-            let sent = server.metrics.watch_events(kind.group, kind.version, kind.plural);
+            let sent = server.metrics.watch_events(kind);
             watch::respond(&server.store, request, server.stopping.clone(), sent).await
         }
         "create" => create::serve(context, request).await,

@@ -13,6 +13,7 @@ mod tokens;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use gantry_api::registry::{Kind, Registry};
 use gantry_api::status::ApiError;
 use gantry_store::Store;
@@ -43,7 +44,8 @@ pub use listener::PeerCertificates;
 pub struct ApiServer {
     pub(crate) config: Config,
     pub(crate) store: Store,
-    pub(crate) registry: &'static Registry,
+    /// The kinds that are served.
+    pub(crate) registry: ArcSwap<Registry>,
     pub(crate) authenticators: Authenticators,
     pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) admission: Admission,
@@ -52,7 +54,7 @@ pub struct ApiServer {
     in_flight: InFlight,
     fairness: Option<Fairness>,
     audit: Option<Arc<Audit>>,
-    pub(crate) documents: Documents,
+    pub(crate) documents: ArcSwap<Documents>,
     /// What clients are shown, and what kubelets are.
     serving: Arc<Shown>,
     kubelet_client: Option<Arc<Shown>>,
@@ -84,7 +86,7 @@ impl ApiServer {
         Ok(Self {
             audit,
             store: config.store.clone(),
-            registry: Registry::builtin(),
+            registry: ArcSwap::new(Registry::builtin().clone()),
             authenticators: Authenticators::new(Arc::new(accounts)),
             admission,
             authorizer,
@@ -92,7 +94,7 @@ impl ApiServer {
             metrics,
             in_flight: InFlight::new(&config.limits),
             fairness: config.limits.fairness.then(|| Fairness::new(&config.store, &config.limits)),
-            documents: Documents::new(&config.version),
+            documents: ArcSwap::from_pointee(Documents::new(Registry::builtin().clone(), &config.version)),
             acceptor: listener::acceptor(&config, serving.clone())?,
             kubelets: proxy::connector(&config, kubelet_client.clone())?,
             serving,

@@ -18,14 +18,14 @@ pub fn options() -> Options {
     Options { header: header::header, stamp, ..Options::default() }
 }
 
-/// The kind of a stored object.
-pub fn kind_of(object: &Value) -> Option<&'static Kind> {
+/// The built-in kind of a stored object.
+fn kind_of(object: &Value) -> Option<&'static Kind> {
     kind(object["apiVersion"].as_str()?, object["kind"].as_str()?)
 }
 
 fn kind(api_version: &str, kind: &str) -> Option<&'static Kind> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    Registry::builtin().by_gvk(group, version, kind)
+    Registry::builtin().by_gvk(group, version, kind).map(|kind| &**kind)
 }
 
 /// The prefix of all keys of a resource, with a slash at its end.
@@ -37,7 +37,7 @@ pub fn prefix(group: &str, plural: &str) -> String {
 pub fn prefix_of(kind: &Kind) -> String {
     match kind.stored {
         Some(stored) => prefix(stored.group, stored.plural),
-        None => prefix(kind.group, kind.plural),
+        None => prefix(&kind.group, &kind.plural),
     }
 }
 

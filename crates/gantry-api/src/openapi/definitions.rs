@@ -23,7 +23,7 @@ pub(super) fn definitions(kinds: &[&Kind], others: &[&str], style: &Style) -> Ma
     let mut waiting: Vec<DefinitionId> = kinds.iter().map(|kind| kind.schema).collect();
     waiting.extend(others.iter().filter_map(|name| schemas.by_name(name)));
     for kind in kinds {
-        waiting.extend(schemas.by_kind(kind.group, kind.version, &kind.list_kind));
+        waiting.extend(schemas.by_kind(&kind.group, &kind.version, &kind.list_kind));
         for [group, version, name] in kind.subresources.iter().filter_map(|each| each.kind) {
             waiting.extend(schemas.by_kind(group, version, name));
         }

@@ -5,11 +5,11 @@ mod parameters;
 
 pub(super) use parameters::Parameter;
 
-use crate::registry::{Kind, Registry, Subresource};
+use crate::registry::{Kind, Name, Registry, Subresource};
 use crate::schema::Schemas;
 
 /// A group, a version and a kind.
-pub(super) type Gvk = [&'static str; 3];
+pub(super) type Gvk = [Name; 3];
 
 /// Requests that answer with one document.
 const PLAIN: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
@@ -81,7 +81,7 @@ pub(super) struct Operation {
 pub(super) struct Path {
     pub template: String,
     /// What the object is called in the words about its name; empty where no name is part of the path.
-    pub named: &'static str,
+    pub named: Name,
     pub parameters: Vec<&'static Parameter>,
     pub operations: Vec<Operation>,
 }
@@ -146,11 +146,11 @@ pub(super) fn discovery(registry: &Registry) -> Vec<Path> {
     all.push(version);
     let mut seen = Vec::new();
     for kind in registry.iter().filter(|kind| !kind.group.is_empty()) {
-        if !seen.contains(&kind.group) {
-            seen.push(kind.group);
-            let id = format!("get{}APIGroup", title(kind.group));
+        if !seen.contains(&&kind.group) {
+            seen.push(&kind.group);
+            let id = format!("get{}APIGroup", title(&kind.group));
             let path = format!("/apis/{}/", kind.group);
-            all.push(look_up(path, id, tag(kind.group), "get information of a group", meta("APIGroup")));
+            all.push(look_up(path, id, tag(&kind.group), "get information of a group", meta("APIGroup")));
         }
     }
     all
@@ -171,7 +171,7 @@ fn look_up(template: String, id: String, tag: String, about: &str, answer: Strin
         answers: &[200],
         answer: Answer::Definition(answer),
     };
-    Path { template, named: "", parameters: Vec::new(), operations: vec![operation] }
+    Path { template, named: "".into(), parameters: Vec::new(), operations: vec![operation] }
 }
 
 fn prefix(group: &str, version: &str) -> String {
@@ -212,8 +212,8 @@ impl<'a> Subject<'a> {
     fn new(kind: &'a Kind) -> Self {
         Self {
             kind,
-            definition: Schemas::builtin().get(kind.schema).name.to_string(),
-            title: format!("{}{}", title(kind.group), capital(kind.version)),
+            definition: kind.schemas().get(kind.schema).name.to_string(),
+            title: format!("{}{}", title(&kind.group), capital(&kind.version)),
             scope: if kind.namespaced { "Namespaced" } else { "" },
         }
     }
@@ -228,7 +228,7 @@ impl<'a> Subject<'a> {
     }
 
     fn paths(&self) -> Vec<Path> {
-        let (base, plural) = (base(self.kind), self.kind.plural);
+        let (base, plural) = (base(self.kind), &self.kind.plural);
         let within = if self.kind.namespaced { "namespaces/{namespace}/" } else { "" };
         let root = format!("/{base}/{within}{plural}");
         let mut out = vec![
@@ -254,7 +254,7 @@ impl<'a> Subject<'a> {
         }
         if self.has("watch") {
             let watched = format!("/{base}/watch/{within}{plural}");
-            let (title, scope, kind) = (&self.title, self.scope, self.kind.kind);
+            let (title, scope, kind) = (&self.title, self.scope, &self.kind.kind);
             let list = self.watch("watchlist", format!("watch{title}{scope}{kind}List"));
             out.push(self.path(watched.clone(), false, vec![list]));
             let one = self.watch("watch", format!("watch{title}{scope}{kind}"));
@@ -283,7 +283,12 @@ impl<'a> Subject<'a> {
         if !connects {
             shared.push(&parameters::PRETTY);
         }
-        Path { template, named: if named { self.kind.kind } else { "" }, parameters: shared, operations }
+        Path {
+            template,
+            named: if named { self.kind.kind.clone() } else { "".into() },
+            parameters: shared,
+            operations,
+        }
     }
 
     /// An operation on the kind itself that answers with an object of it.
@@ -293,8 +298,8 @@ impl<'a> Subject<'a> {
             action,
             id,
             about,
-            tag: format!("{}_{}", tag(self.kind.group), self.kind.version),
-            kind: Some([self.kind.group, self.kind.version, self.kind.kind]),
+            tag: format!("{}_{}", tag(&self.kind.group), self.kind.version),
+            kind: Some([self.kind.group.clone(), self.kind.version.clone(), self.kind.kind.clone()]),
             parameters: &[],
             body: None,
             consumes: ANY,
@@ -338,7 +343,7 @@ impl<'a> Subject<'a> {
     }
 
     fn collection(&self) -> Vec<Operation> {
-        let (title, scope, kind) = (&self.title, self.scope, self.kind.kind);
+        let (title, scope, kind) = (&self.title, self.scope, &self.kind.kind);
         let mut out = Vec::new();
         if self.has("list") {
             out.push(self.list(format!("list{title}{scope}{kind}")));
@@ -359,7 +364,7 @@ impl<'a> Subject<'a> {
     }
 
     fn item(&self) -> Vec<Operation> {
-        let (title, scope, kind) = (&self.title, self.scope, self.kind.kind);
+        let (title, scope, kind) = (&self.title, self.scope, &self.kind.kind);
         let mut out = self.changes(&self.definition, "", "", self.kind.verbs);
         if self.has("delete") {
             let id = format!("delete{title}{scope}{kind}");
@@ -376,7 +381,7 @@ impl<'a> Subject<'a> {
 
     /// Reading, replacing and patching an object or one of its subresources.
     fn changes(&self, definition: &str, suffix: &str, part: &str, verbs: &[&str]) -> Vec<Operation> {
-        let (title, scope, kind) = (&self.title, self.scope, self.kind.kind);
+        let (title, scope, kind) = (&self.title, self.scope, &self.kind.kind);
         let id = |verb: &str| format!("{verb}{title}{scope}{kind}{suffix}");
         let about = |verb: &str| format!("{verb} {part}an object of kind {kind}");
         let answer = || Answer::Definition(definition.to_owned());
@@ -414,7 +419,7 @@ impl<'a> Subject<'a> {
         let named = each.kind.and_then(definition);
         let taken = named.unwrap_or_else(|| self.definition.clone());
         let part = format!("{} of ", each.name);
-        let kind = self.kind.kind;
+        let kind = &self.kind.kind;
         let mut operations = match each.name {
             "attach" | "exec" | "portforward" | "proxy" => return self.connect(each, &suffix, end),
             "log" => vec![Operation {
@@ -433,16 +438,16 @@ impl<'a> Subject<'a> {
             }
             _ => self.changes(&taken, &suffix, &part, each.verbs),
         };
-        if each.kind.is_some() {
-            operations.iter_mut().for_each(|operation| operation.kind = each.kind);
+        if let Some(gvk) = each.kind {
+            operations.iter_mut().for_each(|operation| operation.kind = Some(gvk.map(Name::Borrowed)));
         }
         operations
     }
 
     /// Requests that are passed on to a node, a pod or a service.
     fn connect(&self, each: &Subresource, suffix: &str, end: &str) -> Vec<Operation> {
-        let kind = self.kind.kind;
-        let options = match (kind, each.kind) {
+        let kind = &self.kind.kind;
+        let options = match (&**kind, each.kind) {
             (_, Some(options)) => options,
             ("Node", None) => ["", "v1", "NodeProxyOptions"],
             ("Service", None) => ["", "v1", "ServiceProxyOptions"],
@@ -458,7 +463,7 @@ impl<'a> Subject<'a> {
             let id = format!("connect{}{}{}{kind}{suffix}{end}", self.title, capital(method), self.scope);
             let about = format!("connect {} requests to {} of a {kind}", method.to_uppercase(), each.name);
             Operation {
-                kind: Some(options),
+                kind: Some(options.map(Name::Borrowed)),
                 parameters,
                 produces: ANY,
                 answer: Answer::Text,

@@ -13,7 +13,7 @@ pub(super) fn write(path: &Path, style: &Style) -> (String, Value) {
         out.insert(each.method.to_owned(), written);
     }
     if !path.parameters.is_empty() {
-        let all = path.parameters.iter().map(|each| parameter(each, path.named, style));
+        let all = path.parameters.iter().map(|each| parameter(each, &path.named, style));
         out.insert("parameters".into(), all.collect());
     }
     (path.template.clone(), out.into())
@@ -59,7 +59,7 @@ fn common(operation: &Operation, style: &Style) -> Value {
     if !operation.action.is_empty() {
         out["x-kubernetes-action"] = operation.action.into();
     }
-    if let Some([group, version, kind]) = operation.kind {
+    if let Some([group, version, kind]) = &operation.kind {
         out["x-kubernetes-group-version-kind"] = json!({"group": group, "version": version, "kind": kind});
     }
     out

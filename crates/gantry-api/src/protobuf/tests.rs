@@ -155,7 +155,7 @@ proptest! {
     #[test]
     fn served_kinds_go_both_ways(seed: u64) {
         for kind in Registry::builtin().iter() {
-            check(&kind.api_version(), kind.kind, seed);
+            check(&kind.api_version(), &kind.kind, seed);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The table of the built-in kinds.
 
-use super::{Kind, Rules, Stored, Subresource};
+use super::{Behaviour, Kind, Name, Rules, Stored, Subresource};
 use crate::rules;
 use crate::schema::Schemas;
 
@@ -399,25 +399,27 @@ pub(super) const KINDS: &[Row] = &[
 
 /// The kind of a row; `None` only where the facts lack it, which a test rules out.
 pub(super) fn kind(row: &Row) -> Option<Kind> {
+    let names = |names: &'static [&'static str]| names.iter().copied().map(Name::Borrowed).collect();
     Some(Kind {
-        group: row.group,
-        version: row.version,
-        kind: row.kind,
-        list_kind: format!("{}List", row.kind),
-        plural: row.plural,
-        singular: row.kind.to_lowercase(),
-        short_names: row.short_names,
-        categories: row.categories,
+        group: row.group.into(),
+        version: row.version.into(),
+        kind: row.kind.into(),
+        list_kind: format!("{}List", row.kind).into(),
+        plural: row.plural.into(),
+        singular: row.kind.to_lowercase().into(),
+        short_names: names(row.short_names),
+        categories: names(row.categories),
         verbs: row.verbs,
         subresources: row.subresources.iter().map(|name| subresource(name)).collect(),
         namespaced: row.namespaced,
         schema: Schemas::builtin().by_kind(row.group, row.version, row.kind)?,
-        selectable_fields: row.selectable,
+        own_schemas: None,
+        selectable_fields: names(row.selectable),
         selected_from: if row.selected_from.is_empty() { row.selectable } else { row.selected_from },
         has_status: row.subresources.contains(&"status"),
         generation: row.generation,
-        rules: row.rules,
         stored: row.stored,
+        behaviour: Behaviour::Builtin(row.rules),
     })
 }
 

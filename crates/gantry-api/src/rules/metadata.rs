@@ -112,7 +112,7 @@ fn builtin(kind: &Kind) -> bool {
         "scheduling.k8s.io",
         "storage.k8s.io",
     ];
-    !kind.group.contains('.') || GROUPS.contains(&kind.group)
+    !kind.group.contains('.') || GROUPS.contains(&&*kind.group)
 }
 
 fn owners(path: &Path, owners: &[Value], errors: &mut Vec<FieldError>) {
@@ -191,7 +191,7 @@ fn masked(base: &str) -> Cow<'_, str> {
 }
 
 fn name(kind: &Kind, path: &Path, name: &str, errors: &mut Vec<FieldError>) {
-    match kind.kind {
+    match &*kind.kind {
         "Namespace" => dns_label(path, name, errors),
         "Service" => dns_1035(path, name, errors),
         "StatefulSet" => dns_label(path, name, errors),

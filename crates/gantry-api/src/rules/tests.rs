@@ -24,7 +24,7 @@ fn kind(name: &str) -> &'static Kind {
 
 fn pod(spec: Value) -> Value {
     let mut pod = json!({"metadata": {"name": "p", "namespace": "d"}, "spec": spec});
-    (kind("Pod").rules.default)(&mut pod);
+    kind("Pod").default(&mut pod);
     pod
 }
 
@@ -32,12 +32,12 @@ fn deployment(extra: Value) -> Value {
     let mut object = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}},
         "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
     json_patch::merge(&mut object, &extra);
-    (kind("Deployment").rules.default)(&mut object);
+    kind("Deployment").default(&mut object);
     object
 }
 
 fn check(name: &str, object: &Value, expected: &[&str]) {
-    let errors: Vec<_> = (kind(name).rules.validate)(object).iter().map(ToString::to_string).collect();
+    let errors: Vec<_> = kind(name).validate(object).iter().map(ToString::to_string).collect();
     assert_eq!(errors, expected);
 }
 
@@ -86,12 +86,12 @@ fn pod_errors() {
 #[test]
 fn pod_updates_change_images_only() {
     let old = pod(json!({"containers": [{"name": "c", "image": "i:1"}]}));
-    let rules = &kind("Pod").rules;
+    let rules = kind("Pod");
     let mut new = old.clone();
     new["spec"]["containers"][0]["image"] = "i:2".into();
-    assert_eq!((rules.validate_update)(&new, &old), []);
+    assert_eq!(rules.validate_update(&new, &old), []);
     new["spec"]["containers"][0]["command"] = json!(["x"]);
-    let errors = (rules.validate_update)(&new, &old);
+    let errors = rules.validate_update(&new, &old);
     assert!(
         errors[0].to_string().starts_with("spec: Forbidden: pod updates may not change fields other than")
     );
@@ -122,7 +122,7 @@ fn deployment_defaults_and_errors() {
         &["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"],
     );
     let changed = deployment(json!({"spec": {"selector": {"matchLabels": {"a": "c"}}}}));
-    let errors = (kind("Deployment").rules.validate_update)(&changed, &object);
+    let errors = kind("Deployment").validate_update(&changed, &object);
     assert_eq!(
         errors[0].to_string(),
         "spec.selector: Invalid value: {\"matchLabels\":{\"a\":\"c\"}}: field is immutable"
@@ -132,11 +132,11 @@ fn deployment_defaults_and_errors() {
 #[test]
 fn secrets_keep_texts_as_bytes() {
     let mut secret = json!({"metadata": {"name": "s"}, "stringData": {"a": "hello"}});
-    (kind("Secret").rules.default)(&mut secret);
+    kind("Secret").default(&mut secret);
     assert_eq!(secret, json!({"metadata": {"name": "s"}, "type": "Opaque", "data": {"a": "aGVsbG8="}}));
     let mut changed = secret.clone();
     changed["type"] = "x".into();
-    let errors = (kind("Secret").rules.validate_update)(&changed, &secret);
+    let errors = kind("Secret").validate_update(&changed, &secret);
     assert_eq!(errors[0].to_string(), "type: Invalid value: \"x\": field is immutable");
 }
 
@@ -168,7 +168,7 @@ fn names_follow_their_kind() {
 #[test]
 fn service_ports() {
     let mut service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}, {"port": 80}]}});
-    (kind("Service").rules.default)(&mut service);
+    kind("Service").default(&mut service);
     assert_eq!(service["spec"]["ports"][0]["targetPort"], 80);
     check(
         "Service",
@@ -190,11 +190,11 @@ proptest! {
             "ports": [{"containerPort": port}]}], "volumes": if volume { json!([{"name": "v"}]) } else { json!([]) }});
         let once = pod(spec.clone());
         let mut twice = once.clone();
-        (kind("Pod").rules.default)(&mut twice);
+        kind("Pod").default(&mut twice);
         prop_assert_eq!(once, twice);
         let mut once = deployment(json!({"spec": {"template": {"spec": spec}}}));
         let copy = once.clone();
-        (kind("Deployment").rules.default)(&mut once);
+        kind("Deployment").default(&mut once);
         prop_assert_eq!(once, copy);
     }
 }
@@ -206,7 +206,7 @@ fn signing_request(extra: Value) -> Value {
     let mut object = json!({"metadata": {"name": "r"}, "spec": {"request": NODE_REQUEST,
         "signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"]}});
     json_patch::merge(&mut object, &extra);
-    (kind("CertificateSigningRequest").rules.prepare_create)(&mut object);
+    kind("CertificateSigningRequest").prepare_create(&mut object);
     object
 }
 
@@ -251,12 +251,12 @@ fn certificate_signing_request_errors() {
 
 #[test]
 fn certificate_signing_requests_change_by_subresources_only() {
-    let rules = &kind("CertificateSigningRequest").rules;
+    let rules = kind("CertificateSigningRequest");
     let old = signing_request(json!({}));
     let mut new = old.clone();
     new["spec"]["usages"] = json!(["any"]);
     new["status"]["certificate"] = json!("eA==");
-    (rules.prepare_update)(&mut new, &old);
+    rules.prepare_update(&mut new, &old);
     assert_eq!(new, old);
     let with = |conditions: Value| {
         let mut object = old.clone();
@@ -265,7 +265,7 @@ fn certificate_signing_requests_change_by_subresources_only() {
     };
     let check = |new: Value, old: &Value, subresource: &str, expected: &[&str]| {
         let errors: Vec<_> =
-            (rules.validate_status)(&new, old, subresource).iter().map(ToString::to_string).collect();
+            rules.validate_status(&new, old, subresource).iter().map(ToString::to_string).collect();
         assert_eq!(errors, expected);
     };
     let approved = with(json!([{"type": "Approved", "status": "True"}]));

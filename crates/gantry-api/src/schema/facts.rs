@@ -59,7 +59,7 @@ pub(super) fn parse(text: &str) -> Schemas {
     for definition in &mut definitions {
         definition.fields.sort_by(|a, b| a.name.cmp(&b.name));
     }
-    Schemas { definitions, by_name }
+    Schemas { definitions, by_name, ..Schemas::default() }
 }
 
 fn field<'a>(

@@ -33,7 +33,7 @@ const AGE: Column =
 
 /// The columns of a kind.
 pub(super) fn of(kind: &Kind) -> &'static [Column] {
-    match (kind.group, kind.kind) {
+    match (&*kind.group, &*kind.kind) {
         ("", "Pod") => POD,
         ("", "Node") => NODE,
         ("", "Namespace") => NAMESPACE,

@@ -190,6 +190,6 @@ fn version_2_has_every_kind_with_descriptions() {
         })
         .collect();
     for kind in Registry::builtin().iter() {
-        assert!(kinds.contains(&(kind.group, kind.version, kind.kind)), "{}", kind.kind);
+        assert!(kinds.contains(&(&*kind.group, &*kind.version, &*kind.kind)), "{}", kind.kind);
     }
 }

@@ -1,6 +1,6 @@
 //! What a request is counted under.
 
-use gantry_api::registry::Registry;
+use gantry_api::registry::{Name, Registry};
 use http::HeaderMap;
 use prometheus_client::encoding::EncodeLabelSet;
 
@@ -8,13 +8,13 @@ use crate::negotiate::content_type;
 use crate::request::{Query, RequestInfo};
 
 /// A request's target, in the words of upstream's labels.
-#[derive(Debug, Clone, Copy, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(crate) struct Target {
     pub verb: &'static str,
     dry_run: &'static str,
-    group: &'static str,
-    version: &'static str,
-    resource: &'static str,
+    group: Name,
+    version: Name,
+    resource: Name,
     subresource: &'static str,
     scope: &'static str,
     component: &'static str,
@@ -24,9 +24,9 @@ pub(crate) struct Target {
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(crate) struct LongRunning {
     verb: &'static str,
-    group: &'static str,
-    version: &'static str,
-    resource: &'static str,
+    group: Name,
+    version: Name,
+    resource: Name,
     subresource: &'static str,
     scope: &'static str,
     component: &'static str,
@@ -41,8 +41,8 @@ impl From<Target> for LongRunning {
 
 impl Target {
     /// The target of the request with `info`. Only what is served has labels of its own.
-    pub fn of(info: &RequestInfo, query: &Query, headers: &HeaderMap) -> Self {
-        let kind = Registry::builtin().lookup(&info.group, &info.version, &info.resource);
+    pub fn of(registry: &Registry, info: &RequestInfo, query: &Query, headers: &HeaderMap) -> Self {
+        let kind = registry.lookup(&info.group, &info.version, &info.resource);
         let known =
             kind.and_then(|kind| kind.subresources.iter().find(|each| *each.name == *info.subresource));
         let subresource = match known {
@@ -53,9 +53,9 @@ impl Target {
         Self {
             verb: verb(info, headers),
             dry_run: if query.get("dryRun") == Some("All") { "All" } else { "" },
-            group: kind.map_or("", |kind| kind.group),
-            version: kind.map_or("", |kind| kind.version),
-            resource: kind.map_or("", |kind| kind.plural),
+            group: kind.map_or("".into(), |kind| kind.group.clone()),
+            version: kind.map_or("".into(), |kind| kind.version.clone()),
+            resource: kind.map_or("".into(), |kind| kind.plural.clone()),
             subresource,
             scope: scope(info),
             component: "apiserver",
@@ -64,7 +64,7 @@ impl Target {
 
     /// The target of a request for what there is not.
     pub fn unknown(self) -> Self {
-        Self { group: "", version: "", resource: "", subresource: "", ..self }
+        Self { group: "".into(), version: "".into(), resource: "".into(), subresource: "", ..self }
     }
 }
 

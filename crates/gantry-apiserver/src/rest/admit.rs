@@ -57,8 +57,8 @@ impl Context<'_> {
     ) -> admission::Request<'r> {
         admission::Request {
             operation,
-            group: self.kind.group,
-            resource: self.kind.plural,
+            group: &self.kind.group,
+            resource: &self.kind.plural,
             subresource: &self.info.subresource,
             namespace: self.namespace(),
             name: &self.info.name,

@@ -70,7 +70,7 @@ impl Context<'_> {
     /// Decodes a whole object of this request's kind.
     pub(super) fn decode(&mut self, bytes: &[u8], format: Format) -> Result<Value, ApiError> {
         let kind = self.kind;
-        self.decode_as(kind, kind.kind, &kind.api_version(), bytes, format)
+        self.decode_as(kind, &kind.kind, &kind.api_version(), bytes, format)
     }
 
     /// Decodes an object of `name` in `api_version`, shaped as `kind`'s schema says.
@@ -83,18 +83,18 @@ impl Context<'_> {
         format: Format,
     ) -> Result<Value, ApiError> {
         let decoded =
-            schema::decode(Schemas::builtin(), kind.schema, bytes, format).map_err(|error| match error {
+            schema::decode(kind.schemas(), kind.schema, bytes, format).map_err(|error| match error {
                 DecodeError::Syntax(why) => unrecognized(name, &why, bytes, format),
                 // What is of another kind is first of all that.
                 DecodeError::Type(why) => match sent_kind(bytes, format) {
-                    Some(mut sent) => check_kind(&mut sent, name, api_version)
+                    Some(mut sent) => check_kind(self.registry, &mut sent, name, api_version)
                         .err()
-                        .unwrap_or_else(|| undecodable(name, kind.version, &why)),
-                    None => undecodable(name, kind.version, &why),
+                        .unwrap_or_else(|| undecodable(name, &kind.version, &why)),
+                    None => undecodable(name, &kind.version, &why),
                 },
             })?;
         let mut object = decoded.value;
-        check_kind(&mut object, name, api_version)?;
+        check_kind(self.registry, &mut object, name, api_version)?;
         self.report(decoded.strict, name)?;
         Ok(object)
     }
@@ -167,7 +167,12 @@ fn undecodable_as(sent: &str, version: &str, kind: &str, why: &str) -> ApiError 
 }
 
 /// Fills in kind and API version where they were left out; an error where they are others.
-pub(super) fn check_kind(object: &mut Value, kind: &str, api_version: &str) -> Result<(), ApiError> {
+pub(super) fn check_kind(
+    registry: &Registry,
+    object: &mut Value,
+    kind: &str,
+    api_version: &str,
+) -> Result<(), ApiError> {
     let Some(fields) = object.as_object_mut() else {
         return Err(ApiError::bad_request(format!(
             "the object provided is unrecognized (must be of type {kind})"
@@ -179,7 +184,7 @@ pub(super) fn check_kind(object: &mut Value, kind: &str, api_version: &str) -> R
     };
     let (sent, sent_version) = (given("kind", kind), given("apiVersion", api_version));
     if (sent.as_str(), sent_version.as_str()) != (kind, api_version) {
-        return Err(other_kind(&sent, &sent_version, kind, api_version));
+        return Err(other_kind(registry, &sent, &sent_version, kind, api_version));
     }
     fields.insert("kind".into(), sent.into());
     fields.insert("apiVersion".into(), sent_version.into());
@@ -187,13 +192,19 @@ pub(super) fn check_kind(object: &mut Value, kind: &str, api_version: &str) -> R
 }
 
 /// The error about an object of another kind or version than the path's.
-fn other_kind(sent: &str, sent_version: &str, kind: &str, api_version: &str) -> ApiError {
+fn other_kind(
+    registry: &Registry,
+    sent: &str,
+    sent_version: &str,
+    kind: &str,
+    api_version: &str,
+) -> ApiError {
     let split = |version: &str| -> (String, String) {
         let (group, version) = version.split_once('/').unwrap_or(("", version));
         (group.to_owned(), version.to_owned())
     };
     let (group, version) = split(sent_version);
-    let why = if Registry::builtin().by_gvk(&group, &version, sent).is_none() {
+    let why = if registry.by_gvk(&group, &version, sent).is_none() {
         format!("no kind {sent:?} is registered for version {sent_version:?}")
     } else if sent == kind {
         return ApiError::bad_request(format!(

@@ -72,8 +72,8 @@ pub(super) async fn insert(
     let generated = meta_text(&object, "name").is_empty();
     let managed = object["metadata"].get("managedFields").cloned();
     fill_new(kind, &mut object);
-    (kind.rules.default)(&mut object);
-    (kind.rules.prepare_create)(&mut object);
+    kind.default(&mut object);
+    kind.prepare_create(&mut object);
     context.wait_for_account(&mut object).await;
     context.mutate(Operation::Create, &mut object, None, dry_run)?;
     match manage {
@@ -98,17 +98,17 @@ async fn finish(
 ) -> Result<Written, ApiError> {
     let kind = context.kind;
     let mut errors = gantry_api::rules::metadata::validate(kind, &object);
-    errors.extend((kind.rules.validate)(&object));
-    errors.extend((kind.rules.validate_create)(&object));
+    errors.extend(kind.validate(&object));
+    errors.extend(kind.validate_create(&object));
     if !errors.is_empty() {
-        return Err(ApiError::invalid(kind.group, kind.kind, meta_text(&object, "name"), &errors));
+        return Err(ApiError::invalid(&kind.group, &kind.kind, meta_text(&object, "name"), &errors));
     }
     context.validate(Operation::Create, &mut object, None, dry_run)?;
     let ttl = (kind.kind == "Event").then_some(EVENT_TTL);
     if dry_run {
         let name = meta_text(&object, "name");
         if context.server.store.snapshot().get(&context.key_of(name)).is_some() {
-            return Err(ApiError::already_exists(kind.group, kind.plural, name));
+            return Err(ApiError::already_exists(&kind.group, &kind.plural, name));
         }
         return Ok(Written::Dry(object));
     }
@@ -123,7 +123,7 @@ async fn finish(
                 bytes = storage::encode_as(kind, &object);
             }
             Err(Error::Exists { .. }) => {
-                return Err(ApiError::already_exists(kind.group, kind.plural, &name));
+                return Err(ApiError::already_exists(&kind.group, &kind.plural, &name));
             }
             Err(error) => return Err(respond::storage_error(&error)),
         }

@@ -140,10 +140,10 @@ pub(super) struct Outcome {
 
 fn answer(context: &Context<'_>, outcome: &Outcome, options: &DeleteOptions) -> Response<Body> {
     let kind = context.kind;
-    if outcome.gone && !SHOWN.contains(&(kind.group, kind.kind)) {
+    if outcome.gone && !SHOWN.contains(&(&*kind.group, &*kind.kind)) {
         let mut details = json!({"name": meta_text(&outcome.object, "name"), "kind": kind.plural});
         if !kind.group.is_empty() {
-            details["group"] = kind.group.into();
+            details["group"] = json!(kind.group);
         }
         details["uid"] = meta_text(&outcome.object, "uid").into();
         let status = json!({
@@ -163,7 +163,7 @@ pub(super) async fn delete(
 ) -> Result<Outcome, ApiError> {
     let store = &context.server.store;
     let key = context.key_of(name);
-    let not_found = || ApiError::not_found(context.kind.group, context.kind.plural, name);
+    let not_found = || ApiError::not_found(&context.kind.group, &context.kind.plural, name);
     for _ in 0..ATTEMPTS {
         let entry = store.snapshot().get(&key).cloned().ok_or_else(not_found)?;
         let current = list::value(context.kind, &entry)
@@ -194,7 +194,7 @@ pub(super) async fn delete(
             Err(error) => return Err(respond::storage_error(&error)),
         }
     }
-    Err(ApiError::conflict(context.kind.group, context.kind.plural, name, MODIFIED))
+    Err(ApiError::conflict(&context.kind.group, &context.kind.plural, name, MODIFIED))
 }
 
 /// `current` with the deletion that was asked for.
@@ -266,8 +266,8 @@ fn set_finalizers(
         Some(FOREGROUND) => Some(Propagation::Foreground),
         _ => None,
     });
-    let usual = || ORPHANING.contains(&(kind.group, kind.kind)).then_some(Propagation::Orphan);
-    let wanted = match CHILDLESS.contains(&kind.kind) {
+    let usual = || ORPHANING.contains(&(&*kind.group, &*kind.kind)).then_some(Propagation::Orphan);
+    let wanted = match CHILDLESS.contains(&&*kind.kind) {
         true => Propagation::Background,
         false => asked.or(standing).or_else(usual).unwrap_or(Propagation::Background),
     };

@@ -52,9 +52,12 @@ fn asks_nobody(pod: &Value) -> bool {
     matches!(phase, "Succeeded" | "Failed" | "Pending") || pod["metadata"]["deletionTimestamp"].is_string()
 }
 
+/// A budget with its kind.
+type Found<'a> = Option<(&'a Kind, Arc<Entry>)>;
+
 /// The one budget that a pod counts for.
-fn budget(context: &Context<'_>, pod: &Value) -> Result<Option<(&'static Kind, Arc<Entry>)>, ApiError> {
-    let Some(kind) = context.server.registry.lookup(GROUP, "v1", "poddisruptionbudgets") else {
+fn budget<'a>(context: &Context<'a>, pod: &Value) -> Result<Found<'a>, ApiError> {
+    let Some(kind) = context.registry.lookup(GROUP, "v1", "poddisruptionbudgets") else {
         return Ok(None);
     };
     let prefix = format!("{}{}/", storage::prefix_of(kind), context.namespace());
@@ -70,14 +73,14 @@ fn budget(context: &Context<'_>, pod: &Value) -> Result<Option<(&'static Kind, A
     let first = found.next().cloned();
     match found.next() {
         Some(_) => Err(ApiError::new(500, "", SEVERAL)),
-        None => Ok(first.map(|entry| (kind, entry))),
+        None => Ok(first.map(|entry| (&**kind, entry))),
     }
 }
 
 /// Takes the eviction of `pod` from the budget; whether it counts there at all.
 async fn spend(
     context: &Context<'_>,
-    kind: &'static Kind,
+    kind: &Kind,
     mut entry: Arc<Entry>,
     pod: &Value,
     dry_run: bool,
@@ -99,7 +102,7 @@ async fn spend(
             Err(error) => return Err(respond::storage_error(&error)),
         }
     }
-    Err(ApiError::conflict(GROUP, kind.plural, entry.key.rsplit('/').next().unwrap_or_default(), MODIFIED))
+    Err(ApiError::conflict(GROUP, &kind.plural, entry.key.rsplit('/').next().unwrap_or_default(), MODIFIED))
 }
 
 /// The budget after the eviction of `pod`; `None` where the pod may go without counting. The error

@@ -49,7 +49,7 @@ impl Filter {
         };
         for field in fields.requirements().iter().map(|each| each.field.as_str()) {
             let known = matches!(field, "metadata.name" | "metadata.namespace");
-            if !known && !kind.selectable_fields.contains(&field) {
+            if !known && !kind.selectable_fields.iter().any(|each| *each == field) {
                 return Err(ApiError::bad_request(if kind.selectable_fields.is_empty() {
                     format!(
                         "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""

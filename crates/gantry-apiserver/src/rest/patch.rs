@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use gantry_api::field::{FieldError, Path};
 use gantry_api::patch::{self, apply};
-use gantry_api::schema::{self, Format, Schemas};
+use gantry_api::schema::{self, Format};
 use gantry_api::status::ApiError;
 use http::{Request, Response, StatusCode};
 use serde_json::Value;
@@ -106,7 +106,7 @@ pub(super) fn patched(
         _ => {
             let patch = parse()?;
             let schema = context.kind.schema;
-            let merged = patch::strategic_merge(Schemas::builtin(), schema, current, &patch.value)?;
+            let merged = patch::strategic_merge(context.kind.schemas(), schema, current, &patch.value)?;
             (merged, patch.strict, Some(patch.value.to_string()))
         }
     };
@@ -115,15 +115,15 @@ pub(super) fn patched(
         let error = FieldError::invalid(&Path::new("patch"), shown.as_str(), why);
         ApiError::invalid("", "", "", &[error])
     };
-    let decoded = schema::decode_value(Schemas::builtin(), context.kind.schema, patched)
+    let decoded = schema::decode_value(context.kind.schemas(), context.kind.schema, patched)
         .map_err(|why| refused(why.to_string()))?;
     let mut object = decoded.value;
-    body::check_kind(&mut object, context.kind.kind, &context.kind.api_version())?;
+    body::check_kind(context.registry, &mut object, &context.kind.kind, &context.kind.api_version())?;
     findings.extend(decoded.strict);
     if context.field_validation() == FieldValidation::Strict && !findings.is_empty() {
         return Err(refused(format!("strict decoding error: {}", findings.join(", "))));
     }
-    context.report(findings, context.kind.kind)?;
+    context.report(findings, &context.kind.kind)?;
     Ok(object)
 }
 
@@ -190,8 +190,8 @@ fn read_applied(context: &mut Context<'_>, bytes: &[u8], format: Format) -> Resu
         ))
     };
     let mut applied = free.value.clone();
-    body::check_kind(&mut applied, kind.kind, &kind.api_version())?;
-    let decoded = schema::decode_value(Schemas::builtin(), kind.schema, applied)
+    body::check_kind(context.registry, &mut applied, &kind.kind, &kind.api_version())?;
+    let decoded = schema::decode_value(kind.schemas(), kind.schema, applied)
         .map_err(|why| untyped(&free.value, &why.to_string()))?;
     let unknown = decoded.strict.iter().filter_map(|finding| finding.strip_prefix("unknown field "));
     let unknown: Vec<String> =
@@ -225,7 +225,7 @@ fn merged(
 ) -> Result<Value, ApiError> {
     let api_version = context.kind.api_version();
     apply::apply(
-        Schemas::builtin(),
+        context.kind.schemas(),
         context.kind.schema,
         &api_version,
         live,
@@ -235,5 +235,5 @@ fn merged(
         &context.info.subresource,
         &now(),
     )
-    .map_err(|conflicts| conflicts.into_error(context.kind.group, context.kind.plural, &context.info.name))
+    .map_err(|conflicts| conflicts.into_error(&context.kind.group, &context.kind.plural, &context.info.name))
 }

@@ -26,7 +26,7 @@ impl Preconditions {
 
 impl Context<'_> {
     pub(super) fn conflict(&self, why: &str) -> ApiError {
-        ApiError::conflict(self.kind.group, self.kind.plural, &self.info.name, why)
+        ApiError::conflict(&self.kind.group, &self.kind.plural, &self.info.name, why)
     }
 
     /// An error where `current` is not what `preconditions` say.
@@ -69,7 +69,7 @@ impl Context<'_> {
                     "the {what} in the precondition ({wanted}) does not match the {what} in record ({stands}). \
                      The object might have been {why}"
                 );
-                return Err(ApiError::conflict(self.kind.group, self.kind.plural, name, &words));
+                return Err(ApiError::conflict(&self.kind.group, &self.kind.plural, name, &words));
             }
         }
         Ok(())

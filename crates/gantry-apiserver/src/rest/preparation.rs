@@ -2,7 +2,6 @@
 
 use gantry_api::patch::apply::{self, Operation};
 use gantry_api::registry::Kind;
-use gantry_api::schema::Schemas;
 use gantry_api::status::ApiError;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -77,7 +76,7 @@ impl Context<'_> {
     /// Sets `metadata.managedFields` for a write that is not an apply.
     pub(super) fn manage(&self, old: &Value, object: &mut Value, manager: &str) {
         apply::update(
-            Schemas::builtin(),
+            self.kind.schemas(),
             self.kind.schema,
             &self.kind.api_version(),
             old,

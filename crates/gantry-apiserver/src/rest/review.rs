@@ -2,6 +2,7 @@
 //! are answered and not stored.
 
 use gantry_api::field::{FieldError, Path};
+use gantry_api::registry::Registry;
 use gantry_api::status::ApiError;
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
@@ -51,22 +52,21 @@ pub(super) fn find(info: &RequestInfo) -> Option<Review> {
 
 pub(super) async fn serve(
     server: &ApiServer,
+    registry: &Registry,
     review: Review,
     info: &RequestInfo,
     query: &Query,
     user: &User,
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
-    let kind = server
-        .registry
-        .lookup(&info.group, &info.version, &info.resource)
-        .ok_or_else(ApiError::no_such_resource)?;
+    let kind =
+        registry.lookup(&info.group, &info.version, &info.resource).ok_or_else(ApiError::no_such_resource)?;
     if info.verb != "create" || !info.name.is_empty() || kind.namespaced == info.namespace.is_empty() {
         return Err(ApiError::method_not_allowed());
     }
     let output =
         Output::negotiate(request.headers(), query).ok_or_else(|| ApiError::not_acceptable(&ACCEPTED))?;
-    let mut context = Context { server, info, query, user, kind, output, warnings: Vec::new() };
+    let mut context = Context { server, info, query, user, registry, kind, output, warnings: Vec::new() };
     context.check_options("CreateOptions")?;
     let format = body::format(request.headers())?;
     let bytes = body::read(request.into_body()).await?;

@@ -18,7 +18,7 @@ pub(super) async fn serve(
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
     let info = context.info;
-    let plural: &str = context.kind.plural;
+    let plural: &str = &context.kind.plural;
     let name = info.subresource.as_str();
     let known = context.kind.subresources.iter().find(|each| *each.name == *name);
     let known = known.ok_or_else(ApiError::no_such_resource)?;
@@ -58,7 +58,7 @@ async fn read(context: &Context<'_>, request: Request<Body>, kind: Created) -> R
     let [group, version, kind] = kind.unwrap_or_default();
     let mut value = body::typed(&bytes, format, [group, version, kind])?;
     let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    body::check_kind(&mut value, kind, &api_version)?;
+    body::check_kind(context.registry, &mut value, kind, &api_version)?;
     let named = meta_text(&value, "name");
     if !named.is_empty() && !context.info.name.is_empty() && named != context.info.name {
         return Err(ApiError::bad_request(format!(
@@ -95,7 +95,7 @@ pub(super) async fn bind_named(
     let manager = context.field_manager(&user_agent(request.headers()));
     let binding = read(context, request, Some(["", "v1", "Binding"])).await?;
     let name = meta_text(&binding, "name").to_owned();
-    let pods = context.server.registry.lookup("", "v1", "pods").ok_or_else(ApiError::no_such_resource)?;
+    let pods = context.registry.lookup("", "v1", "pods").ok_or_else(ApiError::no_such_resource)?;
     let info =
         RequestInfo { resource: "pods".into(), subresource: "binding".into(), name, ..context.info.clone() };
     let mut pod = Context {
@@ -103,6 +103,7 @@ pub(super) async fn bind_named(
         info: &info,
         query: context.query,
         user: context.user,
+        registry: context.registry,
         kind: pods,
         output: context.output,
         warnings: Vec::new(),

@@ -40,7 +40,7 @@ pub(super) async fn serve(
             context.info.name
         )));
     }
-    let creates = matches!(context.kind.kind, "Lease" | "Event") && context.info.subresource.is_empty();
+    let creates = matches!(&*context.kind.kind, "Lease" | "Event") && context.info.subresource.is_empty();
     if creates && context.current().is_err() {
         let mut object = object;
         metadata(&mut object).remove("resourceVersion");
@@ -107,16 +107,16 @@ pub(super) async fn replace(
     let name = context.info.name.clone();
     context.place(&mut object, &name)?;
     keep_system(&mut object, current);
-    (kind.rules.default)(&mut object);
+    kind.default(&mut object);
     split(context, &mut object, current);
     match context.info.subresource.as_str() {
         part @ ("status" | "approval") => {
-            (kind.rules.prepare_status)(&mut object, current, part);
+            kind.prepare_status(&mut object, current, part);
             time_phase(kind, &mut object, current);
         }
         // These set what an update of the object itself leaves as it is.
         "finalize" | "binding" => {}
-        _ => (kind.rules.prepare_update)(&mut object, current),
+        _ => kind.prepare_update(&mut object, current),
     }
     count_generation(kind, &mut object, current);
     context.mutate(Operation::Update, &mut object, Some(current), dry_run)?;
@@ -162,7 +162,7 @@ fn split(context: &Context<'_>, object: &mut Value, current: &Value) {
                 };
             }
             // Agents report on nodes and pods by labels and annotations too.
-            let free = matches!(kind.kind, "Pod" | "Node");
+            let free = matches!(&*kind.kind, "Pod" | "Node");
             // A Deployment's revision, which belongs with the status, is an annotation.
             let revised = kind.kind == "Deployment";
             if let Some(Value::Object(new)) = new_metadata {
@@ -207,18 +207,18 @@ async fn finish(
     errors.extend(gantry_api::rules::metadata::validate_update(&object, current));
     match context.info.subresource.as_str() {
         // These change what an update of the object itself may not.
-        "binding" | "ephemeralcontainers" | "resize" => errors.extend((kind.rules.validate)(&object)),
+        "binding" | "ephemeralcontainers" | "resize" => errors.extend(kind.validate(&object)),
         part @ ("status" | "approval") => {
-            errors.extend((kind.rules.validate_status)(&object, current, part));
+            errors.extend(kind.validate_status(&object, current, part));
         }
         "finalize" => {}
         _ => {
-            errors.extend((kind.rules.validate)(&object));
-            errors.extend((kind.rules.validate_update)(&object, current));
+            errors.extend(kind.validate(&object));
+            errors.extend(kind.validate_update(&object, current));
         }
     }
     if !errors.is_empty() {
-        return Err(ApiError::invalid(kind.group, kind.kind, &context.info.name, &errors).into());
+        return Err(ApiError::invalid(&kind.group, &kind.kind, &context.info.name, &errors).into());
     }
     context.validate(Operation::Update, &mut object, Some(current), dry_run)?;
     if dry_run {
@@ -239,7 +239,7 @@ async fn finish(
         return Ok(Written::Stored(entry.clone()));
     }
     let bytes = storage::encode_as(kind, &object);
-    let result = match kind.kind {
+    let result = match &*kind.kind {
         "Event" => store.update_with_ttl(&entry.key, entry.mod_revision, bytes, create::EVENT_TTL).await,
         _ => store.update(&entry.key, entry.mod_revision, bytes).await,
     };

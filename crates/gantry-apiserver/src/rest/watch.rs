@@ -41,7 +41,7 @@ const FRAME: usize = 64;
 /// What a watch is for.
 pub struct Request {
     /// The kind watched.
-    pub kind: &'static Kind,
+    pub kind: Arc<Kind>,
     /// The namespace, or empty.
     pub namespace: String,
     /// The options of the query.
@@ -78,7 +78,7 @@ pub async fn respond(
     sent: Counter,
 ) -> Result<Response<Body>, ApiError> {
     let filter = Arc::new(request.filter.clone());
-    let resource = storage::prefix_of(request.kind);
+    let resource = storage::prefix_of(&request.kind);
     let prefix = match request.namespace.as_str() {
         "" => resource,
         namespace => format!("{resource}{namespace}/"),
@@ -135,8 +135,8 @@ fn initial(
 ) -> Box<dyn Iterator<Item = Bytes> + Send> {
     let entries: Vec<_> =
         snapshot.range(prefix, None).filter(|entry| filter.matches(entry)).cloned().collect();
-    let (kind, output, query) = (request.kind, request.output, request.query.clone());
-    let last = bookmark.then(|| Bytes::from(bookmark_line(kind, output, snapshot.revision(), true)));
+    let (kind, output, query) = (request.kind.clone(), request.output, request.query.clone());
+    let last = bookmark.then(|| Bytes::from(bookmark_line(&kind, output, snapshot.revision(), true)));
     let mut entries = entries.into_iter().peekable();
     let mut first = true;
     let pieces = std::iter::from_fn(move || {
@@ -145,7 +145,7 @@ fn initial(
         while piece.len() < PIECE
             && let Some(entry) = entries.next()
         {
-            frame(&mut piece, "ADDED", kind, &entry.value, output, &query, &mut first);
+            frame(&mut piece, "ADDED", &kind, &entry.value, output, &query, &mut first);
         }
         Some(piece.freeze())
     });
@@ -208,7 +208,7 @@ impl Running {
         self.revision = event.revision();
         let Some(transition) = self.filter.transition(event) else { return };
         self.sent.inc();
-        let (kind, output) = (self.request.kind, self.request.output);
+        let (kind, output) = (&self.request.kind, self.request.output);
         let mut first = !self.columns_sent;
         self.columns_sent = true;
         let name = match transition {
@@ -239,7 +239,7 @@ impl Running {
             self.write(&mut piece, &event);
         }
         self.revision = self.revision.max(reached);
-        piece.put_slice(&bookmark_line(self.request.kind, self.request.output, self.revision, false));
+        piece.put_slice(&bookmark_line(&self.request.kind, self.request.output, self.revision, false));
         piece.freeze()
     }
 }
@@ -275,7 +275,7 @@ fn protobuf_frame(
     query: &Query,
 ) {
     let document = if output.shape == Shape::Object && kind.stored.is_none() {
-        protobuf::document(kind.schema, &kind.api_version(), kind.kind, object)
+        protobuf::document(kind.schema, &kind.api_version(), &kind.kind, object)
     } else {
         let value = storage::decode(kind, object).unwrap_or_default();
         protobuf::value(&super::shape::object(kind, value, output.shape, query))

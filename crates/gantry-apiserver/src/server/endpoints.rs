@@ -41,6 +41,7 @@ fn read(
         return Err(ApiError::not_acceptable(&ACCEPTED));
     }
     let output = negotiated.unwrap_or(Output::JSON);
+    let documents = server.documents.load();
     let ok = |value| Ok(respond::json(StatusCode::OK, &value, output));
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -52,19 +53,19 @@ fn read(
             server.fairness.as_ref().map_or_else(missing, |fairness| Ok(levels(fairness)))
         }
         ["metrics"] => Ok(metrics(server, accept)),
-        [] => ok(json!({"paths": server.documents.paths()})),
-        ["api"] if aggregated => shared(&request, &server.documents.aggregated_core, output),
-        ["apis"] if aggregated => shared(&request, &server.documents.aggregated_groups, output),
+        [] => ok(json!({"paths": documents.paths()})),
+        ["api"] if aggregated => shared(&request, &documents.aggregated_core, output),
+        ["apis"] if aggregated => shared(&request, &documents.aggregated_groups, output),
         ["api"] => ok(json!({
             "kind": "APIVersions", "versions": ["v1"],
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": server.config.advertise.to_string()}],
         })),
-        ["apis"] => ok(server.documents.groups.clone()),
-        ["apis", group] => server.documents.group(group).map_or_else(missing, ok),
-        ["api", version] => server.documents.resources("", version).map_or_else(missing, ok),
-        ["apis", group, version] => server.documents.resources(group, version).map_or_else(missing, ok),
+        ["apis"] => ok(documents.groups.clone()),
+        ["apis", group] => documents.group(group).map_or_else(missing, ok),
+        ["api", version] => documents.resources("", version).map_or_else(missing, ok),
+        ["apis", group, version] => documents.resources(group, version).map_or_else(missing, ok),
         ["openapi", "v2"] => openapi::v2(server, request.headers()),
-        ["openapi", "v3"] => shared(&request, server.documents.openapi_index(), output),
+        ["openapi", "v3"] => shared(&request, documents.openapi_index(), output),
         ["openapi", "v3", path @ ..] => openapi::v3(server, request.headers(), &path.join("/"), query),
         [".well-known", "openid-configuration"] => {
             let uri = format!("https://{}/openid/v1/jwks", server.config.advertise);
@@ -111,7 +112,7 @@ fn metrics(server: &ApiServer, accept: &str) -> Response<Body> {
     if let Some(fairness) = &server.fairness {
         server.metrics.levels(&fairness.counts());
     }
-    let text = server.metrics.encode(&server.store, server.in_flight.taken(), open);
+    let text = server.metrics.encode(&server.store, &server.registry.load(), server.in_flight.taken(), open);
     let media_type = match open {
         true => HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
         false => HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),

@@ -8,7 +8,6 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::body::Body;
-use crate::documents::Documents;
 use crate::negotiate::accepts_gzip;
 use crate::request::Query;
 use crate::{ApiServer, respond};
@@ -80,7 +79,8 @@ impl Names {
 /// The version 2 document.
 pub(super) fn v2(server: &ApiServer, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
     let form = V2.negotiate(headers)?;
-    let document = server.documents.openapi_v2(form);
+    let documents = server.documents.load();
+    let document = documents.openapi_v2(form);
     let tag = format!("\"{}\"", document.hash);
     if is_known(headers, &tag) {
         return tagged(respond::bytes(StatusCode::NOT_MODIFIED, Body::Empty), &tag);
@@ -103,7 +103,7 @@ pub(super) fn v3(
     path: &str,
     query: &Query,
 ) -> Result<Response<Body>, ApiError> {
-    let documents: &Documents = &server.documents;
+    let documents = server.documents.load();
     let hash = documents.openapi_hash(path).ok_or_else(ApiError::no_such_resource)?;
     let asked = query.filled("hash");
     if asked.is_some_and(|asked| asked != hash) {

@@ -31,13 +31,13 @@ impl ApiServer {
         let started = Instant::now();
         let query = Query::parse(request.uri().query());
         let info = RequestInfo::parse(request.method(), request.uri().path(), &query);
-        let target = Target::of(&info, &query, request.headers());
+        let target = Target::of(&self.registry.load(), &info, &query, request.headers());
         let audit_id = audit_id(&request);
         let head = *request.method() == Method::HEAD;
         let output = Output::negotiate(request.headers(), &query).unwrap_or(Output::JSON);
         let long_running = info.is_long_running();
         let mut audited = Audited { id: audit_id.clone(), flow: None, record: None, panicked: false };
-        let answered = self.within_limits(&info, &query, target, request, identity, &mut audited).await;
+        let answered = self.within_limits(&info, &query, &target, request, identity, &mut audited).await;
         let mut response = answered.unwrap_or_else(|error| respond::error(&error, output));
         let headers = response.headers_mut();
         headers.insert(AUDIT_ID, audit_id);
@@ -57,7 +57,7 @@ impl ApiServer {
             response = record.answered(response, long_running, audited.panicked).await;
         }
         let took = (!long_running).then(|| started.elapsed());
-        self.metrics.answered(target, response.status().as_u16(), took, response.body().len());
+        self.metrics.answered(target.clone(), response.status().as_u16(), took, response.body().len());
         if long_running && matches!(response.body(), Body::Stream(_) | Body::Incoming(_) | Body::Held(..)) {
             let open = Box::new(self.metrics.stream(target));
             return response.map(|body| Body::Held(Box::new(body), open));
@@ -70,7 +70,7 @@ impl ApiServer {
         &self,
         info: &RequestInfo,
         query: &Query,
-        target: Target,
+        target: &Target,
         request: Request<Body>,
         identity: Option<User>,
         audited: &mut Audited,
@@ -83,7 +83,7 @@ impl ApiServer {
             match tokio::time::timeout(time, answer).await {
                 Ok(answered) => answered,
                 Err(_) => {
-                    self.metrics.terminated(target, 504);
+                    self.metrics.terminated(target.clone(), 504);
                     return Err(deadline::exceeded());
                 }
             }

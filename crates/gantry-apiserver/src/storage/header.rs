@@ -30,7 +30,7 @@ impl Header {
         let text = |value: &Value| Box::from(value.as_str().unwrap_or_default());
         let metadata = &object["metadata"];
         let labels = metadata["labels"].as_object().into_iter().flatten();
-        let own = kind_of(object).map(|kind| (kind.rules.selectable)(object)).unwrap_or_default();
+        let own = kind_of(object).map(|kind| kind.selectable(object)).unwrap_or_default();
         let own = own.into_iter().map(|(name, value)| (name, value.into_boxed_str()));
         let common = [("metadata.name", "name"), ("metadata.namespace", "namespace")];
         let fields = own.chain(common.map(|(field, name)| (field, text(&metadata[name]))));
@@ -162,7 +162,7 @@ mod tests {
         for kind in Registry::builtin().iter().filter(|kind| kind.stored.is_none()) {
             let mut object = json!({"kind": kind.kind, "apiVersion": kind.api_version(), "other": {"a": [1]},
                 "metadata": {"name": "a", "namespace": "n", "labels": {"x": "y"}, "managedFields": [{}]}});
-            for field in kind.selectable_fields {
+            for field in &kind.selectable_fields {
                 set(&mut object, field, "text");
             }
             if kind.kind == "Pod" {

@@ -12,24 +12,24 @@ use crate::{protobuf, table::partial};
 /// Each kind that is kept, with a minimal object of it.
 fn each() -> impl Iterator<Item = (&'static Kind, Value)> {
     let kept = Registry::builtin().iter().filter(|kind| kind.verbs.contains(&"delete"));
-    kept.map(|kind| (kind, minimal(&name_of(kind))))
+    kept.map(|kind| (&**kind, minimal(&name_of(kind))))
 }
 
 #[test]
 fn a_minimal_object_is_valid_and_stays_so() {
     for (kind, object) in each() {
-        let decoded = decode_value(Schemas::builtin(), kind.schema, object.clone()).expect(kind.kind);
+        let decoded = decode_value(Schemas::builtin(), kind.schema, object.clone()).expect(&kind.kind);
         assert_eq!(decoded.strict, Vec::<String>::new(), "{}", kind.kind);
         let made = created(object);
         assert_eq!(faults(&made), Vec::<String>::new(), "{}", kind.kind);
-        let decoded = decode_value(Schemas::builtin(), kind.schema, made.clone()).expect(kind.kind);
+        let decoded = decode_value(Schemas::builtin(), kind.schema, made.clone()).expect(&kind.kind);
         assert_eq!(decoded.strict, Vec::<String>::new(), "{} with defaults", kind.kind);
         assert_eq!(decoded.value, made, "{}", kind.kind);
         let mut same = made.clone();
-        (kind.rules.default)(&mut same);
-        (kind.rules.prepare_update)(&mut same, &made);
+        kind.default(&mut same);
+        kind.prepare_update(&mut same, &made);
         assert_eq!(same, made, "{}: an update that changes nothing", kind.kind);
-        assert_eq!((kind.rules.validate_update)(&same, &made), [], "{}", kind.kind);
+        assert_eq!(kind.validate_update(&same, &made), [], "{}", kind.kind);
     }
 }
 
@@ -37,8 +37,8 @@ fn a_minimal_object_is_valid_and_stays_so() {
 fn a_created_object_is_the_same_in_protobuf() {
     for (kind, object) in each() {
         let made = created(object);
-        let document = protobuf::value(&made).expect(kind.kind);
-        assert_eq!(protobuf::decode(&document, Some(kind.schema)).expect(kind.kind), made, "{}", kind.kind);
+        let document = protobuf::value(&made).expect(&kind.kind);
+        assert_eq!(protobuf::decode(&document, Some(kind.schema)).expect(&kind.kind), made, "{}", kind.kind);
     }
 }
 
@@ -53,11 +53,11 @@ fn status_and_the_rest_do_not_leak_into_each_other() {
         if kind.kind != "Node" {
             assert_eq!(made["status"], old["status"], "{}: a create takes no status", kind.kind);
         }
-        (kind.rules.prepare_update)(&mut sent, &old);
+        kind.prepare_update(&mut sent, &old);
         assert_eq!(sent["status"], old["status"], "{}: an update takes no status", kind.kind);
         let mut reported = old.clone();
         reported["status"] = json!({"conditions": []});
-        (kind.rules.prepare_status)(&mut reported, &old, "status");
+        kind.prepare_status(&mut reported, &old, "status");
         assert_eq!(reported["spec"], old["spec"], "{}: a status changes nothing else", kind.kind);
     }
 }

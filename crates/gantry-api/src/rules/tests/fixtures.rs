@@ -26,8 +26,8 @@ pub(super) fn created(mut object: Value) -> Value {
     let kind = kind_of(&object);
     object["metadata"]["uid"] = "u".into();
     object["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z".into();
-    (kind.rules.default)(&mut object);
-    (kind.rules.prepare_create)(&mut object);
+    kind.default(&mut object);
+    kind.prepare_create(&mut object);
     object
 }
 
@@ -35,8 +35,8 @@ pub(super) fn created(mut object: Value) -> Value {
 pub(super) fn faults(object: &Value) -> Vec<String> {
     let kind = kind_of(object);
     let mut errors = super::super::metadata::validate(kind, object);
-    errors.extend((kind.rules.validate)(object));
-    errors.extend((kind.rules.validate_create)(object));
+    errors.extend(kind.validate(object));
+    errors.extend(kind.validate_create(object));
     words(&errors)
 }
 
@@ -60,10 +60,10 @@ pub(super) fn change_of(old: Value, patch: Value, expected: &[&str]) {
     let kind = kind_of(&old);
     let mut new = old.clone();
     json_patch::merge(&mut new, &patch);
-    (kind.rules.default)(&mut new);
-    (kind.rules.prepare_update)(&mut new, &old);
-    let mut errors = (kind.rules.validate)(&new);
-    errors.extend((kind.rules.validate_update)(&new, &old));
+    kind.default(&mut new);
+    kind.prepare_update(&mut new, &old);
+    let mut errors = kind.validate(&new);
+    errors.extend(kind.validate_update(&new, &old));
     assert_eq!(words(&errors), expected, "{} with {patch}", kind.kind);
 }
 
@@ -74,7 +74,7 @@ pub(super) fn status_refused(name: &str, status: Value, expected: &[&str]) {
     let kind = kind_of(&old);
     let mut new = old.clone();
     json_patch::merge(&mut new, &json!({"status": status}));
-    let errors = (kind.rules.validate_status)(&new, &old, "status");
+    let errors = kind.validate_status(&new, &old, "status");
     assert_eq!(words(&errors), expected, "{name} with {status}");
 }
 
@@ -246,7 +246,7 @@ fn extension(name: &str) -> Value {
 
 /// The name under which `minimal` knows a kind.
 pub(super) fn name_of(kind: &Kind) -> String {
-    match (kind.group, kind.version, kind.kind) {
+    match (&*kind.group, &*kind.version, &*kind.kind) {
         ("events.k8s.io", _, name) => format!("{name}.events.k8s.io"),
         ("autoscaling", "v1", name) => format!("{name}.v1"),
         (_, _, name) => name.to_owned(),

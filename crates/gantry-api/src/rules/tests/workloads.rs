@@ -75,10 +75,10 @@ fn daemon_set() {
 #[test]
 fn a_daemon_sets_template_is_counted() {
     let old = created(minimal("DaemonSet"));
-    let rules = &super::fixtures::kind_of(&old).rules;
+    let kind = super::fixtures::kind_of(&old);
     let mut new = old.clone();
     new["spec"]["template"]["spec"]["containers"][0]["image"] = "j".into();
-    (rules.prepare_update)(&mut new, &old);
+    kind.prepare_update(&mut new, &old);
     assert_eq!(new["metadata"]["annotations"]["deprecated.daemonset.template.generation"], "2");
 }
 
@@ -292,7 +292,7 @@ fn job_changes() {
     let kind = super::fixtures::kind_of(&started);
     let mut new = started.clone();
     json_patch::merge(&mut new, &moved);
-    let errors = (kind.rules.validate_update)(&new, &started);
+    let errors = kind.validate_update(&new, &started);
     assert!(errors[0].to_string().starts_with("spec.template: Invalid value: {"), "{errors:?}");
     status_refused(
         "Job",
