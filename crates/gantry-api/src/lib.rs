@@ -10,6 +10,7 @@ pub mod field;
 pub mod meta;
 pub mod openapi;
 pub mod patch;
+pub mod pod_resources;
 pub mod protobuf;
 pub mod quantity;
 pub mod registry;

@@ -7,13 +7,20 @@ mod certificate_approval;
 mod certificate_requestor;
 mod certificate_signing;
 mod certificate_subject_restriction;
+mod default_class;
+mod default_ingress_class;
+mod default_storage_class;
 mod default_toleration_seconds;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
+mod persistent_volume_claim_resize;
+mod pod_topology_labels;
 mod priority;
 mod rbac_escalation;
 mod runtime_class;
 mod service_account;
+mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
 
 use std::sync::Arc;
@@ -142,16 +149,22 @@ impl Admission {
     pub fn new(authorizer: Arc<Authorizer>) -> Self {
         let plugins: Vec<Box<dyn Plugin>> = vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle),
+            Box::new(limit_ranger::LimitRanger),
             Box::new(service_account::ServiceAccount),
             Box::new(node_restriction::NodeRestriction),
             Box::new(taint_nodes_by_condition::TaintNodesByCondition),
             Box::new(priority::Priority),
             Box::new(default_toleration_seconds::DefaultTolerationSeconds),
+            Box::new(default_storage_class::DefaultStorageClass),
+            Box::new(storage_object_in_use_protection::StorageObjectInUseProtection),
+            Box::new(persistent_volume_claim_resize::PersistentVolumeClaimResize),
             Box::new(runtime_class::RuntimeClass),
             Box::new(certificate_requestor::CertificateRequestor),
             Box::new(certificate_approval::CertificateApproval(authorizer.clone())),
             Box::new(certificate_signing::CertificateSigning(authorizer.clone())),
             Box::new(certificate_subject_restriction::CertificateSubjectRestriction),
+            Box::new(default_ingress_class::DefaultIngressClass),
+            Box::new(pod_topology_labels::PodTopologyLabels),
             Box::new(rbac_escalation::RbacEscalation(authorizer)),
         ];
         Self { plugins, observer: Box::new(|_, _, _, _, _| {}) }

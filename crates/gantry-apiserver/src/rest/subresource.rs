@@ -142,8 +142,10 @@ async fn assign(
         }
         let mut pod = current.clone();
         pod["spec"]["nodeName"] = json!(target);
-        for (key, value) in binding["metadata"]["annotations"].as_object().into_iter().flatten() {
-            pod["metadata"]["annotations"][key] = value.clone();
+        for field in ["annotations", "labels"] {
+            for (key, value) in binding["metadata"][field].as_object().into_iter().flatten() {
+                pod["metadata"][field][key] = value.clone();
+            }
         }
         set_scheduled(&mut pod);
         Ok(pod)
