@@ -1,7 +1,17 @@
 //! Admission: what may change or refuse a write, after authorization and before validation.
 //!
 //! Plugins run in upstream's order, each in a file of its own: first all that change the object, then
-//! all that only look.
+//! all that only look. There are two sorts of them, and both are lines of one chain:
+//!
+//! - A [`Plugin`] decides from a snapshot of the store, at once. Almost all are of this sort, and a
+//!   request that meets no other waits for nothing.
+//! - A [`WaitingPlugin`] may wait: for somebody else's server, or for a write of its own. It says first
+//!   whether a request concerns it, which has to be quick; only then is it run. Its hooks get the
+//!   [`Store`], so that it can keep count of what it lets through in [`WaitingPlugin::validate`], the last
+//!   step before the write itself. What comes after it sees a newer snapshot.
+//!
+//! A plugin that changes an object in a way that the ones before it have to see again sets
+//! [`Request::again`]: then the whole chain changes the object once more.
 
 mod certificate_approval;
 mod certificate_requestor;
@@ -23,10 +33,13 @@ mod service_account;
 mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use futures::StreamExt;
+use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
 use gantry_store::Store;
 use serde_json::Value;
@@ -64,10 +77,14 @@ impl Operation {
 }
 
 /// One write, as admission sees it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Request<'a> {
     /// What it does.
     pub operation: Operation,
+    /// The resource, as the registry has it.
+    pub kind: &'a Kind,
+    /// Group, version and kind of [`Request::object`]; for a subresource with objects of its own, theirs.
+    pub object_kind: [&'a str; 3],
     /// The API group; empty for the core group.
     pub group: &'a str,
     /// The resource's plural name.
@@ -80,17 +97,43 @@ pub struct Request<'a> {
     pub name: &'a str,
     /// Who asks.
     pub user: &'a User,
-    /// The object as it is to become (for a subresource, what was sent); null for a deletion.
+    /// The object as it is to become (for a subresource, what was sent; for a stream, its options);
+    /// null for a deletion.
     pub object: Value,
     /// The object as it is.
     pub old: Option<&'a Value>,
+    /// The request's options, of kind CreateOptions, UpdateOptions or DeleteOptions; null for a stream.
+    pub options: Value,
     /// Whether nothing is to be stored.
     pub dry_run: bool,
     /// What the client is to be warned of.
     pub warnings: Vec<String>,
+    /// What is noted with the request's audit events.
+    pub annotations: BTreeMap<String, String>,
+    /// Whether the plugins that change the object have to see it once more.
+    pub again: Again,
+}
+
+/// How a chain is run a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Again {
+    /// It is the first time, and nobody asked for another one.
+    #[default]
+    No,
+    /// It is the first time, and somebody asked for another one.
+    Wanted,
+    /// It is the second time.
+    Running,
 }
 
 impl Request<'_> {
+    /// Asks for the chain to be run again, where it has not been.
+    pub fn run_again(&mut self) {
+        if self.again == Again::No {
+            self.again = Again::Wanted;
+        }
+    }
+
     /// Whether the request is about `resource` of the core group itself.
     fn is(&self, resource: &str, subresource: &str) -> bool {
         self.group.is_empty() && self.resource == resource && self.subresource == subresource
@@ -134,40 +177,80 @@ pub trait Plugin: Send + Sync {
     }
 }
 
+/// An admission plugin that may wait.
+#[async_trait]
+pub trait WaitingPlugin: Send + Sync {
+    /// What configuration and logs call it.
+    fn name(&self) -> &'static str;
+
+    /// Whether the request concerns it at all. Must be quick: every write asks.
+    fn concerns(&self, request: &Request<'_>) -> bool;
+
+    /// Changes the object, or refuses.
+    async fn mutate(&self, request: &mut Request<'_>, store: &Store) -> Result<(), ApiError> {
+        let _ = (request, store);
+        Ok(())
+    }
+
+    /// Refuses, or does not. Warnings and annotations may be added; what becomes of the object is lost.
+    async fn validate(&self, request: &mut Request<'_>, store: &Store) -> Result<(), ApiError> {
+        let _ = (request, store);
+        Ok(())
+    }
+}
+
+/// A place in the chain.
+enum Step {
+    Now(Box<dyn Plugin>),
+    Waiting(Box<dyn WaitingPlugin>),
+}
+
+impl<P: Plugin + 'static> From<P> for Step {
+    fn from(plugin: P) -> Self {
+        Self::Now(Box::new(plugin))
+    }
+}
+
+impl From<Box<dyn WaitingPlugin>> for Step {
+    fn from(plugin: Box<dyn WaitingPlugin>) -> Self {
+        Self::Waiting(plugin)
+    }
+}
+
 /// Told of each plugin's turn: its name, the operation, `admit` or `validate`, whether it refused, and how
 /// long it took.
 pub type Observer = Box<dyn Fn(&'static str, Operation, &'static str, bool, Duration) + Send + Sync>;
 
 /// The plugins of a server.
 pub struct Admission {
-    plugins: Vec<Box<dyn Plugin>>,
+    chain: Vec<Step>,
     observer: Observer,
 }
 
 impl Admission {
     /// The plugins that are on by default.
     pub fn new(authorizer: Arc<Authorizer>) -> Self {
-        let plugins: Vec<Box<dyn Plugin>> = vec![
-            Box::new(namespace_lifecycle::NamespaceLifecycle),
-            Box::new(limit_ranger::LimitRanger),
-            Box::new(service_account::ServiceAccount),
-            Box::new(node_restriction::NodeRestriction),
-            Box::new(taint_nodes_by_condition::TaintNodesByCondition),
-            Box::new(priority::Priority),
-            Box::new(default_toleration_seconds::DefaultTolerationSeconds),
-            Box::new(default_storage_class::DefaultStorageClass),
-            Box::new(storage_object_in_use_protection::StorageObjectInUseProtection),
-            Box::new(persistent_volume_claim_resize::PersistentVolumeClaimResize),
-            Box::new(runtime_class::RuntimeClass),
-            Box::new(certificate_requestor::CertificateRequestor),
-            Box::new(certificate_approval::CertificateApproval(authorizer.clone())),
-            Box::new(certificate_signing::CertificateSigning(authorizer.clone())),
-            Box::new(certificate_subject_restriction::CertificateSubjectRestriction),
-            Box::new(default_ingress_class::DefaultIngressClass),
-            Box::new(pod_topology_labels::PodTopologyLabels),
-            Box::new(rbac_escalation::RbacEscalation(authorizer)),
+        let chain: Vec<Step> = vec![
+            namespace_lifecycle::NamespaceLifecycle.into(),
+            limit_ranger::LimitRanger.into(),
+            service_account::ServiceAccount.into(),
+            node_restriction::NodeRestriction.into(),
+            taint_nodes_by_condition::TaintNodesByCondition.into(),
+            priority::Priority.into(),
+            default_toleration_seconds::DefaultTolerationSeconds.into(),
+            default_storage_class::DefaultStorageClass.into(),
+            storage_object_in_use_protection::StorageObjectInUseProtection.into(),
+            persistent_volume_claim_resize::PersistentVolumeClaimResize.into(),
+            runtime_class::RuntimeClass.into(),
+            certificate_requestor::CertificateRequestor.into(),
+            certificate_approval::CertificateApproval(authorizer.clone()).into(),
+            certificate_signing::CertificateSigning(authorizer.clone()).into(),
+            certificate_subject_restriction::CertificateSubjectRestriction.into(),
+            default_ingress_class::DefaultIngressClass.into(),
+            pod_topology_labels::PodTopologyLabels.into(),
+            rbac_escalation::RbacEscalation(authorizer).into(),
         ];
-        Self { plugins, observer: Box::new(|_, _, _, _, _| {}) }
+        Self { chain, observer: Box::new(|_, _, _, _, _| {}) }
     }
 
     /// Tells `observer` of each plugin's turn.
@@ -199,25 +282,42 @@ impl Admission {
     }
 
     /// Lets every plugin change the object, in order; the first refusal ends it.
-    pub fn mutate(&self, request: &mut Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {
-        self.plugins.iter().try_for_each(|plugin| {
-            let started = Instant::now();
-            let result = plugin.mutate(request, objects);
-            let operation = request.operation;
-            (self.observer)(plugin.name(), operation, "admit", result.is_err(), started.elapsed());
-            result
-        })
+    pub async fn mutate(&self, request: &mut Request<'_>, store: &Store) -> Result<(), ApiError> {
+        self.run(request, store, true).await?;
+        if request.again == Again::Wanted {
+            request.again = Again::Running;
+            self.run(request, store, true).await?;
+        }
+        Ok(())
     }
 
     /// Asks every plugin whether the object as it is now may be written.
-    pub fn validate(&self, request: &Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {
-        self.plugins.iter().try_for_each(|plugin| {
+    pub async fn validate(&self, request: &mut Request<'_>, store: &Store) -> Result<(), ApiError> {
+        self.run(request, store, false).await
+    }
+
+    async fn run(&self, request: &mut Request<'_>, store: &Store, mutate: bool) -> Result<(), ApiError> {
+        let mut snapshot = store.snapshot();
+        for step in &self.chain {
             let started = Instant::now();
-            let result = plugin.validate(request, objects);
-            let operation = request.operation;
-            (self.observer)(plugin.name(), operation, "validate", result.is_err(), started.elapsed());
-            result
-        })
+            let (name, result) = match step {
+                Step::Now(plugin) if mutate => (plugin.name(), plugin.mutate(request, &snapshot)),
+                Step::Now(plugin) => (plugin.name(), plugin.validate(request, &snapshot)),
+                Step::Waiting(plugin) if !plugin.concerns(request) => continue,
+                Step::Waiting(plugin) => {
+                    let result = match mutate {
+                        true => plugin.mutate(request, store).await,
+                        false => plugin.validate(request, store).await,
+                    };
+                    snapshot = store.snapshot();
+                    (plugin.name(), result)
+                }
+            };
+            let phase = if mutate { "admit" } else { "validate" };
+            (self.observer)(name, request.operation, phase, result.is_err(), started.elapsed());
+            result?;
+        }
+        Ok(())
     }
 }
 

@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 
 pub use file::LogFile;
 pub use policy::{Level, Policy, Stage};
-pub(crate) use record::{PeerAddress, Record};
+pub(crate) use record::{Annotations, PeerAddress, Record};
 pub use webhook::Webhook;
 
 use file::File;

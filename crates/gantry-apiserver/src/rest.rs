@@ -31,6 +31,7 @@ use gantry_store::Entry;
 use http::{Request, Response, StatusCode};
 use serde_json::Value;
 
+use crate::audit::Annotations;
 use crate::body::Body;
 use crate::negotiate::{ACCEPTED, Encoding, Output, Shape};
 use crate::request::{Query, RequestInfo};
@@ -52,6 +53,8 @@ pub(crate) struct Context<'a> {
     pub output: Output,
     /// What the client should be told beside the answer.
     pub warnings: Vec<String>,
+    /// What is noted with the request's audit events, where it has any.
+    pub annotations: Option<&'a Annotations>,
 }
 
 impl Context<'_> {
@@ -144,13 +147,19 @@ pub(crate) async fn serve(
             return Err(ApiError::not_acceptable(&ACCEPTED));
         }
     };
+    let annotations = request.extensions().get::<Annotations>().cloned();
+    let annotations = annotations.as_ref();
+    let warnings = Vec::new();
     let mut context =
-        Context { server, info, query, user, registry: &registry, kind, output, warnings: Vec::new() };
+        Context { server, info, query, user, registry: &registry, kind, output, warnings, annotations };
     let result = dispatch(&mut context, request).await;
-    result.map(|mut response| {
-        respond::warn(&mut response, &context.warnings);
-        if output.gzip { respond::compress(response) } else { response }
-    })
+    let mut response = match result {
+        // Who is refused is warned as well.
+        Err(error) if !context.warnings.is_empty() => respond::error(&error, output),
+        result => result?,
+    };
+    respond::warn(&mut response, &context.warnings);
+    Ok(if output.gzip { respond::compress(response) } else { response })
 }
 
 /// What clients of a kind are told to use instead.

@@ -25,7 +25,8 @@ impl Plugin for NamespaceLifecycle {
         }
         let review = request.group == "authorization.k8s.io";
         let own = request.group.is_empty() && request.resource == "namespaces";
-        if request.namespace.is_empty() || own || review || request.operation == Operation::Delete {
+        let makes = matches!(request.operation, Operation::Create | Operation::Update);
+        if request.namespace.is_empty() || own || review || !makes {
             return Ok(());
         }
         let name = request.namespace;

@@ -1,9 +1,11 @@
 //! What the plugins' tests have in common.
 
+use std::collections::BTreeMap;
+
 use gantry_api::status::ApiError;
 use serde_json::Value;
 
-use super::{Operation, Plugin, Request};
+use super::{Again, Operation, Plugin, Request};
 use crate::User;
 use crate::lookup::Objects;
 
@@ -23,8 +25,14 @@ pub(super) fn request<'a>(
         Box::leak(text.to_owned().into_boxed_str())
     };
     let (namespace, name) = (leak("/metadata/namespace"), leak("/metadata/name"));
+    let kinds = gantry_api::registry::Registry::builtin();
+    let mut known_kinds = kinds.iter();
+    let kind = known_kinds.find(|kind| kind.group == group && kind.plural == resource);
+    let kind = kind.or_else(|| kinds.lookup("", "v1", "pods")).expect("pods are served");
     Request {
         operation,
+        kind,
+        object_kind: [&kind.group, &kind.version, &kind.kind],
         group,
         resource,
         subresource,
@@ -34,7 +42,10 @@ pub(super) fn request<'a>(
         object,
         old,
         dry_run: false,
+        options: Value::Null,
         warnings: Vec::new(),
+        annotations: BTreeMap::new(),
+        again: Again::No,
     }
 }
 

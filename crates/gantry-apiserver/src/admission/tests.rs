@@ -22,21 +22,72 @@ async fn a_pod_in_a_new_namespace() {
     let mut request = testing::request(Operation::Create, "pods", &user, pod, None);
     request.name = "";
     admission.wait_for_account(&request, &store).await;
-    let mutate = |request: &mut Request<'_>, store: &Store| admission.mutate(request, &store.snapshot());
-    let error = mutate(&mut request, &store).unwrap_err();
+    let error = admission.mutate(&mut request, &store).await.unwrap_err();
     assert_eq!((error.code, error.message.as_str()), (404, "namespaces \"shop\" not found"));
     put(&store, "namespaces", "shop").await;
-    let error = mutate(&mut request, &store).unwrap_err();
+    let error = admission.mutate(&mut request, &store).await.unwrap_err();
     assert!(error.message.starts_with("pods \"web\" is forbidden: error looking up service account"));
     tokio::join!(
         admission.wait_for_account(&request, &store),
         put(&store, "serviceaccounts", "shop/default")
     );
-    mutate(&mut request, &store).unwrap();
-    admission.validate(&request, &store.snapshot()).unwrap();
+    admission.mutate(&mut request, &store).await.unwrap();
+    admission.validate(&mut request, &store).await.unwrap();
     let spec = &request.object["spec"];
     assert_eq!(spec["serviceAccountName"], "default");
     assert_eq!(spec["priority"], 0);
     assert_eq!(spec["tolerations"].as_array().unwrap().len(), 2);
     assert_eq!(spec["volumes"].as_array().unwrap().len(), 1);
+}
+
+/// Notes in an annotation how often it was run, and wants to be run again.
+struct Counting;
+
+#[async_trait]
+impl WaitingPlugin for Counting {
+    fn name(&self) -> &'static str {
+        "Counting"
+    }
+
+    fn concerns(&self, request: &Request<'_>) -> bool {
+        request.is("pods", "")
+    }
+
+    async fn mutate(&self, request: &mut Request<'_>, store: &Store) -> Result<(), ApiError> {
+        tokio::task::yield_now().await;
+        let count = request.object["count"].as_u64().unwrap_or(0) + 1;
+        request.object["count"] = count.into();
+        put(store, "counts", &count.to_string()).await;
+        request.run_again();
+        Ok(())
+    }
+}
+
+/// Sees what was written before it.
+struct Seeing;
+
+impl Plugin for Seeing {
+    fn name(&self) -> &'static str {
+        "Seeing"
+    }
+
+    fn mutate(&self, request: &mut Request<'_>, objects: &dyn crate::Lookup) -> Result<(), ApiError> {
+        request.object["seen"] = objects.list("", "counts", "").len().into();
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_waits_and_wants_another_round() {
+    let store = Store::with_engine(MemoryEngine::default(), Options::default()).unwrap();
+    let counting: Box<dyn WaitingPlugin> = Box::new(Counting);
+    let admission =
+        Admission { chain: vec![counting.into(), Seeing.into()], observer: Box::new(|_, _, _, _, _| {}) };
+    let user = User::new("ada", []);
+    let mut request = testing::request(Operation::Create, "pods", &user, json!({}), None);
+    admission.mutate(&mut request, &store).await.unwrap();
+    assert_eq!(request.object, json!({"count": 2, "seen": 2}));
+    let mut other = testing::request(Operation::Create, "secrets", &user, json!({}), None);
+    admission.mutate(&mut other, &store).await.unwrap();
+    assert_eq!(other.object, json!({"seen": 2}));
 }

@@ -1,5 +1,6 @@
 //! What is kept of one request, and the events that are made of it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, Response};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use super::policy::Verdict;
@@ -22,6 +24,20 @@ use crate::{Attributes, User};
 /// Where a request's connection comes from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PeerAddress(pub SocketAddr);
+
+/// What is noted with a request's events while it is carried out.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Annotations(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Annotations {
+    /// Adds `annotations`; what is noted already stays.
+    pub fn extend(&self, annotations: BTreeMap<String, String>) {
+        let mut noted = self.0.lock();
+        for (key, value) in annotations {
+            noted.entry(key).or_insert(value);
+        }
+    }
+}
 
 /// One request's audit.
 pub(crate) struct Record {
@@ -92,6 +108,18 @@ impl Record {
         let annotations =
             json!({"authorization.k8s.io/decision": decision, "authorization.k8s.io/reason": reason});
         self.event.insert("annotations".into(), annotations);
+    }
+
+    /// Notes what was noted elsewhere.
+    pub fn annotate(&mut self, annotations: &Annotations) {
+        let noted = std::mem::take(&mut *annotations.0.lock());
+        if noted.is_empty() {
+            return;
+        }
+        let all = self.event.entry("annotations").or_insert_with(|| json!({}));
+        for (key, value) in noted {
+            all[key] = value.into();
+        }
     }
 
     /// Whether the request's object is kept.

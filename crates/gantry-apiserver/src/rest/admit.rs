@@ -1,51 +1,107 @@
 //! Admission of writes: the plugins' say on an object.
 
-use gantry_api::status::ApiError;
-use serde_json::Value;
+use std::collections::BTreeMap;
 
-use super::Context;
-use crate::admission;
+use gantry_api::status::ApiError;
+use serde_json::{Map, Value, json};
+
+use super::delete::DeleteOptions;
+use super::{Context, scale};
+use crate::admission::{self, Again};
 
 pub(super) use crate::admission::Operation;
 
 impl Context<'_> {
     /// Waits for the service account of a new pod, where its namespace is new as well.
     pub(super) async fn wait_for_account(&self, object: &mut Value) {
-        let request = self.admission_request(Operation::Create, std::mem::take(object), None, false);
+        let request = self.admission_request(Operation::Create, std::mem::take(object), None);
         self.server.admission.wait_for_account(&request, &self.server.store).await;
         *object = request.object;
     }
 
     /// Lets the plugins change `object`.
-    pub(super) fn mutate(
+    pub(super) async fn mutate(
         &mut self,
         operation: Operation,
         object: &mut Value,
         old: Option<&Value>,
         dry_run: bool,
     ) -> Result<(), ApiError> {
-        let snapshot = self.server.store.snapshot();
-        let mut request = self.admission_request(operation, std::mem::take(object), old, dry_run);
-        let result = self.server.admission.mutate(&mut request, &snapshot);
-        *object = request.object;
-        let warnings = request.warnings;
-        self.warnings.extend(warnings);
-        result
+        self.admit(operation, object, old, dry_run, true).await
     }
 
     /// Lets the plugins refuse `object`.
-    pub(super) fn validate(
+    pub(super) async fn validate(
         &mut self,
         operation: Operation,
         object: &mut Value,
         old: Option<&Value>,
         dry_run: bool,
     ) -> Result<(), ApiError> {
-        let snapshot = self.server.store.snapshot();
-        let request = self.admission_request(operation, std::mem::take(object), old, dry_run);
-        let result = self.server.admission.validate(&request, &snapshot);
-        *object = request.object;
+        self.admit(operation, object, old, dry_run, false).await
+    }
+
+    /// Lets the plugins refuse the deletion of `current`.
+    pub(super) async fn admit_deletion(
+        &mut self,
+        name: &str,
+        current: &Value,
+        options: &DeleteOptions,
+    ) -> Result<(), ApiError> {
+        for mutate in [true, false] {
+            let mut request = self.admission_request(Operation::Delete, Value::Null, Some(current));
+            request.name = name;
+            request.options = options.to_value();
+            request.dry_run = options.dry_run;
+            let outcome = run(self.server, request, mutate).await;
+            self.take(outcome).0?;
+        }
+        Ok(())
+    }
+
+    /// Lets the plugins refuse a stream.
+    pub(super) async fn admit_stream(&mut self) -> Result<(), ApiError> {
+        let mut options = self.stream_options();
+        self.admit(Operation::Connect, &mut options, None, false, true).await?;
+        self.admit(Operation::Connect, &mut options, None, false, false).await
+    }
+
+    async fn admit(
+        &mut self,
+        operation: Operation,
+        object: &mut Value,
+        old: Option<&Value>,
+        dry_run: bool,
+        mutate: bool,
+    ) -> Result<(), ApiError> {
+        // What is written is the whole object, what is asked for its Scale.
+        let scaled = (self.info.subresource == "scale" && operation == Operation::Update)
+            .then(|| (scale::scale_of(object), old.map(scale::scale_of)));
+        if let Some((scale, old)) = scaled {
+            let mut request = self.admission_request(operation, scale, old.as_ref());
+            request.dry_run = dry_run;
+            let outcome = run(self.server, request, mutate).await;
+            let (result, scale) = self.take(outcome);
+            if let Some(replicas) = scale["spec"].get("replicas") {
+                object["spec"]["replicas"] = replicas.clone();
+            }
+            return result;
+        }
+        let mut request = self.admission_request(operation, std::mem::take(object), old);
+        request.dry_run = dry_run;
+        let outcome = run(self.server, request, mutate).await;
+        let (result, admitted) = self.take(outcome);
+        *object = admitted;
         result
+    }
+
+    /// Notes what was said beside the answer; gives the answer and the object.
+    fn take(&mut self, outcome: Outcome) -> (Result<(), ApiError>, Value) {
+        self.warnings.extend(outcome.warnings);
+        if let Some(audit) = self.annotations {
+            audit.extend(outcome.annotations);
+        }
+        (outcome.result, outcome.object)
     }
 
     fn admission_request<'r>(
@@ -53,20 +109,108 @@ impl Context<'_> {
         operation: Operation,
         object: Value,
         old: Option<&'r Value>,
-        dry_run: bool,
     ) -> admission::Request<'r> {
+        let kind = self.kind;
+        let part = kind.subresources.iter().find(|each| *each.name == *self.info.subresource);
+        let own: [&str; 3] = [&kind.group, &kind.version, &kind.kind];
+        let proxied = self.info.subresource == "proxy";
+        let object_kind = match (proxied, &*kind.kind) {
+            (true, "Pod") => ["", "v1", "PodProxyOptions"],
+            (true, "Service") => ["", "v1", "ServiceProxyOptions"],
+            (true, "Node") => ["", "v1", "NodeProxyOptions"],
+            _ => part.and_then(|part| part.kind).unwrap_or(own),
+        };
         admission::Request {
             operation,
-            group: &self.kind.group,
-            resource: &self.kind.plural,
+            kind,
+            object_kind,
+            group: &kind.group,
+            resource: &kind.plural,
             subresource: &self.info.subresource,
             namespace: self.namespace(),
             name: &self.info.name,
             user: self.user,
             object,
             old,
-            dry_run,
+            options: self.write_options(operation),
+            dry_run: false,
             warnings: Vec::new(),
+            annotations: BTreeMap::new(),
+            again: Again::No,
         }
     }
+
+    /// The options of a request that writes.
+    fn write_options(&self, operation: Operation) -> Value {
+        let kind = match operation {
+            Operation::Create => "CreateOptions",
+            Operation::Update => "UpdateOptions",
+            Operation::Delete => "DeleteOptions",
+            Operation::Connect => return Value::Null,
+        };
+        let mut options = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
+        let mut set = |name: &str, value: Value| options[name] = value;
+        for name in ["fieldManager", "fieldValidation"] {
+            if let Some(text) = self.query.filled(name).filter(|_| operation != Operation::Delete) {
+                set(name, text.into());
+            }
+        }
+        if self.dry_run() {
+            set("dryRun", json!(["All"]));
+        }
+        options
+    }
+
+    /// The options of a stream, from the query.
+    fn stream_options(&self) -> Value {
+        let request = self.admission_request(Operation::Connect, Value::Null, None);
+        let [_, version, kind] = request.object_kind;
+        let mut options = Map::new();
+        options.insert("kind".into(), kind.into());
+        options.insert("apiVersion".into(), version.into());
+        match self.info.subresource.as_str() {
+            "exec" | "attach" => {
+                for name in ["stdin", "stdout", "stderr", "tty"] {
+                    if self.query.flag(name) {
+                        options.insert(name.into(), true.into());
+                    }
+                }
+                if let Some(container) = self.query.filled("container") {
+                    options.insert("container".into(), container.into());
+                }
+                let command: Vec<&str> = self.query.all("command").collect();
+                if !command.is_empty() {
+                    options.insert("command".into(), json!(command));
+                }
+            }
+            "portforward" => {
+                let ports: Vec<i64> = self.query.all("ports").filter_map(|port| port.parse().ok()).collect();
+                if !ports.is_empty() {
+                    options.insert("ports".into(), json!(ports));
+                }
+            }
+            _ if !self.info.rest.is_empty() => {
+                options.insert("path".into(), self.info.rest.as_str().into());
+            }
+            _ => {}
+        }
+        options.into()
+    }
+}
+
+/// What admission left behind.
+struct Outcome {
+    result: Result<(), ApiError>,
+    object: Value,
+    warnings: Vec<String>,
+    annotations: BTreeMap<String, String>,
+}
+
+async fn run(server: &crate::ApiServer, mut request: admission::Request<'_>, mutate: bool) -> Outcome {
+    let result = match mutate {
+        true => server.admission.mutate(&mut request, &server.store).await,
+        false => server.admission.validate(&mut request, &server.store).await,
+    };
+    let admission::Request { object, warnings, annotations, .. } = request;
+    Outcome { result, object, warnings, annotations }
 }

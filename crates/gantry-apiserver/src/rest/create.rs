@@ -75,7 +75,7 @@ pub(super) async fn insert(
     kind.default(&mut object);
     kind.prepare_create(&mut object);
     context.wait_for_account(&mut object).await;
-    context.mutate(Operation::Create, &mut object, None, dry_run)?;
+    context.mutate(Operation::Create, &mut object, None, dry_run).await?;
     match manage {
         Manage::Update(manager) => context.manage(&Value::Null, &mut object, manager),
         Manage::Done => {
@@ -103,7 +103,7 @@ async fn finish(
     if !errors.is_empty() {
         return Err(ApiError::invalid(&kind.group, &kind.kind, meta_text(&object, "name"), &errors));
     }
-    context.validate(Operation::Create, &mut object, None, dry_run)?;
+    context.validate(Operation::Create, &mut object, None, dry_run).await?;
     let ttl = (kind.kind == "Event").then_some(EVENT_TTL);
     if dry_run {
         let name = meta_text(&object, "name");

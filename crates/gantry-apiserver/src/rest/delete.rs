@@ -8,7 +8,6 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::admit::Operation;
 use super::precondition::{MODIFIED, Preconditions};
 use super::preparation::{meta_text, metadata};
 use super::write_options::{dry_run_errors, refuse};
@@ -119,6 +118,27 @@ impl DeleteOptions {
             dry_run: !dry_run.is_empty(),
         })
     }
+
+    /// As an object.
+    pub fn to_value(&self) -> Value {
+        let mut options = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"});
+        if let Some(grace) = self.grace {
+            options["gracePeriodSeconds"] = grace.into();
+        }
+        if let Some(propagation) = self.propagation {
+            options["propagationPolicy"] = format!("{propagation:?}").into();
+        }
+        let Preconditions { uid, resource_version } = &self.preconditions;
+        for (name, wanted) in [("uid", uid), ("resourceVersion", resource_version)] {
+            if let Some(text) = wanted {
+                options["preconditions"][name] = text.as_str().into();
+            }
+        }
+        if self.dry_run {
+            options["dryRun"] = json!(["All"]);
+        }
+        options
+    }
 }
 
 pub(super) async fn serve(
@@ -169,8 +189,10 @@ pub(super) async fn delete(
         let current = list::value(context.kind, &entry)
             .ok_or_else(|| ApiError::internal("a stored object is damaged"))?;
         context.check_deletion(name, &options.preconditions, &current)?;
-        context.mutate(Operation::Delete, &mut Value::Null, Some(&current), options.dry_run)?;
-        context.validate(Operation::Delete, &mut Value::Null, Some(&current), options.dry_run)?;
+        // Who evicts a pod was asked about the Eviction.
+        if context.info.subresource.is_empty() {
+            context.admit_deletion(name, &current, options).await?;
+        }
         let object = marked(context, &current, options);
         let gone = super::update::finished(&object);
         if options.dry_run || (!gone && object == current) {

@@ -29,7 +29,9 @@ const SEVERAL: &str =
 
 /// Carries out `eviction` of the pod that the path names.
 pub(super) async fn evict(context: &mut Context<'_>, eviction: &mut Value) -> Result<(), ApiError> {
-    context.validate(Operation::Create, eviction, None, false)?;
+    let dry_run = DeleteOptions::from_value(context, &eviction["deleteOptions"])?.dry_run;
+    context.mutate(Operation::Create, eviction, None, dry_run).await?;
+    context.validate(Operation::Create, eviction, None, dry_run).await?;
     let mut options = DeleteOptions::from_value(context, &eviction["deleteOptions"])?;
     let name = context.info.name.clone();
     let pod = list::value(context.kind, &*context.current()?).unwrap_or_default();

@@ -66,7 +66,17 @@ pub(super) async fn serve(
     }
     let output =
         Output::negotiate(request.headers(), query).ok_or_else(|| ApiError::not_acceptable(&ACCEPTED))?;
-    let mut context = Context { server, info, query, user, registry, kind, output, warnings: Vec::new() };
+    let mut context = Context {
+        server,
+        info,
+        query,
+        user,
+        registry,
+        kind,
+        output,
+        warnings: Vec::new(),
+        annotations: None,
+    };
     context.check_options("CreateOptions")?;
     let format = body::format(request.headers())?;
     let bytes = body::read(request.into_body()).await?;

@@ -94,7 +94,7 @@ async fn set(
 }
 
 /// The Scale of a workload.
-fn scale_of(object: &Value) -> Value {
+pub(super) fn scale_of(object: &Value) -> Value {
     let metadata = &object["metadata"];
     let mut scale = json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1",

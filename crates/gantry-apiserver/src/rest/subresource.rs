@@ -27,6 +27,9 @@ pub(super) async fn serve(
         return Err(ApiError::method_not_allowed());
     }
     let kind = known.kind;
+    if matches!(name, "exec" | "attach" | "portforward" | "proxy") {
+        context.admit_stream().await?;
+    }
     match (plural, name) {
         ("pods", "log" | "exec" | "attach" | "portforward") => {
             return proxy::pod_stream(context.server, info, request).await;
@@ -107,8 +110,11 @@ pub(super) async fn bind_named(
         kind: pods,
         output: context.output,
         warnings: Vec::new(),
+        annotations: context.annotations,
     };
-    assign(&mut pod, &manager, binding).await
+    let result = assign(&mut pod, &manager, binding).await;
+    context.warnings.append(&mut pod.warnings);
+    result
 }
 
 async fn assign(
@@ -116,7 +122,9 @@ async fn assign(
     manager: &str,
     mut binding: Value,
 ) -> Result<Response<Body>, ApiError> {
-    context.validate(Operation::Create, &mut binding, None, false)?;
+    let dry_run = context.dry_run();
+    context.mutate(Operation::Create, &mut binding, None, dry_run).await?;
+    context.validate(Operation::Create, &mut binding, None, dry_run).await?;
     let target = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
     if target.is_empty() {
         use gantry_api::field::{FieldError, Path};
@@ -186,7 +194,9 @@ async fn token(
     kind: Created,
 ) -> Result<Response<Body>, ApiError> {
     let mut review = read(context, request, kind).await?;
-    context.validate(Operation::Create, &mut review, None, false)?;
+    let dry_run = context.dry_run();
+    context.mutate(Operation::Create, &mut review, None, dry_run).await?;
+    context.validate(Operation::Create, &mut review, None, dry_run).await?;
     let account = super::list::value(context.kind, &*context.current()?).unwrap_or_default();
     let made = context.server.issue_token(&account, &review)?;
     Ok(respond::json(StatusCode::CREATED, &made, context.output))

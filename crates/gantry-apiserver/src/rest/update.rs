@@ -119,7 +119,10 @@ pub(super) async fn replace(
         _ => kind.prepare_update(&mut object, current),
     }
     count_generation(kind, &mut object, current);
-    context.mutate(Operation::Update, &mut object, Some(current), dry_run)?;
+    // Who binds a pod was asked about the Binding.
+    if context.info.subresource != "binding" {
+        context.mutate(Operation::Update, &mut object, Some(current), dry_run).await?;
+    }
     if let Some(manager) = manager {
         context.manage(current, &mut object, manager);
     }
@@ -220,7 +223,9 @@ async fn finish(
     if !errors.is_empty() {
         return Err(ApiError::invalid(&kind.group, &kind.kind, &context.info.name, &errors).into());
     }
-    context.validate(Operation::Update, &mut object, Some(current), dry_run)?;
+    if context.info.subresource != "binding" {
+        context.validate(Operation::Update, &mut object, Some(current), dry_run).await?;
+    }
     if dry_run {
         return Ok(Written::Dry(object));
     }

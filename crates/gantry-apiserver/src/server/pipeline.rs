@@ -13,7 +13,7 @@ use tokio::sync::SemaphorePermit;
 use super::in_flight::Counted;
 use super::listener::PeerCertificates;
 use super::{deadline, endpoints};
-use crate::audit::Record;
+use crate::audit::{Annotations, Record};
 use crate::body::Body;
 use crate::fairness::{Flow, Seat};
 use crate::metrics::Target;
@@ -36,7 +36,7 @@ impl ApiServer {
         let head = *request.method() == Method::HEAD;
         let output = Output::negotiate(request.headers(), &query).unwrap_or(Output::JSON);
         let long_running = info.is_long_running();
-        let mut audited = Audited { id: audit_id.clone(), flow: None, record: None, panicked: false };
+        let mut audited = Audited::new(audit_id.clone());
         let answered = self.within_limits(&info, &query, &target, request, identity, &mut audited).await;
         let mut response = answered.unwrap_or_else(|error| respond::error(&error, output));
         let headers = response.headers_mut();
@@ -53,7 +53,8 @@ impl ApiServer {
         if head {
             *response.body_mut() = Body::Empty;
         }
-        if let Some(record) = audited.record {
+        if let Some(mut record) = audited.record {
+            record.annotate(&audited.annotations);
             response = record.answered(response, long_running, audited.panicked).await;
         }
         let took = (!long_running).then(|| started.elapsed());
@@ -148,6 +149,9 @@ impl ApiServer {
             record.requested(&parts.headers, &bytes);
             body = bytes.into();
         }
+        if audited.record.is_some() {
+            parts.extensions.insert(audited.annotations.clone());
+        }
         let request = Request::from_parts(parts, body);
         if info.is_resource {
             rest::serve(self, info, query, &attributes.user, request).await
@@ -192,9 +196,16 @@ impl ApiServer {
 /// What is known of a request beside its answer.
 struct Audited {
     id: HeaderValue,
+    annotations: Annotations,
     flow: Option<Flow>,
     record: Option<Record>,
     panicked: bool,
+}
+
+impl Audited {
+    fn new(id: HeaderValue) -> Self {
+        Self { id, annotations: Annotations::default(), flow: None, record: None, panicked: false }
+    }
 }
 
 impl ApiServer {
