@@ -25,6 +25,7 @@ mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod persistent_volume_claim_resize;
+mod pod_security;
 mod pod_topology_labels;
 mod priority;
 mod rbac_escalation;
@@ -217,6 +218,10 @@ impl From<Box<dyn WaitingPlugin>> for Step {
     }
 }
 
+fn waiting(plugin: impl WaitingPlugin + 'static) -> Step {
+    Step::Waiting(Box::new(plugin))
+}
+
 /// Told of each plugin's turn: its name, the operation, `admit` or `validate`, whether it refused, and how
 /// long it took.
 pub type Observer = Box<dyn Fn(&'static str, Operation, &'static str, bool, Duration) + Send + Sync>;
@@ -236,6 +241,7 @@ impl Admission {
             service_account::ServiceAccount.into(),
             node_restriction::NodeRestriction.into(),
             taint_nodes_by_condition::TaintNodesByCondition.into(),
+            waiting(pod_security::PodSecurity::default()),
             priority::Priority.into(),
             default_toleration_seconds::DefaultTolerationSeconds.into(),
             default_storage_class::DefaultStorageClass.into(),
