@@ -26,6 +26,15 @@ impl Path {
         Self(format!("{}[{at}]", self.0))
     }
 
+    /// The place `below`, seen from here.
+    #[must_use]
+    pub fn join(&self, below: &Self) -> Self {
+        match below.0.starts_with('[') {
+            true => Self(format!("{}{}", self.0, below.0)),
+            false => self.child(&below.0),
+        }
+    }
+
     /// The map entry `key` below.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
@@ -105,13 +114,21 @@ pub struct FieldError {
     pub path: Path,
     /// The value that is wrong, where the kind shows one.
     pub value: Value,
+    /// Whether the value is left out though the kind shows it.
+    omits_value: bool,
     /// What would be right.
     pub detail: String,
 }
 
 impl FieldError {
     fn new(kind: FieldErrorKind, path: &Path, value: Value, detail: impl Into<String>) -> Self {
-        Self { kind, path: path.clone(), value, detail: detail.into() }
+        Self { kind, path: path.clone(), value, omits_value: false, detail: detail.into() }
+    }
+
+    /// Something of that kind; without a value none is shown.
+    pub fn of(kind: FieldErrorKind, path: &Path, value: Option<&Value>, detail: impl Into<String>) -> Self {
+        let shown = value.cloned().unwrap_or_default();
+        Self { omits_value: value.is_none(), ..Self::new(kind, path, shown, detail) }
     }
 
     /// A missing value.
@@ -178,6 +195,7 @@ impl FieldError {
             | FieldErrorKind::Forbidden
             | FieldErrorKind::TooLong
             | FieldErrorKind::Internal => words.to_owned(),
+            _ if self.omits_value => words.to_owned(),
             _ => format!("{words}: {}", shown(&self.value)),
         };
         if self.detail.is_empty() { shown } else { format!("{shown}: {}", self.detail) }

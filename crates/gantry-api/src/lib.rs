@@ -5,6 +5,7 @@
 
 pub mod certificate_request;
 pub mod cron;
+pub mod custom;
 pub mod discovery;
 pub mod field;
 pub mod meta;

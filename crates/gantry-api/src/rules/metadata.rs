@@ -41,7 +41,28 @@ pub fn validate(kind: &Kind, object: &Value) -> Vec<FieldError> {
     labels(&path.child("labels"), &metadata["labels"], &mut errors);
     annotations(&path.child("annotations"), &metadata["annotations"], &mut errors);
     owners(&path.child("ownerReferences"), list(metadata, "ownerReferences"), &mut errors);
-    finalizers(kind, &path.child("finalizers"), list(metadata, "finalizers"), &mut errors);
+    finalizers(builtin(kind), &path.child("finalizers"), list(metadata, "finalizers"), &mut errors);
+    managers(&path.child("managedFields"), list(metadata, "managedFields"), &mut errors);
+    errors
+}
+
+/// Checks the metadata of an object within another, which may be without a name.
+pub fn validate_embedded(path: &Path, metadata: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let base = text(metadata, "generateName");
+    if !base.is_empty() {
+        path_segment(&path.child("generateName"), &masked(base), &mut errors);
+    }
+    if !text(metadata, "name").is_empty() {
+        path_segment(&path.child("name"), text(metadata, "name"), &mut errors);
+    }
+    if !text(metadata, "namespace").is_empty() {
+        dns_label(&path.child("namespace"), text(metadata, "namespace"), &mut errors);
+    }
+    labels(&path.child("labels"), &metadata["labels"], &mut errors);
+    annotations(&path.child("annotations"), &metadata["annotations"], &mut errors);
+    owners(&path.child("ownerReferences"), list(metadata, "ownerReferences"), &mut errors);
+    finalizers(false, &path.child("finalizers"), list(metadata, "finalizers"), &mut errors);
     managers(&path.child("managedFields"), list(metadata, "managedFields"), &mut errors);
     errors
 }
@@ -82,11 +103,11 @@ fn annotations(path: &Path, annotations: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn finalizers(kind: &Kind, path: &Path, finalizers: &[Value], errors: &mut Vec<FieldError>) {
+fn finalizers(builtin: bool, path: &Path, finalizers: &[Value], errors: &mut Vec<FieldError>) {
     let standard = |name: &str| matches!(name, ORPHAN | FOREGROUND | "kubernetes");
     for (at, name) in finalizers.iter().filter_map(Value::as_str).enumerate() {
         qualified_name(path, name, errors);
-        if builtin(kind) && !name.contains('/') && !standard(name) {
+        if builtin && !name.contains('/') && !standard(name) {
             let words = "name is neither a standard finalizer name nor is it fully qualified";
             errors.push(FieldError::invalid(&path.index(at), name, words));
         }
