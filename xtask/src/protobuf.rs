@@ -4,8 +4,8 @@
 //!
 //! One line per definition of `schema/facts.txt`: its name, then `field=number` for each field.
 //! `2.1` is field 1 of the message in field 2, whose fields JSON shows in place. `?` says that
-//! JSON leaves a zero value out. A word after `:` names a form that the field's type does not
-//! tell. `gantry_api::protobuf` reads the form.
+//! JSON leaves a zero value out, `!` that JSON always has the field. A word after `:` names a form
+//! that the field's type does not tell. `gantry_api::protobuf` and `gantry_api::schema` read the form.
 
 mod go;
 
@@ -37,13 +37,16 @@ pub struct Arguments {
 
 /// Definitions that none of the programs has, as the crate `k8s-pb` numbers their fields.
 const AGGREGATOR: &str = "\
-io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService metadata=1? spec=2 status=3
-io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceCondition type=1 status=2 lastTransitionTime=3 reason=4? message=5?
-io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceList metadata=1 items=2
-io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceSpec service=1 group=2? version=3? insecureSkipTLSVerify=4? caBundle=5? groupPriorityMinimum=7 versionPriority=8
-io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceStatus conditions=1
+io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService metadata=1! spec=2! status=3!
+io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceCondition type=1! status=2! lastTransitionTime=3 reason=4? message=5?
+io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceList metadata=1! items=2
+io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceSpec service=1 group=2? version=3? insecureSkipTLSVerify=4? caBundle=5? groupPriorityMinimum=7! versionPriority=8!
+io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceStatus conditions=1?
 io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.ServiceReference namespace=1? name=2? port=3
 ";
+
+/// Structs whose zero JSON shows as null, which says no more than leaving them out.
+const NULLS: [&str; 4] = [".Time", ".MicroTime", ".RawExtension", ".JSON"];
 
 /// Writes or compares the facts.
 pub fn run(arguments: &Arguments) -> Result<()> {
@@ -133,9 +136,7 @@ fn walk(
         }
         let Some(kind) = wanted.get(name) else { continue };
         let mut line = format!("{name}={path}");
-        if zero_is_left_out(program, field.kind, kind, options) {
-            line.push('?');
-        }
+        line.push_str(zero(program, field.kind, kind, options));
         let form = match kind.rsplit('.').next().unwrap_or_default().trim_end_matches(['}', ']']) {
             "JSONSchemaPropsOrArray" => ":schemas",
             "JSONSchemaPropsOrBool" => ":bool",
@@ -149,13 +150,16 @@ fn walk(
     Ok(())
 }
 
-fn zero_is_left_out(program: &Program, go: TypeId, kind: &str, options: &str) -> bool {
+/// The mark that says what becomes of a field's zero value in JSON.
+fn zero(program: &Program, go: TypeId, kind: &str, options: &str) -> &'static str {
     let has = |option: &str| options.split(',').any(|each| each == option);
+    let object = kind.starts_with('@') && !NULLS.iter().any(|null| kind.ends_with(null));
     match program.kind(go) {
-        Kind::Scalar => has("omitempty"),
-        Kind::Slice => kind == "bytes" && has("omitempty"),
-        Kind::Struct => has("omitzero") && kind.starts_with('@'),
-        _ => false,
+        Kind::Scalar | Kind::Slice | Kind::Map if has("omitempty") => "?",
+        Kind::Struct if has("omitzero") && kind.starts_with('@') => "?",
+        Kind::Scalar => "!",
+        Kind::Struct if object => "!",
+        _ => "",
     }
 }
 

@@ -145,9 +145,12 @@ impl Kind {
         (self.rules().default)(object);
     }
 
-    /// Makes a new object ready: what clients may not set is reset.
+    /// Makes a new object ready: what clients may not set is reset, what every object has is there.
     pub fn prepare_create(&self, object: &mut Value) {
         (self.rules().prepare_create)(object);
+        if let Some(object) = object.as_object_mut() {
+            self.schemas().get(self.schema).write_zeros(object);
+        }
     }
 
     /// Makes a changed object ready, beside the old one.

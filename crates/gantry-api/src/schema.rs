@@ -11,7 +11,9 @@ mod yaml;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-pub use decode::{DecodeError, Decoded, Format, decode, decode_free, decode_value};
+use serde_json::{Map, Value};
+
+pub use decode::{DecodeError, Decoded, Format, decode, decode_free, decode_given, decode_value};
 
 /// The type of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +71,18 @@ pub enum ListType {
     Map,
 }
 
+/// What becomes of a field's zero value: false, 0, empty text, list, map or object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Zero {
+    /// It is kept where it was given.
+    #[default]
+    Kept,
+    /// It is the same as no value, and left out.
+    LeftOut,
+    /// It stands where no value was given.
+    Written,
+}
+
 /// One field of a definition.
 #[derive(Debug, Clone)]
 pub struct Field {
@@ -90,6 +104,8 @@ pub struct Field {
     pub merges: bool,
     /// Whether strategic merge honours `$retainKeys` in the field.
     pub retains_keys: bool,
+    /// What becomes of its zero value.
+    pub zero: Zero,
 }
 
 /// An object's structure.
@@ -103,6 +119,8 @@ pub struct Definition {
     pub fields: Vec<Field>,
     /// Whether it merges as one value wherever it stands.
     pub atomic: bool,
+    /// The fields that every object has, with the values of those that were not given.
+    pub written: Vec<(Box<str>, Value)>,
 }
 
 impl Definition {
@@ -110,6 +128,15 @@ impl Definition {
     pub fn field(&self, name: &str) -> Option<&Field> {
         let at = self.fields.binary_search_by(|field| (*field.name).cmp(name)).ok()?;
         Some(&self.fields[at])
+    }
+
+    /// Adds the fields that every object has and `object` lacks.
+    pub fn write_zeros(&self, object: &mut Map<String, Value>) {
+        for (name, value) in &self.written {
+            if !object.contains_key(&**name) {
+                object.insert(String::from(&**name), value.clone());
+            }
+        }
     }
 
     /// The last part of the name, such as `Pod`.
@@ -132,7 +159,9 @@ pub struct Schemas {
 impl Schemas {
     /// The built-in kinds'.
     pub fn builtin() -> &'static Self {
-        static BUILTIN: LazyLock<Schemas> = LazyLock::new(|| facts::parse(include_str!("schema/facts.txt")));
+        static BUILTIN: LazyLock<Schemas> = LazyLock::new(|| {
+            facts::parse(include_str!("schema/facts.txt"), include_str!("schema/protobuf.txt"))
+        });
         &BUILTIN
     }
 
@@ -214,6 +243,7 @@ mod tests {
             kinds: vec![["example.com".into(), "v1".into(), "Thing".into()]],
             fields: Vec::new(),
             atomic: false,
+            written: Vec::new(),
         });
         assert_eq!(schemas.get(meta).short_name(), "ObjectMeta");
         assert_eq!(schemas.get(own).short_name(), "Thing");

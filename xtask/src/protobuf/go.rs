@@ -16,9 +16,11 @@ pub enum Kind {
     Scalar,
     /// A slice.
     Slice,
+    /// A map.
+    Map,
     /// A struct.
     Struct,
-    /// Anything else: pointers, maps, interfaces and so on.
+    /// Anything else: pointers, interfaces and so on.
     Other,
 }
 
@@ -109,6 +111,7 @@ impl Program {
         match self.kind_byte(kind).unwrap_or(0) {
             1..=14 | STRING => Kind::Scalar,
             SLICE => Kind::Slice,
+            MAP => Kind::Map,
             STRUCT => Kind::Struct,
             _ => Kind::Other,
         }

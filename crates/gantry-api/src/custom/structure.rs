@@ -1,7 +1,7 @@
 //! A schema as definitions: what patches, field management and apply walk.
 
 use super::node::{Additional, Kind, Node};
-use crate::schema::{Definition, DefinitionId, Field, ListType, Schemas, Type};
+use crate::schema::{Definition, DefinitionId, Field, ListType, Schemas, Type, Zero};
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
@@ -10,7 +10,7 @@ const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 pub(crate) fn add(schemas: &mut Schemas, root: &Node, name: &str, kind: [&str; 3]) -> DefinitionId {
     let fields = fields(schemas, root, name, true);
     let kinds = vec![kind.map(Box::from)];
-    schemas.add(Definition { name: name.into(), kinds, fields, atomic: false })
+    schemas.add(Definition { name: name.into(), kinds, fields, atomic: false, written: Vec::new() })
 }
 
 fn fields(schemas: &mut Schemas, node: &Node, name: &str, resource: bool) -> Vec<Field> {
@@ -52,6 +52,7 @@ fn plain(name: &str, kind: Type) -> Field {
         merge_key: None,
         merges: false,
         retains_keys: false,
+        zero: Zero::Kept,
     }
 }
 
@@ -69,7 +70,13 @@ fn type_of(schemas: &mut Schemas, node: &Node, name: &str) -> Type {
         },
         Kind::Object if node.embedded || node.has_properties() => {
             let fields = fields(schemas, node, name, node.embedded);
-            let definition = Definition { name: name.into(), kinds: Vec::new(), fields, atomic: node.atomic };
+            let definition = Definition {
+                name: name.into(),
+                kinds: Vec::new(),
+                fields,
+                atomic: node.atomic,
+                written: Vec::new(),
+            };
             Type::Object(schemas.add(definition))
         }
         Kind::Object => match &node.additional {

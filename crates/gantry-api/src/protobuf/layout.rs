@@ -168,11 +168,13 @@ fn parse(schemas: &Schemas, text: &str) -> Layout {
         let slots = facts.split(' ').filter_map(|fact| {
             let (name, rest) = fact.split_once('=')?;
             let (rest, form) = rest.split_once(':').unwrap_or((rest, ""));
-            let (numbers, zero_left_out) = match rest.strip_suffix('?') {
-                Some(numbers) => (numbers, true),
-                None => (rest, false),
-            };
-            let path = numbers.split('.').map(str::parse).collect::<Result<_, _>>().ok()?;
+            let zero_left_out = rest.ends_with('?');
+            let path = rest
+                .trim_end_matches(['?', '!'])
+                .split('.')
+                .map(str::parse)
+                .collect::<Result<_, _>>()
+                .ok()?;
             let shape = shape(&definition.field(name)?.kind, form);
             Some(Slot { name: name.into(), path, shape, zero_left_out })
         });

@@ -18,9 +18,16 @@ const PERCENT: &str = "a valid percent string must be a numeric string followed 
 /// Words for a field that cannot change.
 pub const IMMUTABLE: &str = "field is immutable";
 
-/// Sets `object[key]` where it is absent.
+/// Sets `key` to `value` where it is missing or an empty text.
 pub fn default(object: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
-    if !object.contains_key(key) {
+    if object.get(key).is_none_or(|present| present == "") {
+        object.insert(key.to_owned(), value.into());
+    }
+}
+
+/// Sets `key` to `value` where it is missing or 0, of a field for which 0 is the same as nothing.
+pub fn default_zero(object: &mut Map<String, Value>, key: &str, value: i64) {
+    if object.get(key).is_none_or(|present| *present == 0) {
         object.insert(key.to_owned(), value.into());
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::common::{
-    default, dns_label, dns_subdomain, drop_status, keep_status, list, object, one_of, required, text,
+    default_zero, dns_label, dns_subdomain, drop_status, keep_status, list, object, one_of, required, text,
 };
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
@@ -30,7 +30,7 @@ const VERBS: &[&str] = &[
 pub const RULES: Rules = Rules {
     default: |schema| {
         if let Some(schema) = schema.as_object_mut() {
-            default(object(schema, "spec"), "matchingPrecedence", 1000);
+            default_zero(object(schema, "spec"), "matchingPrecedence", 1000);
         }
     },
     prepare_create: drop_status,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::common::{default, drop_status, keep_status, object, one_of, text};
+use super::common::{default, default_zero, drop_status, keep_status, object, one_of, text};
 use super::flow_schema;
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
@@ -30,9 +30,9 @@ pub const RULES: Rules = Rules {
                 if let Some(Value::Object(response)) = limited.get_mut("limitResponse")
                     && let Some(Value::Object(queuing)) = response.get_mut("queuing")
                 {
-                    default(queuing, "queues", 64);
-                    default(queuing, "handSize", 8);
-                    default(queuing, "queueLengthLimit", 50);
+                    default_zero(queuing, "queues", 64);
+                    default_zero(queuing, "handSize", 8);
+                    default_zero(queuing, "queueLengthLimit", 50);
                 }
             }
             _ => {}

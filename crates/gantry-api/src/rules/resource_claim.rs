@@ -4,8 +4,8 @@
 use serde_json::{Map, Value};
 
 use super::common::{
-    default, dns_label, dns_subdomain, drop_status, immutable, items, keep_status, list, object, one_of,
-    required, text,
+    default, default_zero, dns_label, dns_subdomain, drop_status, immutable, items, keep_status, list,
+    object, one_of, required, text,
 };
 use super::{csi_driver, resource_slice};
 use crate::field::{FieldError, Path};
@@ -102,7 +102,7 @@ fn claim_defaults(spec: &mut Map<String, Value>) {
 fn request_defaults(request: &mut Map<String, Value>) {
     default(request, "allocationMode", "ExactCount");
     if request["allocationMode"] == "ExactCount" {
-        default(request, "count", 1);
+        default_zero(request, "count", 1);
     }
     items(request, "tolerations").for_each(|toleration| default(toleration, "operator", "Equal"));
 }

@@ -1,13 +1,13 @@
 //! Reading an object by its structure, in one pass over the bytes: unknown and duplicate fields
 //! are collected with their paths, a wrongly typed value ends it, nulls are left out, quantities
-//! and times take their canonical form.
+//! and times take their canonical form, zero values are left out or stand as upstream's types write them.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::{DefinitionId, Schemas, Type, syntax, yaml};
+use super::{DefinitionId, Schemas, Type, Zero, syntax, yaml};
 use crate::quantity::Quantity;
 
 /// Strict findings that are kept, at most.
@@ -69,7 +69,13 @@ pub fn decode(
 
 /// Reads an object that is already a value, such as the outcome of a patch.
 pub fn decode_value(schemas: &Schemas, id: DefinitionId, value: Value) -> Result<Decoded, DecodeError> {
-    run(schemas, &Type::Object(id), value)
+    run(schemas, &Type::Object(id), value, true)
+}
+
+/// Reads an object of which only what was given counts, such as one to be applied: zero values stay,
+/// and none are added.
+pub fn decode_given(schemas: &Schemas, id: DefinitionId, value: Value) -> Result<Decoded, DecodeError> {
+    run(schemas, &Type::Object(id), value, false)
 }
 
 /// Reads `bytes` in JSON or YAML without a structure; fields that come twice are found.
@@ -83,7 +89,7 @@ pub fn decode_free(bytes: &[u8], format: Format) -> Result<Decoded, DecodeError>
 
 fn json(schemas: &Schemas, kind: &Type, bytes: &[u8]) -> Result<Decoded, DecodeError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let decoded = run(schemas, kind, &mut deserializer).and_then(|decoded| match deserializer.end() {
+    let decoded = run(schemas, kind, &mut deserializer, true).and_then(|decoded| match deserializer.end() {
         Ok(()) => Ok(decoded),
         Err(error) => Err(DecodeError::Syntax(format!("invalid JSON: {error}"))),
     });
@@ -91,11 +97,11 @@ fn json(schemas: &Schemas, kind: &Type, bytes: &[u8]) -> Result<Decoded, DecodeE
     decoded.map_err(|error| syntax::check(bytes).err().map_or(error, DecodeError::Syntax))
 }
 
-fn run<'de, D>(schemas: &Schemas, kind: &Type, from: D) -> Result<Decoded, DecodeError>
+fn run<'de, D>(schemas: &Schemas, kind: &Type, from: D, settles: bool) -> Result<Decoded, DecodeError>
 where
     D: Deserializer<'de, Error = serde_json::Error>,
 {
-    let mut state = State { schemas, path: Vec::new(), strict: Vec::new(), failure: None };
+    let mut state = State { schemas, settles, path: Vec::new(), strict: Vec::new(), failure: None };
     match (Seed { state: &mut state, kind, within: "" }).deserialize(from) {
         Ok(value) => {
             Ok(Decoded { value: value.unwrap_or_else(|| Value::Object(Map::new())), strict: state.strict })
@@ -116,6 +122,8 @@ enum Step {
 
 struct State<'s> {
     schemas: &'s Schemas,
+    /// Whether zero values are left out or written as the fields say.
+    settles: bool,
     path: Vec<Step>,
     strict: Vec<String>,
     failure: Option<String>,
@@ -310,9 +318,13 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
         };
         let mut nulls: Vec<String> = Vec::new();
         while let Some(key) = entries.next_key::<String>()? {
+            let mut zero_kept = true;
             let (kind, within) = match (self.kind, definition) {
                 (_, Some(definition)) => match definition.field(&key) {
-                    Some(field) => (&field.kind, definition.short_name()),
+                    Some(field) => {
+                        zero_kept = !self.state.settles || field.zero != Zero::LeftOut;
+                        (&field.kind, definition.short_name())
+                    }
                     None => {
                         entries.next_value::<IgnoredAny>()?;
                         self.state.find("unknown", &key);
@@ -329,7 +341,7 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
             self.state.path.push(step(key.as_str().into()));
             let value = entries.next_value_seed(Seed { state: self.state, kind, within })?;
             self.state.path.pop();
-            match (value, self.kind) {
+            match (value.filter(|value| zero_kept || !is_zero(value)), self.kind) {
                 (Some(value), _) => drop(map.insert(key, value)),
                 (None, Type::Any) => drop(map.insert(key, Value::Null)),
                 (None, Type::Map(item)) => drop(map.insert(key, zero(item))),
@@ -339,7 +351,22 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
                 }
             }
         }
+        if let Some(definition) = definition.filter(|_| self.state.settles) {
+            definition.write_zeros(&mut map);
+        }
         Ok(Some(Value::Object(map)))
+    }
+}
+
+/// Whether `value` is the zero of its type.
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
     }
 }
 
@@ -421,9 +448,33 @@ mod tests {
         assert_eq!(
             decoded.value,
             json!({"kind": "Pod", "metadata": {"name": "a", "deletionTimestamp": "2024-01-02T02:04:05Z",
-                "labels": {"x": ""}}, "spec": {"overhead": {"cpu": "500m", "memory": "1Mi"}, "priority": 7}})
+                "labels": {"x": ""}}, "spec": {"overhead": {"cpu": "500m", "memory": "1Mi"}, "priority": 7},
+                "status": {}})
         );
         assert!(decoded.strict.is_empty());
+    }
+
+    #[test]
+    fn zero_values_stand_where_upstream_writes_them() {
+        let pod = json!({"kind": "Pod", "metadata": {"labels": {}, "annotations": {"a": ""}}, "spec": {
+            "hostNetwork": false, "nodeName": "", "tolerations": [], "nodeSelector": {}, "securityContext": {},
+            "terminationGracePeriodSeconds": 0, "volumes": [{"name": "v", "emptyDir": {}}],
+            "containers": [{"name": "c", "args": [], "ports": [{"containerPort": 80, "hostPort": 0}],
+                "env": [{"name": "E", "value": "", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}]}],
+            "affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}},
+        }});
+        let expect = json!({"kind": "Pod", "metadata": {"annotations": {"a": ""}}, "spec": {
+            "securityContext": {}, "terminationGracePeriodSeconds": 0, "volumes": [{"name": "v", "emptyDir": {}}],
+            "containers": [{"name": "c", "ports": [{"containerPort": 80}], "resources": {},
+                "env": [{"name": "E", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "0"}}}]}],
+            "affinity": {"podAffinity": {}},
+        }, "status": {}});
+        let schemas = Schemas::builtin();
+        let id = schemas.by_kind("", "v1", "Pod").expect("Pod");
+        let settled = decode_value(schemas, id, pod.clone()).expect("decodes").value;
+        assert_eq!(settled, expect);
+        assert_eq!(decode_value(schemas, id, settled.clone()).expect("decodes").value, settled);
+        assert_eq!(decode_given(schemas, id, pod.clone()).expect("decodes").value, pod);
     }
 
     #[test]

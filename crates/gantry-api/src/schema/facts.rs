@@ -1,8 +1,11 @@
-//! Reads the generated facts. The form is described at its generator, `xtask schema`.
+//! Reads the generated facts. Their forms are described at their generators, `xtask schema` and
+//! `xtask protobuf`.
 
 use std::collections::HashMap;
 
-use super::{Definition, DefinitionId, Field, ListType, Schemas, Type};
+use serde_json::{Map, Value};
+
+use super::{Definition, DefinitionId, Field, ListType, Schemas, Type, Zero};
 
 /// Definitions that are values of their own rather than objects with fields.
 fn special(name: &str) -> Option<Type> {
@@ -24,9 +27,9 @@ fn special(name: &str) -> Option<Type> {
     })
 }
 
-/// The definitions in `text`. The text is ours and committed, so what is malformed is skipped;
-/// a test checks that nothing is.
-pub(super) fn parse(text: &str) -> Schemas {
+/// The definitions in `text`, with what `marks` say of zero values. The texts are ours and committed,
+/// so what is malformed is skipped; a test checks that nothing is.
+pub(super) fn parse(text: &str, marks: &str) -> Schemas {
     let names = text.lines().filter(|line| !line.starts_with(' '));
     let by_name: HashMap<Box<str>, DefinitionId> =
         names.enumerate().map(|(at, name)| (name.into(), DefinitionId(at as u32))).collect();
@@ -38,6 +41,7 @@ pub(super) fn parse(text: &str) -> Schemas {
                 kinds: Vec::new(),
                 fields: Vec::new(),
                 atomic: false,
+                written: Vec::new(),
             });
             continue;
         };
@@ -59,7 +63,55 @@ pub(super) fn parse(text: &str) -> Schemas {
     for definition in &mut definitions {
         definition.fields.sort_by(|a, b| a.name.cmp(&b.name));
     }
+    for line in marks.lines() {
+        let mut words = line.split(' ');
+        let found = words.next().and_then(|name| by_name.get(name));
+        if let Some(definition) = found.and_then(|id| definitions.get_mut(id.index())) {
+            words.for_each(|word| mark(definition, word));
+        }
+    }
+    let written: Vec<_> = definitions.iter().map(|each| written(&definitions, each)).collect();
+    for (definition, written) in definitions.iter_mut().zip(written) {
+        definition.written = written;
+    }
     Schemas { definitions, by_name, ..Schemas::default() }
+}
+
+/// Notes what a word such as `paused=7?` says of a field's zero value.
+fn mark(definition: &mut Definition, word: &str) {
+    let Some((name, rest)) = word.split_once('=') else { return };
+    let number = rest.split(':').next().unwrap_or_default();
+    let Ok(at) = definition.fields.binary_search_by(|field| (*field.name).cmp(name)) else { return };
+    definition.fields[at].zero = match number.chars().last() {
+        Some('?') => Zero::LeftOut,
+        Some('!') => Zero::Written,
+        _ => Zero::Kept,
+    };
+}
+
+/// The fields that every object of `definition` has, with their zero values.
+fn written(definitions: &[Definition], definition: &Definition) -> Vec<(Box<str>, Value)> {
+    let fields = definition.fields.iter().filter(|field| field.zero == Zero::Written);
+    fields.filter_map(|field| Some((field.name.clone(), zero(definitions, &field.kind)?))).collect()
+}
+
+/// A type's zero value. An object that stands in an object by value cannot hold its own kind, so this
+/// ends.
+fn zero(definitions: &[Definition], kind: &Type) -> Option<Value> {
+    Some(match kind {
+        Type::String | Type::Bytes => "".into(),
+        Type::Quantity => "0".into(),
+        Type::Int32 | Type::Int64 | Type::IntOrString => 0.into(),
+        Type::Float64 => 0.0.into(),
+        Type::Bool => false.into(),
+        Type::Object(id) => {
+            let fields = written(definitions, &definitions[id.index()]);
+            Value::Object(
+                fields.into_iter().map(|(name, value)| (String::from(name), value)).collect::<Map<_, _>>(),
+            )
+        }
+        Type::Time | Type::MicroTime | Type::Any | Type::List(_) | Type::Map(_) => return None,
+    })
 }
 
 fn field<'a>(
@@ -78,6 +130,7 @@ fn field<'a>(
         merge_key: None,
         merges: false,
         retains_keys: false,
+        zero: Zero::Kept,
     };
     for (key, value) in facts.filter_map(|fact| fact.split_once('=')) {
         match (key, value) {

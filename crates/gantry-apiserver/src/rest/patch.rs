@@ -191,7 +191,7 @@ fn read_applied(context: &mut Context<'_>, bytes: &[u8], format: Format) -> Resu
     };
     let mut applied = free.value.clone();
     body::check_kind(context.registry, &mut applied, &kind.kind, &kind.api_version())?;
-    let decoded = schema::decode_value(kind.schemas(), kind.schema, applied)
+    let decoded = schema::decode_given(kind.schemas(), kind.schema, applied)
         .map_err(|why| untyped(&free.value, &why.to_string()))?;
     let unknown = decoded.strict.iter().filter_map(|finding| finding.strip_prefix("unknown field "));
     let unknown: Vec<String> =
@@ -224,7 +224,7 @@ fn merged(
     force: bool,
 ) -> Result<Value, ApiError> {
     let api_version = context.kind.api_version();
-    apply::apply(
+    let merged = apply::apply(
         context.kind.schemas(),
         context.kind.schema,
         &api_version,
@@ -235,5 +235,9 @@ fn merged(
         &context.info.subresource,
         &now(),
     )
-    .map_err(|conflicts| conflicts.into_error(&context.kind.group, &context.kind.plural, &context.info.name))
+    .map_err(|conflicts| {
+        conflicts.into_error(&context.kind.group, &context.kind.plural, &context.info.name)
+    })?;
+    let settled = schema::decode_value(context.kind.schemas(), context.kind.schema, merged);
+    Ok(settled.map_err(|why| ApiError::internal(why.to_string()))?.value)
 }

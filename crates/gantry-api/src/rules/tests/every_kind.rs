@@ -20,7 +20,7 @@ fn a_minimal_object_is_valid_and_stays_so() {
     for (kind, object) in each() {
         let decoded = decode_value(Schemas::builtin(), kind.schema, object.clone()).expect(&kind.kind);
         assert_eq!(decoded.strict, Vec::<String>::new(), "{}", kind.kind);
-        let made = created(object);
+        let made = created(decoded.value);
         assert_eq!(faults(&made), Vec::<String>::new(), "{}", kind.kind);
         let decoded = decode_value(Schemas::builtin(), kind.schema, made.clone()).expect(&kind.kind);
         assert_eq!(decoded.strict, Vec::<String>::new(), "{} with defaults", kind.kind);

@@ -9,9 +9,9 @@ fn flow_schema() {
     becomes("FlowSchema", json!({}), json!({"spec": {"matchingPrecedence": 1000}}));
     let check = |spec, expected: &[&str]| refused("FlowSchema", json!({"spec": spec}), expected);
     check(
-        json!({"matchingPrecedence": 0, "priorityLevelConfiguration": {"name": ""}}),
+        json!({"matchingPrecedence": -1, "priorityLevelConfiguration": {"name": ""}}),
         &[
-            "spec.matchingPrecedence: Invalid value: 0: must be a positive value",
+            "spec.matchingPrecedence: Invalid value: -1: must be a positive value",
             "spec.priorityLevelConfiguration.name: Required value: must reference a priority level",
         ],
     );
@@ -91,9 +91,9 @@ fn priority_level_configuration() {
     );
     let queuing = |queuing| json!({"limited": {"limitResponse": {"queuing": queuing}}});
     check(
-        queuing(json!({"queues": 4, "queueLengthLimit": 0})),
+        queuing(json!({"queues": 4, "queueLengthLimit": -1})),
         &[
-            "spec.limited.limitResponse.queuing.queueLengthLimit: Invalid value: 0: must be positive",
+            "spec.limited.limitResponse.queuing.queueLengthLimit: Invalid value: -1: must be positive",
             "spec.limited.limitResponse.queuing.handSize: Invalid value: 8: should not be greater than queues (4)",
         ],
     );
