@@ -33,6 +33,8 @@ pub struct Details {
     pub causes: Vec<Value>,
     /// When to try again.
     pub retry_after_seconds: u32,
+    /// The Status that is sent as it is, where somebody else made it.
+    pub foreign: Option<Value>,
 }
 
 impl ApiError {
@@ -199,8 +201,17 @@ impl ApiError {
         Self::new(503, "ServiceUnavailable", message)
     }
 
+    /// A failure that somebody else made `status` of, which is sent as it is.
+    pub fn foreign(code: u16, message: impl Into<String>, status: Value) -> Self {
+        let details = Details { foreign: Some(status), ..Details::default() };
+        Self { code, reason: "", message: message.into(), details: Some(Box::new(details)) }
+    }
+
     /// The failure as a `metav1.Status`.
     pub fn to_value(&self) -> Value {
+        if let Some(status) = self.details.as_ref().and_then(|details| details.foreign.clone()) {
+            return status;
+        }
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,

@@ -22,6 +22,7 @@ mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
 mod limit_ranger;
+mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
 mod persistent_volume_claim_resize;
@@ -33,6 +34,7 @@ mod runtime_class;
 mod service_account;
 mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
+pub(crate) mod webhooks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,7 +42,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use gantry_api::registry::Kind;
+use gantry_api::registry::{Kind, Registry};
 use gantry_api::status::ApiError;
 use gantry_store::Store;
 use serde_json::Value;
@@ -82,6 +84,8 @@ impl Operation {
 pub struct Request<'a> {
     /// What it does.
     pub operation: Operation,
+    /// The kinds that there are.
+    pub registry: &'a Registry,
     /// The resource, as the registry has it.
     pub kind: &'a Kind,
     /// Group, version and kind of [`Request::object`]; for a subresource with objects of its own, theirs.
@@ -113,6 +117,8 @@ pub struct Request<'a> {
     pub annotations: BTreeMap<String, String>,
     /// Whether the plugins that change the object have to see it once more.
     pub again: Again,
+    /// What is known of the webhooks that were called.
+    pub(crate) called: webhooks::Called,
 }
 
 /// How a chain is run a second time.
@@ -233,8 +239,12 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// The plugins that are on by default.
-    pub fn new(authorizer: Arc<Authorizer>) -> Self {
+    /// The plugins that are on by default; webhooks are called by `caller`.
+    pub(crate) fn new(authorizer: Arc<Authorizer>, store: &Store, caller: Arc<webhooks::Caller>) -> Self {
+        let mutating: Box<dyn WaitingPlugin> =
+            Box::new(webhooks::MutatingAdmissionWebhook::new(store, caller.clone()));
+        let validating: Box<dyn WaitingPlugin> =
+            Box::new(webhooks::ValidatingAdmissionWebhook::new(store, caller));
         let chain: Vec<Step> = vec![
             namespace_lifecycle::NamespaceLifecycle.into(),
             limit_ranger::LimitRanger.into(),
@@ -255,6 +265,8 @@ impl Admission {
             default_ingress_class::DefaultIngressClass.into(),
             pod_topology_labels::PodTopologyLabels.into(),
             rbac_escalation::RbacEscalation(authorizer).into(),
+            mutating.into(),
+            validating.into(),
         ];
         Self { chain, observer: Box::new(|_, _, _, _, _| {}) }
     }

@@ -26,6 +26,7 @@ mod services;
 #[allow(dead_code)]
 mod tls;
 mod user;
+mod webhook;
 
 pub mod admission;
 pub mod allocate;

@@ -3,6 +3,7 @@
 mod process;
 mod target;
 mod text;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -110,6 +111,8 @@ pub(crate) struct Metrics {
     executing: Family<Waiting, Gauge>,
     queued: Family<Waiting, Gauge>,
     nominal: Family<Waiting, Gauge>,
+    /// What is counted of admission webhooks.
+    pub webhooks: webhooks::Webhooks,
 }
 
 impl Metrics {
@@ -137,6 +140,7 @@ impl Metrics {
             executing: Family::default(),
             queued: Family::default(),
             nominal: Family::default(),
+            webhooks: webhooks::Webhooks::new(&mut registry),
             registry: Registry::default(),
         };
         registry.register("apiserver_request", "Requests by target and answer", metrics.requests.clone());

@@ -111,15 +111,29 @@ pub fn storage_error(error: &gantry_store::Error) -> ApiError {
     }
 }
 
-/// Adds a `Warning` header for each of `warnings`.
+/// The most that warnings may be together, in characters, before they are cut.
+const WARNINGS: usize = 4 << 10;
+/// How much of each is then left.
+const WARNING_LEFT: usize = 256;
+
+/// Adds a `Warning` header for each of `warnings`; too many of them are cut short.
 pub fn warn(response: &mut Response<Body>, warnings: &[String]) {
     let mut seen: Vec<&str> = Vec::new();
     for warning in warnings {
-        if seen.contains(&warning.as_str()) {
-            continue;
+        if !warning.is_empty() && !seen.contains(&warning.as_str()) {
+            seen.push(warning);
         }
-        seen.push(warning);
-        let clean: String = warning.chars().filter(|each| !each.is_control()).collect();
+    }
+    let cut = seen.iter().map(|warning| warning.chars().count()).sum::<usize>() > WARNINGS;
+    let mut written = 0;
+    for warning in seen {
+        if written >= WARNINGS {
+            return;
+        }
+        let most = if cut { WARNING_LEFT } else { WARNINGS };
+        let text: String = warning.chars().take(most).collect();
+        written += text.chars().count();
+        let clean: String = text.chars().filter(|each| !each.is_control()).collect();
         let quoted = clean.replace('\\', "\\\\").replace('"', "\\\"");
         if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
             response.headers_mut().append(WARNING, value);

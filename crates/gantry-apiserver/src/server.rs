@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::Admission;
+use crate::admission::{self, Admission};
 use crate::audit::Audit;
 use crate::authn::{Authenticators, ServiceAccounts};
 use crate::authz::Authorizer;
@@ -32,6 +32,7 @@ use crate::fairness::Fairness;
 use crate::metrics::Metrics;
 use crate::services::Services;
 use crate::token::SigningKey;
+use crate::webhook::Webhooks;
 use crate::{Config, Error, Identity, User, proxy, storage};
 use certificate::Shown;
 use in_flight::InFlight;
@@ -75,12 +76,14 @@ impl ApiServer {
         let serving = Shown::new(&config.serving)?;
         let kubelet_client = config.kubelet_client.as_ref().map(Shown::new).transpose()?;
         let metrics = Arc::new(Metrics::new(&config.version));
+        let webhooks = Arc::new(Webhooks::new(&config.store));
+        let caller = admission::webhooks::Caller { webhooks, metrics: metrics.clone() };
         let observed = metrics.clone();
-        let admission = Admission::new(authorizer.clone()).observed(Box::new(
-            move |name, operation, step, refused, took| {
+        let admission = Admission::new(authorizer.clone(), &config.store, Arc::new(caller)).observed(
+            Box::new(move |name, operation, step, refused, took| {
                 observed.admitted(name, operation.word(), step, refused, took);
-            },
-        ));
+            }),
+        );
         let audit = config.audit.as_ref().map(|settings| Audit::new(settings, metrics.clone()));
         let audit = audit.transpose()?.map(Arc::new);
         Ok(Self {

@@ -44,8 +44,14 @@ impl Authority {
 
     /// A certificate of `common_name` in `organizations`, for clients and for servers on the loopback.
     pub fn issue(&self, common_name: &str, organizations: &[&str]) -> Result<Pair> {
+        self.issue_for(common_name, organizations, &[])
+    }
+
+    /// As [`Authority::issue`], for servers of these names too.
+    pub fn issue_for(&self, common_name: &str, organizations: &[&str], names: &[&str]) -> Result<Pair> {
         let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()])?;
+        let names = names.iter().chain(&["localhost"]).map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let mut params = CertificateParams::new(names)?;
         params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         params.distinguished_name = name(common_name, organizations);
         params.extended_key_usages =

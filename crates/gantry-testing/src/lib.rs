@@ -3,7 +3,9 @@
 
 mod authority;
 mod server;
+mod webhook;
 
 pub use authority::{Authority, Pair};
 pub use gantry_apiserver::User;
 pub use server::{Reply, TestServer};
+pub use webhook::{Answer, WebhookServer};

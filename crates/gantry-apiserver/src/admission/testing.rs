@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gantry_api::status::ApiError;
 use serde_json::Value;
 
-use super::{Again, Operation, Plugin, Request};
+use super::{Again, Operation, Plugin, Request, webhooks};
 use crate::User;
 use crate::lookup::Objects;
 
@@ -31,6 +31,7 @@ pub(super) fn request<'a>(
     let kind = kind.or_else(|| kinds.lookup("", "v1", "pods")).expect("pods are served");
     Request {
         operation,
+        registry: kinds,
         kind,
         object_kind: [&kind.group, &kind.version, &kind.kind],
         group,
@@ -46,6 +47,7 @@ pub(super) fn request<'a>(
         warnings: Vec::new(),
         annotations: BTreeMap::new(),
         again: Again::No,
+        called: webhooks::Called::default(),
     }
 }
 

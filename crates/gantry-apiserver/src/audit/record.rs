@@ -116,8 +116,13 @@ impl Record {
         if noted.is_empty() {
             return;
         }
+        // What webhooks changed is part of the request.
+        let kept = self.keeps_request();
         let all = self.event.entry("annotations").or_insert_with(|| json!({}));
         for (key, value) in noted {
+            if !kept && key.starts_with("patch.webhook.admission.k8s.io/") {
+                continue;
+            }
             all[key] = value.into();
         }
     }

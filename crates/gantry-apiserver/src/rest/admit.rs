@@ -122,6 +122,7 @@ impl Context<'_> {
         };
         admission::Request {
             operation,
+            registry: self.registry,
             kind,
             object_kind,
             group: &kind.group,
@@ -137,6 +138,7 @@ impl Context<'_> {
             warnings: Vec::new(),
             annotations: BTreeMap::new(),
             again: Again::No,
+            called: admission::webhooks::Called::default(),
         }
     }
 

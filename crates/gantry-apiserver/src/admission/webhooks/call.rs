@@ -1,0 +1,80 @@
+//! One call of one webhook, for both sorts of them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gantry_api::registry::Kind;
+use gantry_api::status::ApiError;
+
+use super::super::Request;
+use super::super::matching::Versioned;
+use super::configuration::Hook;
+use super::response::{self, Response};
+use super::{Failure, review};
+use crate::metrics::Metrics;
+use crate::webhook::Webhooks;
+
+/// The longest answer that is read, in bytes.
+const LONGEST: usize = 16 << 20;
+
+/// What webhooks are called with.
+pub(crate) struct Caller {
+    pub webhooks: Arc<Webhooks>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Caller {
+    /// Asks `hook` about `request`, which it met as one for `kind`.
+    pub(super) async fn ask(
+        &self,
+        hook: &Hook,
+        request: &Request<'_>,
+        versioned: &Versioned,
+        kind: &Kind,
+        mutating: bool,
+    ) -> Result<Response, Failure> {
+        let name = &hook.name;
+        if request.dry_run && !hook.dry_run {
+            let why = format!("admission webhook {name:?} does not support dry run");
+            return Err(Failure::Internal(ApiError::bad_request(why)));
+        }
+        let Some(version) = hook.review else {
+            let why = "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)";
+            return Err(Failure::calling(name, why, 400));
+        };
+        let target = hook
+            .target
+            .as_ref()
+            .map_err(|error| Failure::calling(name, format!("could not get REST client: {error}"), 500))?;
+        let uid = uuid::Uuid::new_v4().to_string();
+        let body = review::of(request, versioned, kind, version, &uid);
+        let answer = self.webhooks.post(target, body, hook.time, LONGEST).await.map_err(|error| {
+            Failure::calling(name, format!("failed to call webhook: {error}"), error.code())
+        })?;
+        response::read(&answer, version, &uid, mutating)
+            .map_err(|why| Failure::calling(name, format!("received invalid webhook response: {why}"), 503))
+    }
+
+    /// Counts a webhook's turn, which began at `started`.
+    pub(super) fn count(
+        &self,
+        hook: &Hook,
+        request: &Request<'_>,
+        sort: &'static str,
+        started: Instant,
+        failure: Option<&Failure>,
+    ) {
+        let open = matches!(failure, Some(Failure::Calling { .. })) && hook.fails_open;
+        let took: Duration = started.elapsed();
+        let operation = request.operation.word();
+        let webhooks = &self.metrics.webhooks;
+        let (error, code) = failure.map_or(("no_error", 200), Failure::kind);
+        webhooks.called(&hook.name, sort, operation, code, failure.is_some() && !open, took);
+        if open {
+            webhooks.failed_open(&hook.name, sort);
+        } else if failure.is_some() {
+            let code = if error == "no_error" { code } else { 0 };
+            webhooks.rejected(&hook.name, sort, operation, error, code);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Webhooks that objects name: somebody else's servers, which are asked about admission and conversion.
+//!
+//! Flow: a [`Target`] is what a `clientConfig` says. [`Webhooks`] keeps a client for each, whose
+//! connections stay open between calls. A Service is reached at the endpoints that it has when the
+//! connection is made; its certificate has to be for `NAME.NAMESPACE.svc`. Guarantees: TLS of version 1.2
+//! or later, HTTP/1.1 (calls spread over connections, and so over the endpoints, as upstream's do), no
+//! proxies, no redirects, and no more of an answer in memory than the caller allows.
+
+mod dial;
+mod target;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gantry_store::Store;
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use crate::server::listener;
+use crate::tls::{self, Trust};
+use dial::Dial;
+
+pub(crate) use target::Target;
+
+/// How many clients are kept.
+const MOST_CLIENTS: usize = 200;
+/// How long a connection stays open without a call.
+const IDLE: Duration = Duration::from_secs(90);
+/// How much of a refusal is read, in bytes.
+const LONGEST_REFUSAL: usize = 8 << 10;
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Why a call brought no answer, in the words of upstream's client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CallError {
+    /// The target is none.
+    #[error("{0}")]
+    Target(String),
+    /// There was no connection, or it broke.
+    #[error("Post {url:?}: {cause}")]
+    Transport { url: String, cause: String },
+    /// The webhook answered with a refusal.
+    #[error("{message}")]
+    Refused { code: u16, message: String },
+    /// The answer cannot be read.
+    #[error("{0}")]
+    Answer(String),
+}
+
+impl CallError {
+    /// The status code that the failure counts under.
+    pub fn code(&self) -> u16 {
+        match self {
+            Self::Refused { code, .. } => *code,
+            _ => 503,
+        }
+    }
+}
+
+type HttpClient = Client<HttpsConnector<Dial>, Full<Bytes>>;
+
+/// The clients of all webhooks.
+pub(crate) struct Webhooks {
+    store: Store,
+    clients: Mutex<VecDeque<(Target, Arc<HttpClient>)>>,
+}
+
+impl Webhooks {
+    /// Clients that find Services in `store`.
+    pub fn new(store: &Store) -> Self {
+        Self { store: store.clone(), clients: Mutex::default() }
+    }
+
+    /// Sends `body` to `target` and reads the answer, of `longest` bytes at most, within `time`.
+    pub async fn post(
+        &self,
+        target: &Target,
+        body: Bytes,
+        time: Duration,
+        longest: usize,
+    ) -> Result<Value, CallError> {
+        let client = self.client(target)?;
+        let url = format!("{}?timeout={}s", target.url(), time.as_secs_f64().ceil());
+        let uri: Uri = url
+            .parse()
+            .map_err(|cause| CallError::Target(format!("cannot use the address {url:?}: {cause}")))?;
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri;
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, JSON);
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, */*"));
+        headers.insert(USER_AGENT, HeaderValue::from_static("kube-apiserver-admission"));
+        let failed = |cause: String| CallError::Transport { url: url.clone(), cause };
+        let call = async {
+            let answer = client.request(request).await.map_err(|error| failed(cause(&error)))?;
+            let (parts, body) = answer.into_parts();
+            if !parts.status.is_success() {
+                let text = Limited::new(body, LONGEST_REFUSAL).collect().await;
+                let text = text.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+                return Err(refused(parts.status, &text));
+            }
+            let body = Limited::new(body, longest).collect().await;
+            let bytes = body.map_err(|error| failed(error.to_string()))?.to_bytes();
+            serde_json::from_slice(&bytes).map_err(|error| {
+                CallError::Answer(format!("couldn't get version/kind; json parse error: {error}"))
+            })
+        };
+        match tokio::time::timeout(time, call).await {
+            Ok(answer) => answer,
+            Err(_) => Err(failed("context deadline exceeded".to_owned())),
+        }
+    }
+
+    /// The client of `target`, made where there is none yet.
+    fn client(&self, target: &Target) -> Result<Arc<HttpClient>, CallError> {
+        let mut clients = self.clients.lock();
+        if let Some(at) = clients.iter().position(|(known, _)| known == target) {
+            let found = clients.remove(at).expect("it was just found");
+            let client = found.1.clone();
+            clients.push_front(found);
+            return Ok(client);
+        }
+        let wrong = |cause: String| CallError::Target(format!("unable to load root certificates: {cause}"));
+        let roots = listener::roots(target.ca()).map_err(|error| wrong(error.to_string()))?;
+        let tls = tls::client(Trust::Roots(roots), None).map_err(|error| wrong(error.to_string()))?;
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_only()
+            .enable_http1()
+            .wrap_connector(Dial::new(&self.store, target));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        let client = Arc::new(client);
+        clients.push_front((target.clone(), client.clone()));
+        clients.truncate(MOST_CLIENTS);
+        Ok(client)
+    }
+}
+
+/// A refusal, as upstream's client words it: the Status that the webhook sent, or what its code means.
+fn refused(status: StatusCode, body: &[u8]) -> CallError {
+    let sent: Value = serde_json::from_slice(body).unwrap_or_default();
+    if sent["kind"] == "Status"
+        && let Some(message) = sent["message"].as_str()
+    {
+        return CallError::Refused { code: status.as_u16(), message: message.to_owned() };
+    }
+    let message = match status.as_u16() {
+        400 => "the server rejected our request for an unknown reason".to_owned(),
+        401 => "the server has asked for the client to provide credentials".to_owned(),
+        403 => String::from_utf8_lossy(body).trim().to_owned(),
+        404 => "the server could not find the requested resource".to_owned(),
+        405 => "the server does not allow this method on the requested resource".to_owned(),
+        406 => "the server was unable to respond with a content type that the client supports".to_owned(),
+        409 => "the server reported a conflict".to_owned(),
+        415 => "the body of the request was in an unknown format".to_owned(),
+        422 => "the server rejected our request due to an error in our request".to_owned(),
+        429 => "the server has received too many requests and has asked us to try again later".to_owned(),
+        503 => "the server is currently unable to handle the request".to_owned(),
+        504 => {
+            "the server was unable to return a response in the time allotted, but may still be processing \
+                the request"
+                .to_owned()
+        }
+        500..=599 => {
+            let body = String::from_utf8_lossy(body);
+            format!("an error on the server ({:?}) has prevented the request from succeeding", body.trim())
+        }
+        code => {
+            format!("the server responded with the status code {code} but did not return more information")
+        }
+    };
+    CallError::Refused { code: status.as_u16(), message }
+}
+
+/// The innermost cause of an error, which is what matters in it.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(next) = innermost.source() {
+        innermost = next;
+    }
+    let text = innermost.to_string();
+    match text.strip_prefix("invalid peer certificate: ") {
+        Some("UnknownIssuer" | "BadSignature") => {
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority".to_owned()
+        }
+        Some(why) => format!("tls: failed to verify certificate: x509: {why}"),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_in_upstreams_words() {
+        let check = |code: u16, body: &str, expect: &str| {
+            let error = refused(StatusCode::from_u16(code).unwrap(), body.as_bytes());
+            assert_eq!((error.code(), error.to_string().as_str()), (code, expect));
+        };
+        check(404, "404 page not found", "the server could not find the requested resource");
+        check(500, "oh\n", "an error on the server (\"oh\") has prevented the request from succeeding");
+        check(403, r#"{"kind":"Status","message":"no"}"#, "no");
+        check(302, "", "the server responded with the status code 302 but did not return more information");
+    }
+}
