@@ -26,6 +26,9 @@ use serde_json::Value;
 
 pub use scale::{Scale, value_at};
 
+pub(crate) use default::validate::validate_defaults;
+pub(crate) use formats::is_request_uri;
+
 use crate::field::{FieldError, FieldErrorKind, Path};
 use crate::schema::{DecodeError, Decoded, DefinitionId, Schemas};
 use meta::Malformed;

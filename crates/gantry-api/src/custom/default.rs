@@ -1,5 +1,7 @@
 //! Defaults: they stand in for fields that are absent, and for nulls where none are allowed.
 
+pub(crate) mod validate;
+
 use serde_json::Value;
 
 use super::node::Node;

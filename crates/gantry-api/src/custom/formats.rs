@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+pub(crate) use network::is_request_uri;
+
 use crate::quantity::Quantity;
 use crate::selector::{is_dns_label, is_dns_subdomain};
 

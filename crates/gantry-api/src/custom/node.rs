@@ -177,7 +177,8 @@ impl Reader<'_> {
                 let resource = is_true(additional, "x-kubernetes-embedded-resource");
                 Some(Additional::Node(Box::new(self.node(additional, resource))))
             }
-            Value::Bool(true) => Some(Additional::Any),
+            // Where none are allowed, that is a check: they are known, and refused.
+            Value::Bool(_) => Some(Additional::Any),
             _ => None,
         };
         if let items @ Value::Object(_) = &schema["items"] {

@@ -18,6 +18,11 @@ pub(crate) fn prune(object: &mut Value, root: &Node) -> Vec<String> {
     pruner.found
 }
 
+/// Removes what the schema of a value does not know.
+pub(crate) fn prune_value(value: &mut Value, node: &Node) {
+    Pruner { path: String::new(), found: Vec::new() }.prune(value, Some(node), node.embedded);
+}
+
 struct Pruner {
     path: String,
     found: Vec<String>,

@@ -1,19 +1,20 @@
 //! CustomResourceDefinition. What its expressions mean is checked where they are compiled.
 
+mod approval;
+mod conversion;
+mod names;
+mod schema;
 mod structural;
+mod versions;
 
 use serde_json::{Value, json};
 
-use super::common::{default, dns_1035, dns_subdomain, immutable, keep_status, list, object, one_of, text};
-use super::webhook_configuration::{client, service_defaults};
+use super::common::{default, dns_subdomain, immutable, keep_status, list, object, text};
+use super::webhook_configuration::service_defaults;
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
-/// The types and formats of columns.
-const TYPES: &[&str] = &["boolean", "date", "integer", "number", "string"];
-const FORMATS: &[&str] = &["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
-/// The most fields that objects are selected by.
-const MOST_SELECTABLE: usize = 8;
+pub use structural::faults as structural_faults;
 
 /// The rules.
 pub const RULES: Rules = Rules {
@@ -43,14 +44,12 @@ pub const RULES: Rules = Rules {
         remember_storage(new);
     },
     validate,
+    validate_create: |definition| approval::validate(definition, None),
     validate_update: |new, old| {
         let mut errors = Vec::new();
         let (path, spec, before) = (Path::new("spec"), &new["spec"], &old["spec"]);
-        let established = list(&old["status"], "conditions")
-            .iter()
-            .any(|each| each["type"] == "Established" && each["status"] == "True");
         let names = path.child("names");
-        if established {
+        if is_established(old) {
             immutable(&path.child("scope"), &spec["scope"], &before["scope"], &mut errors);
             let (kind, earlier) = (&spec["names"]["kind"], &before["names"]["kind"]);
             immutable(&names.child("kind"), kind, earlier, &mut errors);
@@ -58,29 +57,29 @@ pub const RULES: Rules = Rules {
         immutable(&path.child("group"), &spec["group"], &before["group"], &mut errors);
         let (plural, earlier) = (&spec["names"]["plural"], &before["names"]["plural"]);
         immutable(&names.child("plural"), plural, earlier, &mut errors);
-        for (at, version) in list(&new["status"], "storedVersions").iter().enumerate() {
-            stored_version(at, version, spec, &mut errors);
-        }
+        conversion::validate_update(&path.child("conversion"), new, old, &mut errors);
+        stored_versions(new, &mut errors);
+        errors.extend(approval::validate(new, Some(old)));
         errors
     },
     validate_status: |new, _, _| {
         let mut errors = Vec::new();
-        let versions = list(&new["status"], "storedVersions");
-        let path = Path::new("status").child("storedVersions");
-        if versions.is_empty() {
-            errors.push(FieldError::invalid(
-                &path,
-                Value::Array(Vec::new()),
-                "must have at least one stored version",
-            ));
-        }
-        for (at, version) in versions.iter().enumerate() {
-            stored_version(at, version, &new["spec"], &mut errors);
-        }
+        names::validate(
+            &Path::new("status").child("acceptedNames"),
+            &new["status"]["acceptedNames"],
+            &mut errors,
+        );
+        stored_versions(new, &mut errors);
         errors
     },
     ..Rules::NONE
 };
+
+/// Whether the kind was served once.
+fn is_established(definition: &Value) -> bool {
+    let mut conditions = list(&definition["status"], "conditions").iter();
+    conditions.any(|each| each["type"] == "Established" && each["status"] == "True")
+}
 
 /// Objects may be kept in every version that was once the one to keep.
 fn remember_storage(definition: &mut Value) {
@@ -100,10 +99,30 @@ fn remember_storage(definition: &mut Value) {
     }
 }
 
-fn stored_version(at: usize, version: &Value, spec: &Value, errors: &mut Vec<FieldError>) {
-    if !list(spec, "versions").iter().any(|each| each["name"] == *version) {
-        let path = Path::new("status").child("storedVersions").index(at);
-        errors.push(FieldError::invalid(&path, version.clone(), "must appear in spec.versions"));
+/// Versions in which objects may still be kept stay.
+fn stored_versions(definition: &Value, errors: &mut Vec<FieldError>) {
+    let path = Path::new("status").child("storedVersions");
+    let (stored, versions) =
+        (list(&definition["status"], "storedVersions"), list(&definition["spec"], "versions"));
+    if stored.is_empty() {
+        let words = "must have at least one stored version";
+        errors.push(FieldError::invalid(&path, Value::Array(Vec::new()), words));
+        return;
+    }
+    for version in versions.iter().filter(|version| version["storage"] == true) {
+        if !stored.contains(&version["name"]) {
+            let words = format!("must have the storage version {}", text(version, "name"));
+            errors.push(FieldError::invalid(&path, stored.to_vec(), words));
+        }
+    }
+    for (at, name) in stored.iter().enumerate() {
+        if versions.iter().all(|version| version["name"] != *name) {
+            let shown = name.as_str().unwrap_or_default();
+            let words = format!(
+                "missing from spec.versions; {shown} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {shown} and removes {shown} from status.storedVersions"
+            );
+            errors.push(FieldError::invalid(&path.index(at), name.clone(), words));
+        }
     }
 }
 
@@ -117,15 +136,22 @@ fn validate(definition: &Value) -> Vec<FieldError> {
         errors.push(FieldError::invalid(&Path::new("metadata").child("name"), name, words));
     }
     let at = path.child("group");
+    let faults = joined(|faults| dns_subdomain(&at, group, faults));
     if group.is_empty() {
         errors.push(FieldError::required(&at, ""));
-    } else {
-        dns_subdomain(&at, group, &mut errors);
-        if !group.contains('.') {
-            errors.push(FieldError::invalid(&at, group, "should be a domain with at least one dot"));
-        }
+    } else if let Some(faults) = faults {
+        errors.push(FieldError::invalid(&at, group, faults));
+    } else if !group.contains('.') {
+        errors.push(FieldError::invalid(&at, group, "should be a domain with at least one dot"));
     }
     required_one_of(&path.child("scope"), text(spec, "scope"), &["Cluster", "Namespaced"], &mut errors);
+    versions::validate(&path, spec, &mut errors);
+    conversion::validate(&path.child("conversion"), &spec["conversion"], &mut errors);
+    names::validate(
+        &Path::new("status").child("acceptedNames"),
+        &definition["status"]["acceptedNames"],
+        &mut errors,
+    );
     if spec["preserveUnknownFields"] == true {
         errors.push(FieldError::invalid(
             &path.child("preserveUnknownFields"),
@@ -133,170 +159,21 @@ fn validate(definition: &Value) -> Vec<FieldError> {
             "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
         ));
     }
-    versions(&path.child("versions"), spec, &mut errors);
-    names(&path.child("names"), &spec["names"], &mut errors);
-    conversion(&path.child("conversion"), &spec["conversion"], &mut errors);
     errors
+}
+
+/// What several checks of one name find, as one text.
+fn joined(check: impl FnOnce(&mut Vec<FieldError>)) -> Option<String> {
+    let mut faults = Vec::new();
+    check(&mut faults);
+    let words: Vec<String> = faults.into_iter().map(|fault| fault.detail).collect();
+    (!words.is_empty()).then(|| words.join(","))
 }
 
 fn required_one_of(path: &Path, value: &str, known: &[&str], errors: &mut Vec<FieldError>) {
     match value {
         "" => errors.push(FieldError::required(path, "")),
-        value => one_of(path, value, known, errors),
-    }
-}
-
-fn versions(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
-    let versions = list(spec, "versions");
-    for (at, version) in versions.iter().enumerate() {
-        let path = path.index(at);
-        dns_1035(&path.child("name"), text(version, "name"), errors);
-        if let Some(warning) = version["deprecationWarning"].as_str() {
-            let at = path.child("deprecationWarning");
-            if version["deprecated"] != true {
-                errors.push(FieldError::invalid(&at, warning, "can only be set for deprecated versions"));
-            }
-            if warning.len() > 256 {
-                errors.push(FieldError::invalid(&at, warning, "must be <= 256 UTF-8 bytes long"));
-            }
-            if warning.is_empty() {
-                errors.push(FieldError::invalid(&at, warning, "must not be empty"));
-            }
-        }
-        let at = path.child("schema").child("openAPIV3Schema");
-        let schema = &version["schema"]["openAPIV3Schema"];
-        if schema.is_object() {
-            structural::validate(&at, schema, errors);
-        } else {
-            errors.push(FieldError::required(&at, "schemas are required"));
-        }
-        subresources(&path.child("subresources"), &version["subresources"], errors);
-        for (at, column) in list(version, "additionalPrinterColumns").iter().enumerate() {
-            printer_column(&path.child("additionalPrinterColumns").index(at), column, errors);
-        }
-        let fields = list(version, "selectableFields");
-        let at = path.child("selectableFields");
-        if fields.len() > MOST_SELECTABLE {
-            errors.push(FieldError::too_many(&at, fields.len(), MOST_SELECTABLE));
-        }
-        for (index, field) in fields.iter().enumerate() {
-            let at = at.index(index).child("jsonPath");
-            if text(field, "jsonPath").is_empty() {
-                errors.push(FieldError::required(&at, ""));
-            } else if fields[..index].contains(field) {
-                errors.push(FieldError::duplicate(&at, field["jsonPath"].clone()));
-            }
-        }
-    }
-    let named = |at: usize| &versions[at]["name"];
-    if (0..versions.len()).any(|at| (0..at).any(|other| named(at) == named(other))) {
-        let words = "must contain unique version names";
-        errors.push(FieldError::invalid(path, spec["versions"].clone(), words));
-    }
-    if versions.iter().filter(|version| version["storage"] == true).count() != 1 {
-        let words = "must have exactly one version marked as storage version";
-        errors.push(FieldError::invalid(path, spec["versions"].clone(), words));
-    }
-}
-
-fn names(path: &Path, names: &Value, errors: &mut Vec<FieldError>) {
-    for key in ["plural", "singular", "kind", "listKind"] {
-        let (path, name) = (path.child(key), text(names, key));
-        match name {
-            "" => errors.push(FieldError::required(&path, "")),
-            name => {
-                let mut faults = Vec::new();
-                dns_1035(&path, &name.to_lowercase(), &mut faults);
-                if let Some(fault) = faults.into_iter().next() {
-                    let words = match key {
-                        "kind" | "listKind" => {
-                            format!("may have mixed case, but should otherwise match: {}", fault.detail)
-                        }
-                        _ => fault.detail,
-                    };
-                    errors.push(FieldError::invalid(&path, name, words));
-                }
-            }
-        }
-    }
-    for key in ["shortNames", "categories"] {
-        for (at, name) in list(names, key).iter().enumerate() {
-            dns_1035(&path.child(key).index(at), name.as_str().unwrap_or_default(), errors);
-        }
-    }
-    let kind = text(names, "kind");
-    if !kind.is_empty() && names["listKind"] == kind {
-        let words = "kind and listKind may not be the same";
-        errors.push(FieldError::invalid(&path.child("listKind"), kind, words));
-    }
-}
-
-fn conversion(path: &Path, conversion: &Value, errors: &mut Vec<FieldError>) {
-    let strategy = text(conversion, "strategy");
-    required_one_of(&path.child("strategy"), strategy, &["None", "Webhook"], errors);
-    let (at, webhook) = (path.child("webhook"), &conversion["webhook"]);
-    if strategy != "Webhook" {
-        if !webhook.is_null() {
-            let words = "should not be set when strategy is not set to Webhook";
-            errors.push(FieldError::forbidden(&path.child("webhookClientConfig"), words));
-        }
-        return;
-    }
-    if !webhook["clientConfig"].is_object() {
-        let words = "required when strategy is set to Webhook";
-        errors.push(FieldError::required(&path.child("webhookClientConfig"), words));
-    } else {
-        client(&at.child("clientConfig"), &webhook["clientConfig"], errors);
-    }
-    let versions: Vec<&str> =
-        list(webhook, "conversionReviewVersions").iter().filter_map(Value::as_str).collect();
-    let at = path.child("conversionReviewVersions");
-    if versions.is_empty() {
-        errors.push(FieldError::required(&at, ""));
-    } else if !versions.iter().any(|version| matches!(*version, "v1" | "v1beta1")) {
-        let shown = webhook["conversionReviewVersions"].clone();
-        errors.push(FieldError::invalid(&at, shown, "must include at least one of v1, v1beta1"));
-    }
-}
-
-fn subresources(path: &Path, subresources: &Value, errors: &mut Vec<FieldError>) {
-    let scale = &subresources["scale"];
-    if !scale.is_object() {
-        return;
-    }
-    let path = path.child("scale");
-    for (key, under, words) in [
-        ("specReplicasPath", ".spec.", "should be a json path under .spec"),
-        ("statusReplicasPath", ".status.", "should be a json path under .status"),
-    ] {
-        let at = path.child(key);
-        match text(scale, key) {
-            "" => errors.push(FieldError::required(&at, "")),
-            value if !value.starts_with(under) => errors.push(FieldError::invalid(&at, value, words)),
-            _ => {}
-        }
-    }
-    let labels = text(scale, "labelSelectorPath");
-    if !labels.is_empty() && !labels.starts_with(".spec.") && !labels.starts_with(".status.") {
-        let words = "should be a json path under either .spec or .status";
-        errors.push(FieldError::invalid(&path.child("labelSelectorPath"), labels, words));
-    }
-}
-
-fn printer_column(path: &Path, column: &Value, errors: &mut Vec<FieldError>) {
-    if text(column, "name").is_empty() {
-        errors.push(FieldError::required(&path.child("name"), ""));
-    }
-    required_one_of(&path.child("type"), text(column, "type"), TYPES, errors);
-    if !text(column, "format").is_empty() {
-        one_of(&path.child("format"), text(column, "format"), FORMATS, errors);
-    }
-    match text(column, "jsonPath") {
-        "" => errors.push(FieldError::required(&path.child("jsonPath"), "")),
-        value if !value.starts_with('.') => {
-            let words = "must be a simple json path starting with .";
-            errors.push(FieldError::invalid(&path.child("jsonPath"), value, words));
-        }
-        _ => {}
+        value if known.contains(&value) => {}
+        value => errors.push(FieldError::not_supported(path, value, known)),
     }
 }

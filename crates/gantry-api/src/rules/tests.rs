@@ -1,6 +1,7 @@
 //! Defaults and validation of the built-in kinds, as tables.
 
 mod autoscaling;
+mod definitions;
 mod devices;
 mod every_kind;
 mod extensions;

@@ -42,7 +42,7 @@ pub(super) fn is_hostname(text: &str) -> bool {
 }
 
 /// What may stand in a request's first line: a URI with a scheme, or an absolute path.
-pub(super) fn is_request_uri(text: &str) -> bool {
+pub(crate) fn is_request_uri(text: &str) -> bool {
     if text.is_empty() || text.bytes().any(|byte| byte < 0x20 || byte == 0x7f) {
         return false;
     }

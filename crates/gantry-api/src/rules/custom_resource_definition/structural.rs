@@ -1,15 +1,16 @@
 //! Whether a schema is structural: every value has a type, and what stands under `allOf` and the like
 //! only narrows it (KEP-1458).
 
-use serde_json::Value;
+mod junctors;
+
+use serde_json::{Value, json};
 
 use crate::field::{FieldError, Path};
-use crate::rules::common::{list, one_of, text};
+use crate::rules::common::{list, text};
 
-const TYPES: &[&str] = &["array", "boolean", "integer", "number", "object", "string"];
-const INT_OR_STRING: &str = "x-kubernetes-int-or-string";
-const PRESERVES: &str = "x-kubernetes-preserve-unknown-fields";
-const EMBEDDED: &str = "x-kubernetes-embedded-resource";
+pub(super) const INT_OR_STRING: &str = "x-kubernetes-int-or-string";
+pub(super) const PRESERVES: &str = "x-kubernetes-preserve-unknown-fields";
+pub(super) const EMBEDDED: &str = "x-kubernetes-embedded-resource";
 
 /// Where a schema stands, for what may be missing from it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,222 +20,140 @@ enum Place {
     Item,
 }
 
-/// Checks the schema of a version.
-pub(super) fn validate(path: &Path, schema: &Value, errors: &mut Vec<FieldError>) {
-    check(path, schema, Place::Root, errors);
-    let kind = text(schema, "type");
-    if !kind.is_empty() && kind != "object" {
-        errors.push(FieldError::invalid(&path.child("type"), kind, "must be object at the root"));
-    }
-    if schema["nullable"] == true {
-        errors.push(FieldError::forbidden(&path.child("nullable"), "nullable cannot be true at the root"));
-    }
+/// Whether a schema says nothing that none may say: only of such a one it is asked whether it is
+/// structural.
+pub(super) fn is_readable(schema: &Value) -> bool {
+    let Some(keys) = schema.as_object() else { return true };
+    let unreadable = keys.iter().any(|(key, value)| match key.as_str() {
+        "id" | "$schema" | "$ref" => value.as_str().is_some_and(|text| !text.is_empty()),
+        "patternProperties" | "definitions" | "dependencies" => {
+            value.as_object().is_some_and(|entries| !entries.is_empty())
+        }
+        "additionalItems" => !value.is_null(),
+        "items" => value.is_array(),
+        _ => false,
+    });
+    !unreadable && children(schema).all(is_readable)
+}
+
+/// The schemas directly in a schema.
+fn children(schema: &Value) -> impl Iterator<Item = &Value> {
+    let properties = schema["properties"].as_object().into_iter().flat_map(|all| all.values());
+    let single = ["additionalProperties", "items", "not"].into_iter().map(|key| &schema[key]);
+    let parts = ["allOf", "anyOf", "oneOf"].into_iter().flat_map(|key| list(schema, key));
+    properties.chain(single).chain(parts).filter(|schema| schema.is_object())
+}
+
+/// Why the schema of a version at `path` is not structural, in the order of the words.
+pub fn faults(path: &Path, schema: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    check(path, schema, Place::Root, &mut errors);
+    junctors::complete(path, path, schema, schema, &mut errors);
+    errors.sort_by_cached_key(ToString::to_string);
+    errors
 }
 
 fn check(path: &Path, schema: &Value, place: Place, errors: &mut Vec<FieldError>) {
-    typed(path, schema, place, errors);
-    for key in
-        ["$ref", "$schema", "id", "patternProperties", "definitions", "additionalItems", "dependencies"]
-    {
-        if !schema[key].is_null() {
-            let words = if key == "$ref" {
-                "$ref is not supported".to_owned()
-            } else {
-                format!("{key} is not supported")
-            };
-            errors.push(FieldError::forbidden(&path.child(key), words));
-        }
+    let kind = text(schema, "type");
+    let is = |key: &str| schema[key] == true;
+    let items = &schema["items"];
+    if kind == "array" && items.is_null() {
+        errors.push(FieldError::required(&path.child("items"), "must be specified"));
     }
-    if schema["uniqueItems"] == true {
-        let words = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
-        errors.push(FieldError::forbidden(&path.child("uniqueItems"), words));
-    }
-    let additional = &schema["additionalProperties"];
-    if *additional == false {
-        let words = "additionalProperties cannot be set to false";
-        errors.push(FieldError::forbidden(&path.child("additionalProperties"), words));
+    if items.is_object() {
+        check(&path.child("items"), items, Place::Item, errors);
     }
     let properties = schema["properties"].as_object();
-    if additional.is_object() || *additional == true {
-        if properties.is_some_and(|properties| !properties.is_empty()) {
-            let words = "additionalProperties and properties are mutual exclusive";
-            errors.push(FieldError::forbidden(&path.child("additionalProperties"), words));
-        }
-        if place == Place::Root {
-            errors.push(FieldError::forbidden(
-                &path.child("additionalProperties"),
-                "must not be used at the root",
-            ));
-        }
-    }
-    lists(path, schema, errors);
     for (name, property) in properties.into_iter().flatten() {
         check(&path.child("properties").key(name), property, Place::Field, errors);
     }
-    if additional.is_object() {
-        check(&path.child("additionalProperties"), additional, Place::Field, errors);
-    }
-    if schema["items"].is_object() {
-        check(&path.child("items"), &schema["items"], Place::Item, errors);
-    }
-    let mixed = schema[INT_OR_STRING] == true;
-    for key in ["allOf", "anyOf", "oneOf"] {
-        // Of an integer or a string, one alternative may name each type.
-        if mixed && key != "oneOf" && names_both(schema) {
-            continue;
+    let additional = &schema["additionalProperties"];
+    if !additional.is_null() {
+        let at = path.child("additionalProperties");
+        if place == Place::Root {
+            errors.push(FieldError::forbidden(&at, "must not be used at the root"));
         }
-        for (at, part) in list(schema, key).iter().enumerate() {
-            narrow(&path.child(key).index(at), part, errors);
+        if additional.is_object() {
+            check(&at, additional, Place::Field, errors);
+        }
+        if is(EMBEDDED) {
+            let words = "must not be used if x-kubernetes-embedded-resource is set";
+            errors.push(FieldError::forbidden(&at, words));
         }
     }
-    if schema["not"].is_object() {
-        narrow(&path.child("not"), &schema["not"], errors);
+    for key in [PRESERVES, EMBEDDED].into_iter().filter(|key| is(INT_OR_STRING) && is(key)) {
+        let words = "must be false if x-kubernetes-int-or-string is true";
+        errors.push(FieldError::invalid(&path.child(key), true, words));
+    }
+    junctors::validate(path, schema, says_both(schema), first_says_both(schema), errors);
+    typed(path, schema, place, errors);
+    metadata(path, schema, place, errors);
+    if is(EMBEDDED) && !is(PRESERVES) && properties.is_none_or(serde_json::Map::is_empty) {
+        let words = "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
+        errors.push(FieldError::required(&path.child("properties"), words));
     }
 }
 
-fn names_both(schema: &Value) -> bool {
-    let both = |schema: &Value| {
-        let kinds: Vec<&str> = list(schema, "anyOf").iter().map(|each| text(each, "type")).collect();
-        kinds == ["integer", "string"]
-    };
-    both(schema) || list(schema, "allOf").first().is_some_and(both)
+/// An integer or a text may be said to be either, in just these words.
+fn says_both(schema: &Value) -> bool {
+    schema["anyOf"] == json!([{"type": "integer"}, {"type": "string"}])
+}
+
+fn first_says_both(schema: &Value) -> bool {
+    list(schema, "allOf").first().is_some_and(says_both)
 }
 
 fn typed(path: &Path, schema: &Value, place: Place, errors: &mut Vec<FieldError>) {
-    let kind = text(schema, "type");
-    let (mixed, preserves) = (schema[INT_OR_STRING] == true, schema[PRESERVES] == true);
-    let at = path.child("type");
-    match (kind, place) {
-        ("", Place::Root) => errors.push(FieldError::required(&at, "must not be empty at the root")),
-        ("", _) if mixed || preserves => {}
-        ("", Place::Field) => {
-            errors.push(FieldError::required(&at, "must not be empty for specified object fields"));
-        }
-        ("", Place::Item) => {
-            errors.push(FieldError::required(&at, "must not be empty for specified array items"));
-        }
-        ("null", _) => {
-            let words = "type cannot be set to null, use nullable as an alternative";
-            errors.push(FieldError::forbidden(&at, words));
-        }
-        (kind, _) => one_of(&at, kind, TYPES, errors),
+    let (kind, at) = (text(schema, "type"), path.child("type"));
+    if schema[EMBEDDED] == true && kind != "object" {
+        let words = "must be object if x-kubernetes-embedded-resource is true";
+        errors.push(match kind {
+            "" => FieldError::required(&at, words),
+            kind => FieldError::invalid(&at, kind, words),
+        });
+    } else if kind.is_empty() && schema[INT_OR_STRING] != true && schema[PRESERVES] != true {
+        let words = match place {
+            Place::Root => "must not be empty at the root",
+            Place::Item => "must not be empty for specified array items",
+            Place::Field => "must not be empty for specified object fields",
+        };
+        errors.push(FieldError::required(&at, words));
     }
-    if mixed && !kind.is_empty() {
-        let words = "must be empty if x-kubernetes-int-or-string is true";
-        errors.push(FieldError::forbidden(&at, words));
-    }
-    if schema[EMBEDDED] == true {
-        if kind != "object" {
-            let words = "must be object if x-kubernetes-embedded-resource is true";
-            errors.push(FieldError::invalid(&at, kind, words));
-        }
-        if schema["properties"].is_null() && !preserves {
-            let words = "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
-            errors.push(FieldError::required(&path.child("properties"), words));
-        }
-    }
-    if schema[PRESERVES] == false {
-        errors.push(FieldError::invalid(&path.child(PRESERVES), false, "must be true or undefined"));
+    if place == Place::Root && !kind.is_empty() && kind != "object" {
+        errors.push(FieldError::invalid(&at, kind, "must be object at the root"));
     }
 }
 
-fn lists(path: &Path, schema: &Value, errors: &mut Vec<FieldError>) {
-    if text(schema, "type") == "array" {
-        match &schema["items"] {
-            Value::Null => errors.push(FieldError::required(&path.child("items"), "must be specified")),
-            Value::Array(_) => {
-                let words = "items must be a schema object and not an array";
-                errors.push(FieldError::forbidden(&path.child("items"), words));
-            }
-            _ => {}
+/// What every resource has is known; a schema may only restrict a resource's name.
+fn metadata(path: &Path, schema: &Value, place: Place, errors: &mut Vec<FieldError>) {
+    let resource = place == Place::Root || schema[EMBEDDED] == true;
+    let at = |name: &str| path.child("properties").key(name);
+    for (name, wanted) in [("kind", "string"), ("apiVersion", "string"), ("metadata", "object")] {
+        let property = &schema["properties"][name];
+        if resource && property.is_object() && text(property, "type") != wanted {
+            let words = format!("must be {wanted}");
+            errors.push(FieldError::invalid(&at(name).child("type"), text(property, "type"), words));
         }
     }
-    let keys = list(schema, "x-kubernetes-list-map-keys");
-    let Some(kind) = schema["x-kubernetes-list-type"].as_str() else {
-        if !keys.is_empty() {
-            let at = path.child("x-kubernetes-list-type");
-            errors.push(FieldError::required(&at, "must be map if x-kubernetes-list-map-keys is non-empty"));
-        }
+    let metadata = &schema["properties"]["metadata"];
+    if place != Place::Root || !metadata.is_object() {
         return;
-    };
-    let at = path.child("x-kubernetes-list-type");
-    one_of(&at, kind, &["atomic", "map", "set"], errors);
-    if text(schema, "type") != "array" {
-        let words = "must be array if x-kubernetes-list-type is specified";
-        errors.push(FieldError::invalid(&path.child("type"), text(schema, "type"), words));
     }
-    match kind {
-        "map" => {
-            let at = path.child("x-kubernetes-list-map-keys");
-            if keys.is_empty() {
-                let words = "must not be empty if x-kubernetes-list-type is map";
-                errors.push(FieldError::required(&at, words));
-            }
-            let items = &schema["items"];
-            if text(items, "type") != "object" {
-                let words = "must be object if parent array's x-kubernetes-list-type is map";
-                errors.push(FieldError::invalid(
-                    &path.child("items").child("type"),
-                    text(items, "type"),
-                    words,
-                ));
-            }
-            for (index, key) in keys.iter().enumerate() {
-                let key = key.as_str().unwrap_or_default();
-                if items["properties"][key].is_null() {
-                    let words = "entries must all be names of item properties";
-                    errors.push(FieldError::invalid(&at.index(index), key, words));
-                } else if list(items, "required").iter().all(|name| name != key)
-                    && items["properties"][key]["default"].is_null()
-                {
-                    let words = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
-                    let at = path.child("items").child("properties").key(key).child("default");
-                    errors.push(FieldError::required(&at, words));
-                }
-            }
-        }
-        "set"
-            if text(&schema["items"], "type") == "array"
-                && schema["items"]["x-kubernetes-list-type"] != "atomic" =>
-        {
-            let words = "must be atomic as item of a list with x-kubernetes-list-type=set";
-            let at = path.child("items").child("x-kubernetes-list-type");
-            errors.push(FieldError::forbidden(&at, words));
-        }
-        _ => {}
-    }
-}
-
-/// What stands under `allOf` and the like may not say what a value is, only which ones are fine.
-fn narrow(path: &Path, schema: &Value, errors: &mut Vec<FieldError>) {
-    const WORDS: &str = "must be empty to be structural";
-    for key in ["type", "title", "description"] {
-        if !text(schema, key).is_empty() {
-            errors.push(FieldError::forbidden(&path.child(key), WORDS));
-        }
-    }
-    for key in ["default", "additionalProperties", "nullable"] {
-        if !schema[key].is_null() && schema[key] != false {
-            errors.push(FieldError::forbidden(&path.child(key), "must be undefined to be structural"));
-        }
-    }
-    for key in [PRESERVES, EMBEDDED, INT_OR_STRING] {
-        if schema[key] == true {
-            errors.push(FieldError::forbidden(&path.child(key), "must be false to be structural"));
-        }
-    }
-    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-        narrow(&path.child("properties").key(name), property, errors);
-    }
-    if schema["items"].is_object() {
-        narrow(&path.child("items"), &schema["items"], errors);
-    }
-    for key in ["allOf", "anyOf", "oneOf"] {
-        for (at, part) in list(schema, key).iter().enumerate() {
-            narrow(&path.child(key).index(at), part, errors);
-        }
-    }
-    if schema["not"].is_object() {
-        narrow(&path.child("not"), &schema["not"], errors);
+    let names_only = metadata["properties"].as_object().is_none_or(|properties| {
+        properties.keys().all(|name| matches!(name.as_str(), "name" | "generateName"))
+    });
+    let mut keys = metadata.as_object().into_iter().flatten();
+    let bare = keys.all(|(key, value)| match key.as_str() {
+        "type" | "default" | "properties" | "example" => true,
+        _ => match value {
+            Value::Null | Value::Bool(false) => true,
+            Value::String(text) => text.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            _ => false,
+        },
+    });
+    if !names_only || !bare {
+        let words = "must not specify anything other than name and generateName, but metadata is implicitly specified";
+        errors.push(FieldError::forbidden(&at("metadata"), words));
     }
 }

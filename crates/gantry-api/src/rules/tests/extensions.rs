@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::fixtures::{becomes, change_of, change_refused, created, minimal, refused, status_refused};
+use super::fixtures::{becomes, change_refused, created, minimal, refused};
 
 fn webhook(name: &str, patch: Value) -> Value {
     let mut webhook = minimal(name)["webhooks"][0].clone();
@@ -151,131 +151,6 @@ fn validating_admission_policy() {
             "spec.paramRef: Required value: one of name or selector must be specified",
             "spec.paramRef.parameterNotFoundAction: Required value",
             "spec.validationActions: Required value: at least one validation action is required",
-        ],
-    );
-}
-
-#[test]
-fn custom_resource_definition() {
-    let name = "CustomResourceDefinition";
-    becomes(
-        name,
-        json!({}),
-        json!({"spec": {"names": {"singular": "thing", "listKind": "ThingList"}, "conversion": {"strategy": "None"}},
-            "status": {"storedVersions": ["v1"]}}),
-    );
-    let check = |spec, expected: &[&str]| refused(name, json!({"spec": spec}), expected);
-    refused(
-        name,
-        json!({"metadata": {"name": "other.a.b"}}),
-        &["metadata.name: Invalid value: \"other.a.b\": must be spec.names.plural+\".\"+spec.group"],
-    );
-    check(
-        json!({"scope": "Odd", "preserveUnknownFields": true}),
-        &[
-            "spec.scope: Unsupported value: \"Odd\": supported values: \"Cluster\", \"Namespaced\"",
-            "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
-        ],
-    );
-    check(
-        json!({"names": {"listKind": "Thing", "shortNames": ["T"]}}),
-        &[
-            "spec.names.shortNames[0]: Invalid value: \"T\": a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')",
-            "spec.names.listKind: Invalid value: \"Thing\": kind and listKind may not be the same",
-        ],
-    );
-    check(
-        json!({"conversion": {"strategy": "Webhook"}}),
-        &[
-            "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook",
-            "spec.conversion.conversionReviewVersions: Required value",
-        ],
-    );
-    let version = |patch: Value| {
-        let mut version = minimal(name)["spec"]["versions"][0].clone();
-        json_patch::merge(&mut version, &patch);
-        json!({"versions": [version]})
-    };
-    check(
-        version(json!({"schema": null})),
-        &["spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required"],
-    );
-    check(
-        version(json!({"subresources": {"scale": {"specReplicasPath": ".x", "statusReplicasPath": ""}}})),
-        &[
-            "spec.versions[0].subresources.scale.specReplicasPath: Invalid value: \".x\": should be a json path under .spec",
-            "spec.versions[0].subresources.scale.statusReplicasPath: Required value",
-        ],
-    );
-    check(
-        version(json!({"additionalPrinterColumns": [{"name": "", "type": "odd", "jsonPath": "x"}]})),
-        &[
-            "spec.versions[0].additionalPrinterColumns[0].name: Required value",
-            "spec.versions[0].additionalPrinterColumns[0].type: Unsupported value: \"odd\": supported values: \"boolean\", \"date\", \"integer\", \"number\", \"string\"",
-            "spec.versions[0].additionalPrinterColumns[0].jsonPath: Invalid value: \"x\": must be a simple json path starting with .",
-        ],
-    );
-    let mut established = created(minimal(name));
-    established["status"]["conditions"] = json!([{"type": "Established", "status": "True"}]);
-    change_of(
-        established,
-        json!({"spec": {"scope": "Cluster"}}),
-        &["spec.scope: Invalid value: \"Cluster\": field is immutable"],
-    );
-    status_refused(
-        name,
-        json!({"storedVersions": ["v2"]}),
-        &["status.storedVersions[0]: Invalid value: \"v2\": must appear in spec.versions"],
-    );
-}
-
-#[test]
-fn structural_schemas() {
-    let at = "spec.versions[0].schema.openAPIV3Schema";
-    let check = |schema: Value, expected: &[&str]| {
-        let versions =
-            json!([{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]);
-        let expected: Vec<String> = expected.iter().map(|fault| format!("{at}{fault}")).collect();
-        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
-        refused("CustomResourceDefinition", json!({"spec": {"versions": versions}}), &expected);
-    };
-    check(json!({}), &[".type: Required value: must not be empty at the root"]);
-    check(json!({"type": "string"}), &[".type: Invalid value: \"string\": must be object at the root"]);
-    check(
-        json!({"type": "object", "properties": {"a": {}, "b": {"type": "array"}, "c": {"type": "array", "items": {}}}}),
-        &[
-            ".properties[a].type: Required value: must not be empty for specified object fields",
-            ".properties[b].items: Required value: must be specified",
-            ".properties[c].items.type: Required value: must not be empty for specified array items",
-        ],
-    );
-    let field = |schema: Value| json!({"type": "object", "properties": {"a": schema}});
-    check(
-        field(
-            json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}),
-        ),
-        &[],
-    );
-    check(field(json!({"x-kubernetes-preserve-unknown-fields": true})), &[]);
-    check(
-        field(
-            json!({"type": "object", "additionalProperties": {"type": "string"}, "properties": {"b": {"type": "string"}}}),
-        ),
-        &[
-            ".properties[a].additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive",
-        ],
-    );
-    check(
-        field(json!({"type": "string", "allOf": [{"type": "string", "minLength": 1}]})),
-        &[".properties[a].allOf[0].type: Forbidden: must be empty to be structural"],
-    );
-    check(
-        field(
-            json!({"type": "array", "uniqueItems": true, "x-kubernetes-list-type": "map", "items": {"type": "object"}}),
-        ),
-        &[
-            ".properties[a].uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
-            ".properties[a].x-kubernetes-list-map-keys: Required value: must not be empty if x-kubernetes-list-type is map",
         ],
     );
 }
