@@ -1,6 +1,7 @@
 //! One watch per kind and process, many readers.
 
 mod cached;
+mod member;
 mod store;
 
 use std::any::{Any, TypeId};
@@ -151,22 +152,23 @@ async fn follow<T: Cached>(client: Client, store: Arc<Store<T>>, shutdown: Cance
     let mut config = watcher::Config::default().streaming_lists();
     config.field_selector = T::FIELDS.map(str::to_owned);
     let mut stream = watcher(api, config).default_backoff().boxed();
-    let mut listed = std::collections::HashSet::new();
+    let mut listed = None;
     loop {
         let event = tokio::select! {
             () = shutdown.cancelled() => break,
             event = stream.next() => event,
         };
         match event {
-            Some(Ok(watcher::Event::Init)) => listed.clear(),
+            Some(Ok(watcher::Event::Init)) => listed = store.begin_list(),
             Some(Ok(watcher::Event::InitApply(Unmanaged(object)))) => {
                 let object = T::from_object(object);
-                listed.insert(ObjectKey::of(object.meta()));
+                if let Some(listed) = &mut listed {
+                    listed.insert(ObjectKey::of(object.meta()));
+                }
                 store.apply(object);
             }
             Some(Ok(watcher::Event::InitDone)) => {
-                store.keep_only(&listed);
-                listed = Default::default();
+                store.end_list(listed.take().as_ref());
             }
             Some(Ok(watcher::Event::Apply(Unmanaged(object)))) => store.apply(T::from_object(object)),
             Some(Ok(watcher::Event::Delete(Unmanaged(object)))) => store.delete(T::from_object(object)),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use crate::Meta;
 
 /// Namespace and name of an object of some kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,8 +20,8 @@ impl ObjectKey {
     }
 
     /// The key of the object that `meta` belongs to.
-    pub fn of(meta: &ObjectMeta) -> Self {
-        Self::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+    pub fn of(meta: &dyn Meta) -> Self {
+        Self::new(meta.namespace().unwrap_or_default(), meta.name().unwrap_or_default())
     }
 }
 

@@ -5,6 +5,7 @@
 mod informer;
 mod key;
 mod leader;
+mod meta;
 mod pod_view;
 mod queue;
 mod recorder;
@@ -14,7 +15,8 @@ mod workers;
 pub use informer::{Cached, Change, Changes, Informer, Informers};
 pub use key::ObjectKey;
 pub use leader::LeaderElector;
-pub use pod_view::PodView;
+pub use meta::Meta;
+pub use pod_view::{Common, PodMeta, PodView};
 pub use queue::WorkQueue;
 pub use recorder::{Recorder, reference};
 pub use unmanaged::Unmanaged;

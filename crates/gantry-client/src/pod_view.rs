@@ -1,55 +1,68 @@
 //! A pod as controllers keep it.
 
+mod common;
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::Arc;
+
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerPort, Pod, PodCondition, Toleration};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 
-use crate::Cached;
+use crate::{Cached, Meta};
+pub use common::Common;
 
-/// What controllers read of a pod. A whole `Pod` takes about ten times the memory of its JSON; this
-/// takes about half of it.
+/// What controllers read of a pod. A whole `Pod` takes about ten times the memory of its JSON; this takes
+/// a few hundred bytes, because what pods of one owner have in [`Common`] is there once.
 #[derive(Debug, Clone, Default)]
 pub struct PodView {
     /// Without managed fields and without kubectl's last applied state.
-    pub metadata: ObjectMeta,
+    pub metadata: PodMeta,
     /// `spec.nodeName`, unless empty.
     pub node_name: Option<String>,
-    /// `spec.hostname`.
-    pub hostname: Option<String>,
-    /// `spec.subdomain`.
-    pub subdomain: Option<String>,
-    /// `spec.hostNetwork`.
-    pub host_network: bool,
-    /// `spec.serviceAccountName`.
-    pub service_account: Option<String>,
-    /// `spec.restartPolicy`.
-    pub restart_policy: Option<String>,
-    /// Ports of the containers and of the restartable init containers.
-    pub ports: Vec<ContainerPort>,
-    /// `spec.tolerations`.
-    pub tolerations: Vec<Toleration>,
-    /// `spec.priority`.
-    pub priority: Option<i32>,
-    /// `status.phase`.
-    pub phase: Option<String>,
-    /// `status.reason`.
-    pub reason: Option<String>,
-    /// `status.conditions`.
-    pub conditions: Vec<PodCondition>,
     /// `status.podIP`, unless empty.
     pub pod_ip: Option<String>,
     /// `status.podIPs`.
     pub pod_ips: Vec<String>,
-    /// `status.hostIP`.
-    pub host_ip: Option<String>,
-    /// `status.startTime`.
-    pub start_time: Option<Time>,
     /// The largest restart count among the containers.
     pub restarts: i32,
+    /// The last transitions of [`Common::conditions`], in their order.
+    transitions: Box<[Option<Time>]>,
+}
+
+/// A pod's metadata: what is its own, and the rest by way of [`Common`].
+#[derive(Debug, Clone, Default)]
+pub struct PodMeta {
+    /// `name`.
+    pub name: Option<String>,
+    /// `uid`.
+    pub uid: Option<String>,
+    /// `resourceVersion`.
+    pub resource_version: Option<String>,
+    /// `creationTimestamp`.
+    pub creation_timestamp: Option<Time>,
+    common: Arc<Common>,
+}
+
+impl Deref for PodMeta {
+    type Target = ObjectMeta;
+
+    fn deref(&self) -> &ObjectMeta {
+        &self.common.metadata
+    }
+}
+
+impl Deref for PodView {
+    type Target = Common;
+
+    fn deref(&self) -> &Common {
+        &self.metadata.common
+    }
 }
 
 impl PodView {
-    /// The condition of that type.
+    /// The condition of that type, without its times.
     pub fn condition(&self, type_: &str) -> Option<&PodCondition> {
         self.conditions.iter().find(|condition| condition.type_ == type_)
     }
@@ -61,8 +74,13 @@ impl PodView {
 
     /// Since when the pod is ready; `None` where it is not.
     pub fn ready_since(&self) -> Option<Timestamp> {
-        let ready = self.condition("Ready").filter(|condition| condition.status == "True")?;
-        ready.last_transition_time.as_ref().map(|time| time.0)
+        self.last_transition("Ready").filter(|_| self.is_ready())
+    }
+
+    /// When the condition of that type last changed its status.
+    pub fn last_transition(&self, type_: &str) -> Option<Timestamp> {
+        let at = self.conditions.iter().position(|condition| condition.type_ == type_)?;
+        self.transitions.get(at)?.as_ref().map(|time| time.0)
     }
 
     /// Whether all its containers have ended for good.
@@ -98,25 +116,33 @@ impl From<Pod> for PodView {
             .filter(|c| c.restart_policy.as_deref() == Some("Always"));
         let ports = spec.containers.into_iter().chain(sidecars).flat_map(|c| c.ports.unwrap_or_default());
         let restarts = status.container_statuses.iter().flatten().map(|c| c.restart_count).max();
-        Self {
+        let mut conditions = status.conditions.unwrap_or_default();
+        let transitions = conditions.iter_mut().map(|condition| {
+            condition.last_probe_time = None;
+            condition.last_transition_time.take()
+        });
+        let transitions = transitions.collect();
+        let (name, uid) = (metadata.name.take(), metadata.uid.take());
+        let (resource_version, created) =
+            (metadata.resource_version.take(), metadata.creation_timestamp.take());
+        let common = Common {
             metadata,
-            node_name: some(spec.node_name),
             hostname: some(spec.hostname),
             subdomain: some(spec.subdomain),
-            host_network: spec.host_network == Some(true),
-            service_account: some(spec.service_account_name),
-            restart_policy: spec.restart_policy,
             ports: ports.collect(),
             tolerations: spec.tolerations.unwrap_or_default(),
-            priority: spec.priority,
             phase: some(status.phase),
             reason: some(status.reason),
-            conditions: status.conditions.unwrap_or_default(),
+            conditions,
+        };
+        let common = common::shared(common);
+        Self {
+            metadata: PodMeta { name, uid, resource_version, creation_timestamp: created, common },
+            node_name: some(spec.node_name),
             pod_ip: some(status.pod_ip),
             pod_ips: status.pod_ips.into_iter().flatten().map(|ip| ip.ip).collect(),
-            host_ip: some(status.host_ip),
-            start_time: status.start_time,
             restarts: restarts.unwrap_or(0),
+            transitions,
         }
     }
 }
@@ -128,7 +154,70 @@ impl Cached for PodView {
         object.into()
     }
 
-    fn meta(&self) -> &ObjectMeta {
+    fn meta(&self) -> &dyn Meta {
         &self.metadata
+    }
+}
+
+impl Meta for PodMeta {
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    fn namespace(&self) -> Option<&str> {
+        self.common.metadata.namespace()
+    }
+
+    fn uid(&self) -> Option<&str> {
+        self.uid.as_deref()
+    }
+
+    fn resource_version(&self) -> Option<&str> {
+        self.resource_version.as_deref()
+    }
+
+    fn labels(&self) -> Option<&BTreeMap<String, String>> {
+        self.common.metadata.labels()
+    }
+
+    fn owner_references(&self) -> &[OwnerReference] {
+        self.common.metadata.owner_references()
+    }
+
+    fn deletion_timestamp(&self) -> Option<&Time> {
+        self.common.metadata.deletion_timestamp()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(name: &str, label: &str, since: &str) -> PodView {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": name, "namespace": "n", "uid": name, "labels": {"app": label},
+                "managedFields": [{"manager": "m"}]},
+            "spec": {"nodeName": "", "containers": [{"name": "c", "ports": [{"containerPort": 80}]}]},
+            "status": {"conditions": [{"type": "Scheduled", "status": "True"},
+                {"type": "Ready", "status": "True", "lastTransitionTime": since}]}
+        }))
+        .expect("a pod");
+        pod.into()
+    }
+
+    #[test]
+    fn pods_of_one_owner_share_what_they_have_in_common() {
+        let (first, second) = (pod("a", "x", "2026-01-01T00:00:00Z"), pod("b", "x", "2026-01-01T00:00:07Z"));
+        assert!(Arc::ptr_eq(&first.metadata.common, &second.metadata.common));
+        assert_eq!((first.metadata.name.as_deref(), second.metadata.name.as_deref()), (Some("a"), Some("b")));
+        assert_eq!(first.metadata.namespace.as_deref(), Some("n"));
+        assert_eq!(first.node_name, None);
+        assert!(first.is_ready() && second.is_ready());
+        let since = |pod: &PodView| pod.ready_since().expect("it is ready");
+        assert_eq!(since(&second).duration_since(since(&first)).as_secs(), 7);
+        let other = pod("c", "y", "2026-01-01T00:00:00Z");
+        assert!(!Arc::ptr_eq(&first.metadata.common, &other.metadata.common));
     }
 }

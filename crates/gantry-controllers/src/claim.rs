@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use gantry_client::{Cached, ObjectKey};
+use gantry_client::{Cached, Meta, ObjectKey};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Patch, PatchParams};
@@ -17,8 +17,8 @@ use serde_json::json;
 use crate::writes::MANAGER;
 
 /// The owner reference that makes its object an object's controller.
-pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
-    meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+pub fn controller_of(meta: &dyn Meta) -> Option<&OwnerReference> {
+    meta.owner_references().iter().find(|owner| owner.controller == Some(true))
 }
 
 /// The owner reference that names `owner` as the controller.
@@ -34,8 +34,8 @@ pub fn controller_reference<K: Resource<DynamicType = ()>>(owner: &K) -> OwnerRe
 }
 
 /// Whether `selector` matches the labels of `meta`.
-pub fn selects(selector: &Selector, meta: &ObjectMeta) -> bool {
-    match &meta.labels {
+pub fn selects(selector: &Selector, meta: &dyn Meta) -> bool {
+    match meta.labels() {
         Some(labels) => selector.matches(labels),
         None => selector.matches(&BTreeMap::new()),
     }
@@ -65,7 +65,7 @@ pub fn claims<T: Cached>(
     let mut adopt = orphans;
     adopt.retain(|object| {
         let meta = object.meta();
-        controller_of(meta).is_none() && meta.deletion_timestamp.is_none() && selects(selector, meta)
+        controller_of(meta).is_none() && meta.deletion_timestamp().is_none() && selects(selector, meta)
     });
     if owner.deletion_timestamp.is_some() {
         adopt.clear();
@@ -103,8 +103,8 @@ where
     let params = PatchParams { field_manager: Some(MANAGER.into()), ..Default::default() };
     let change = async |object: &T, owners: serde_json::Value| {
         let meta = object.meta();
-        let patch = json!({"metadata": {"uid": meta.uid, "ownerReferences": [owners]}});
-        let name = meta.name.as_deref().unwrap_or_default();
+        let patch = json!({"metadata": {"uid": meta.uid(), "ownerReferences": [owners]}});
+        let name = meta.name().unwrap_or_default();
         match api.patch(name, &params, &Patch::Strategic(&patch)).await {
             Ok(changed) => Ok(Some(changed)),
             // Gone, or another object of that name.
@@ -145,7 +145,7 @@ pub struct Orphans(Mutex<HashMap<String, BTreeSet<String>>>);
 
 impl Orphans {
     /// Takes note of an object as it is now; whether it is an orphan.
-    pub fn note(&self, meta: &ObjectMeta, exists: bool) -> bool {
+    pub fn note(&self, meta: &dyn Meta, exists: bool) -> bool {
         let key = ObjectKey::of(meta);
         let orphan = exists && controller_of(meta).is_none();
         let mut all = self.0.lock();

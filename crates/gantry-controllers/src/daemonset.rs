@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gantry_client::{Change, Failure, Informer, ObjectKey, PodView, WorkQueue, reference, run_workers};
+use gantry_client::{Change, Failure, Informer, Meta, ObjectKey, PodView, WorkQueue, reference, run_workers};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus};
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -89,7 +89,7 @@ struct Controller {
 }
 
 /// The DaemonSet that controls an object, if one does.
-fn owner(meta: &ObjectMeta) -> Option<&OwnerReference> {
+fn owner(meta: &dyn Meta) -> Option<&OwnerReference> {
     controller_of(meta)
         .filter(|owner| owner.kind == "DaemonSet" && owner.api_version.split('/').next() == Some("apps"))
 }

@@ -27,10 +27,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantry_client::{Change, Failure, Informer, ObjectKey, PodView, WorkQueue, reference, run_workers};
+use gantry_client::{Change, Failure, Informer, Meta, ObjectKey, PodView, WorkQueue, reference, run_workers};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Selector;
 use kube::{Api, Error, ResourceExt};
@@ -105,7 +105,7 @@ impl Controller {
         };
         let orphan = self.orphans.note(&new.metadata, matches!(change, Change::Applied { .. }));
         let owners = [old.map(|old| &old.metadata), Some(&new.metadata)];
-        for owner in owners.into_iter().flatten().filter_map(owner) {
+        for owner in owners.into_iter().flatten().filter_map(|meta| owner(meta)) {
             let key = ObjectKey::new(new.namespace().unwrap_or_default(), &owner.name);
             if self
                 .deployments
@@ -266,7 +266,7 @@ impl Controller {
 }
 
 /// The Deployment that controls an object, if one does.
-fn owner(meta: &ObjectMeta) -> Option<&OwnerReference> {
+fn owner(meta: &dyn Meta) -> Option<&OwnerReference> {
     controller_of(meta)
         .filter(|owner| owner.kind == "Deployment" && owner.api_version.split('/').next() == Some("apps"))
 }

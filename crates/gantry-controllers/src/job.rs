@@ -25,11 +25,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use gantry_client::{Change, Failure, Informer, ObjectKey, PodView, WorkQueue, reference, run_workers};
+use gantry_client::{Change, Failure, Informer, Meta, ObjectKey, PodView, WorkQueue, reference, run_workers};
 use jiff::{Timestamp, Unit};
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use parking_lot::Mutex;
@@ -270,7 +270,7 @@ impl Controller {
 }
 
 /// The Job that controls an object, if one does.
-fn owner(meta: &ObjectMeta) -> Option<&OwnerReference> {
+fn owner(meta: &dyn Meta) -> Option<&OwnerReference> {
     controller_of(meta)
         .filter(|owner| owner.kind == "Job" && owner.api_version.split('/').next() == Some("batch"))
 }

@@ -140,7 +140,7 @@ impl Watcher {
         use gantry_client::Cached;
         let Change::Applied { new, .. } = change else { return };
         let mut known = self.known.lock();
-        if let Some(heartbeat) = new.meta().name.as_ref().and_then(|name| known.heartbeats.get_mut(name)) {
+        if let Some(heartbeat) = new.meta().name().and_then(|name| known.heartbeats.get_mut(name)) {
             heartbeat.lease(new.renewed, Instant::now());
         }
     }

@@ -11,11 +11,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantry_client::{Change, Failure, Informer, ObjectKey, PodView, WorkQueue, reference, run_workers};
+use gantry_client::{Change, Failure, Informer, Meta, ObjectKey, PodView, WorkQueue, reference, run_workers};
 use jiff::{Timestamp, Unit};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::PostParams;
 use kube::core::{DynamicObject, Selector};
 use kube::{Api, ResourceExt};
@@ -106,8 +106,8 @@ impl Controller {
         }
     }
 
-    fn add_selecting(&self, pod: &ObjectMeta) {
-        for budget in self.budgets.in_namespace(pod.namespace.as_deref().unwrap_or_default()) {
+    fn add_selecting(&self, pod: &dyn Meta) {
+        for budget in self.budgets.in_namespace(pod.namespace().unwrap_or_default()) {
             if selector(&budget).is_some_and(|selector| selects(&selector, pod)) {
                 self.queue.add(ObjectKey::of(&budget.metadata));
             }
@@ -115,8 +115,8 @@ impl Controller {
     }
 
     /// There should be more or fewer pods of something in this namespace.
-    fn scaled(&self, meta: &ObjectMeta) {
-        for budget in self.budgets.in_namespace(meta.namespace.as_deref().unwrap_or_default()) {
+    fn scaled(&self, meta: &dyn Meta) {
+        for budget in self.budgets.in_namespace(meta.namespace().unwrap_or_default()) {
             if needs_scale(&budget) {
                 self.queue.add(ObjectKey::of(&budget.metadata));
             }

@@ -20,10 +20,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gantry_client::{Change, Failure, Informer, ObjectKey, PodView, WorkQueue, run_workers};
+use gantry_client::{Change, Failure, Informer, Meta, ObjectKey, PodView, WorkQueue, run_workers};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::PostParams;
 use kube::core::Selector;
 use kube::{Api, ResourceExt};
@@ -140,16 +140,16 @@ impl Controller {
     }
 
     /// Queues the ReplicaSet that a pod's owner reference means.
-    fn add_owner(&self, pod: &ObjectMeta, owner: &OwnerReference) {
-        let key = ObjectKey::new(pod.namespace.clone().unwrap_or_default(), &owner.name);
+    fn add_owner(&self, pod: &dyn Meta, owner: &OwnerReference) {
+        let key = ObjectKey::new(pod.namespace().unwrap_or_default(), &owner.name);
         if self.sets.get(&key).is_some_and(|set| set.metadata.uid.as_deref() == Some(&owner.uid)) {
             self.queue.add(key);
         }
     }
 
     /// Queues every ReplicaSet that might adopt a pod.
-    fn add_selecting(&self, pod: &ObjectMeta) {
-        for set in self.sets.in_namespace(pod.namespace.as_deref().unwrap_or_default()) {
+    fn add_selecting(&self, pod: &dyn Meta) {
+        for set in self.sets.in_namespace(pod.namespace().unwrap_or_default()) {
             if selector(&set).is_some_and(|selector| claim::selects(&selector, pod)) {
                 self.queue.add(ObjectKey::of(&set.metadata));
             }
@@ -273,7 +273,7 @@ impl Controller {
 }
 
 /// The ReplicaSet that controls an object, if one does.
-fn owner(meta: &ObjectMeta) -> Option<&OwnerReference> {
+fn owner(meta: &dyn Meta) -> Option<&OwnerReference> {
     controller_of(meta)
         .filter(|owner| owner.kind == "ReplicaSet" && owner.api_version.split('/').next() == Some("apps"))
 }

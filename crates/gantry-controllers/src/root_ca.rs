@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gantry_client::{Cached, ObjectKey, WorkQueue, run_workers};
+use gantry_client::{Cached, Meta, ObjectKey, WorkQueue, run_workers};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::Api;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::PostParams;
 
 use crate::serviceaccount::is_active;
 use crate::{Context, answer};
@@ -36,7 +36,7 @@ impl Cached for RootCa {
         Self(object)
     }
 
-    fn meta(&self) -> &ObjectMeta {
+    fn meta(&self) -> &dyn Meta {
         &self.0.metadata
     }
 }

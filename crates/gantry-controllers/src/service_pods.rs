@@ -121,13 +121,17 @@ pub(crate) fn hostname(pod: &PodView, service: &Service) -> Option<String> {
 
 /// The pod as an endpoint names it.
 pub(crate) fn target_ref(pod: &PodView) -> ObjectReference {
-    ObjectReference {
-        kind: Some("Pod".into()),
-        namespace: pod.metadata.namespace.clone(),
-        name: pod.metadata.name.clone(),
-        uid: pod.metadata.uid.clone(),
-        ..Default::default()
-    }
+    let meta = &pod.metadata;
+    target(meta.namespace.clone(), meta.name.clone(), meta.uid.clone())
+}
+
+/// The pod of that namespace, name and uid, as an endpoint names it.
+pub(crate) fn target(
+    namespace: Option<String>,
+    name: Option<String>,
+    uid: Option<String>,
+) -> ObjectReference {
+    ObjectReference { kind: Some("Pod".into()), namespace, name, uid, ..Default::default() }
 }
 
 /// What the endpoints of a service were made from last, to tell since when they differ.
@@ -149,12 +153,12 @@ impl TriggerTimes {
             |at: Timestamp| earliest = Some(earliest.map_or(at, |before: Timestamp| before.min(at)));
         let mut now = BTreeMap::new();
         for pod in pods {
-            let ready = pod.condition("Ready").and_then(|ready| ready.last_transition_time.as_ref());
+            let ready = pod.last_transition("Ready");
             let (Some(ready), Some(name)) = (ready, &pod.metadata.name) else { continue };
-            if self.pods.get(name).is_none_or(|before| ready.0 > *before) {
-                change(ready.0);
+            if self.pods.get(name).is_none_or(|before| ready > *before) {
+                change(ready);
             }
-            now.insert(name.clone(), ready.0);
+            now.insert(name.clone(), ready);
         }
         let created = service.metadata.creation_timestamp.as_ref().map(|time| time.0);
         if let Some(created) = created

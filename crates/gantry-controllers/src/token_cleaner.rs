@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use gantry_client::{Cached, Change, ObjectKey, WorkQueue, run_workers};
+use gantry_client::{Cached, Change, Meta, ObjectKey, WorkQueue, run_workers};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
@@ -35,7 +35,7 @@ impl Cached for Token {
         Self { metadata: object.metadata, expires }
     }
 
-    fn meta(&self) -> &ObjectMeta {
+    fn meta(&self) -> &dyn Meta {
         &self.metadata
     }
 }

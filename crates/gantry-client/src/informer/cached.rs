@@ -2,9 +2,10 @@
 
 use std::fmt::Debug;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::de::DeserializeOwned;
+
+use crate::Meta;
 
 /// A kind as an informer keeps it. Kinds themselves are kept whole but for `managedFields`; a
 /// component that holds many objects defines a leaner type and keeps only what it reads.
@@ -20,7 +21,7 @@ pub trait Cached: Sized + Send + Sync + 'static {
 
     /// The metadata, of which at least the name, the namespace, the owner references and the
     /// resource version are kept.
-    fn meta(&self) -> &ObjectMeta;
+    fn meta(&self) -> &dyn Meta;
 }
 
 impl<K> Cached for K
@@ -34,7 +35,7 @@ where
         object
     }
 
-    fn meta(&self) -> &ObjectMeta {
+    fn meta(&self) -> &dyn Meta {
         Resource::meta(self)
     }
 }

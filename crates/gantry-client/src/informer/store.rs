@@ -1,15 +1,15 @@
 //! The objects of one kind in memory, with their subscribers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::{mpsc, watch};
 
+use super::member::{Key, Member};
 use super::{Cached, Change};
-use crate::ObjectKey;
+use crate::{Meta, ObjectKey};
 
 /// Objects and subscribers. Changes are published while the objects are locked for writing, so a
 /// subscriber misses none and sees none twice.
@@ -21,11 +21,7 @@ pub struct Store<T> {
 
 impl<T> Default for Store<T> {
     fn default() -> Self {
-        Self {
-            objects: RwLock::new(Objects { by_key: BTreeMap::new(), by_controller: HashMap::new() }),
-            subscribers: Mutex::default(),
-            synced: watch::Sender::new(false),
-        }
+        Self { objects: RwLock::default(), subscribers: Mutex::default(), synced: watch::Sender::new(false) }
     }
 }
 
@@ -41,7 +37,7 @@ impl<T: Cached> Store<T> {
     pub fn subscribe(&self) -> mpsc::UnboundedReceiver<Change<T>> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let objects = self.objects.read();
-        for new in objects.by_key.values() {
+        for Member(new) in &objects.all {
             // The receiver stands above.
             let _ = sender.send(Change::Applied { old: None, new: new.clone() });
         }
@@ -53,17 +49,17 @@ impl<T: Cached> Store<T> {
     pub fn apply(&self, object: T) {
         let new = Arc::new(object);
         let mut objects = self.objects.write();
-        let old = objects.by_key.get(&ObjectKey::of(new.meta())).cloned();
-        let version = &new.meta().resource_version;
-        if old.as_ref().is_some_and(|old| old.meta().resource_version == *version && version.is_some()) {
+        let old = objects.get(&ObjectKey::of(new.meta()));
+        let version = new.meta().resource_version();
+        if old.as_ref().is_some_and(|old| old.meta().resource_version() == version && version.is_some()) {
             return;
         }
         // An object of the same name that was deleted and made again between two lists.
-        if let Some(old) = old.as_ref().filter(|old| old.meta().uid != new.meta().uid) {
+        if let Some(old) = old.as_ref().filter(|old| old.meta().uid() != new.meta().uid()) {
             objects.remove(&ObjectKey::of(new.meta()));
             self.publish(Change::Deleted(old.clone()));
         }
-        let old = old.filter(|old| old.meta().uid == new.meta().uid);
+        let old = old.filter(|old| old.meta().uid() == new.meta().uid());
         objects.insert(new.clone());
         self.publish(Change::Applied { old, new });
     }
@@ -76,14 +72,21 @@ impl<T: Cached> Store<T> {
         }
     }
 
-    /// Ends a list: whatever it did not name is gone.
-    pub fn keep_only(&self, listed: &HashSet<ObjectKey>) {
-        let mut objects = self.objects.write();
-        let gone: Vec<_> = objects.by_key.keys().filter(|key| !listed.contains(key)).cloned().collect();
-        for last in gone.iter().filter_map(|key| objects.remove(key)) {
-            self.publish(Change::Deleted(last));
+    /// What a list that begins now has to take note of; `None` where it may find nothing gone.
+    pub fn begin_list(&self) -> Option<HashSet<ObjectKey>> {
+        (!self.objects.read().all.is_empty()).then(HashSet::new)
+    }
+
+    /// Ends a list: whatever is not among the `listed` is gone.
+    pub fn end_list(&self, listed: Option<&HashSet<ObjectKey>>) {
+        if let Some(listed) = listed {
+            let mut objects = self.objects.write();
+            let keys = objects.all.iter().map(|member| ObjectKey::of(member.0.meta()));
+            let gone: Vec<_> = keys.filter(|key| !listed.contains(key)).collect();
+            for last in gone.iter().filter_map(|key| objects.remove(key)) {
+                self.publish(Change::Deleted(last));
+            }
         }
-        drop(objects);
         self.synced.send_replace(true);
     }
 
@@ -98,48 +101,52 @@ impl<T: Cached> Store<T> {
     }
 }
 
-/// The objects themselves.
+/// The objects themselves, in the order of their keys.
 pub struct Objects<T> {
-    by_key: BTreeMap<ObjectKey, Arc<T>>,
-    by_controller: HashMap<String, BTreeSet<ObjectKey>>,
+    all: BTreeSet<Member<T>>,
+    by_controller: HashMap<Box<str>, BTreeSet<Member<T>>>,
+}
+
+impl<T> Default for Objects<T> {
+    fn default() -> Self {
+        Self { all: BTreeSet::new(), by_controller: HashMap::new() }
+    }
 }
 
 impl<T: Cached> Objects<T> {
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<T>> {
-        self.by_key.get(key).cloned()
+        self.all.get(key as &dyn Key).map(|member| member.0.clone())
     }
 
     pub fn list(&self) -> Vec<Arc<T>> {
-        self.by_key.values().cloned().collect()
+        self.all.iter().map(|member| member.0.clone()).collect()
     }
 
     pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<T>> {
         let first = ObjectKey::new(namespace, "");
-        let from = self.by_key.range((Bound::Included(first), Bound::Unbounded));
-        from.take_while(|(key, _)| key.namespace == namespace).map(|(_, object)| object.clone()).collect()
+        let from = self.all.range::<dyn Key, _>((Bound::Included(&first as &dyn Key), Bound::Unbounded));
+        from.take_while(|member| member.parts().0 == namespace).map(|member| member.0.clone()).collect()
     }
 
     pub fn controlled_by(&self, uid: &str) -> Vec<Arc<T>> {
-        let keys = self.by_controller.get(uid).into_iter().flatten();
-        keys.filter_map(|key| self.by_key.get(key).cloned()).collect()
+        self.by_controller.get(uid).into_iter().flatten().map(|member| member.0.clone()).collect()
     }
 
     fn insert(&mut self, object: Arc<T>) {
-        let key = ObjectKey::of(object.meta());
-        self.remove(&key);
+        self.remove(&ObjectKey::of(object.meta()));
         if let Some(controller) = controller(object.meta()) {
-            self.by_controller.entry(controller.to_owned()).or_default().insert(key.clone());
+            self.by_controller.entry(controller.into()).or_default().insert(Member(object.clone()));
         }
-        self.by_key.insert(key, object);
+        self.all.insert(Member(object));
     }
 
     fn remove(&mut self, key: &ObjectKey) -> Option<Arc<T>> {
-        let last = self.by_key.remove(key)?;
+        let Member(last) = self.all.take(key as &dyn Key)?;
         if let Some(controller) = controller(last.meta())
-            && let Some(keys) = self.by_controller.get_mut(controller)
+            && let Some(members) = self.by_controller.get_mut(controller)
         {
-            keys.remove(key);
-            if keys.is_empty() {
+            members.remove(key as &dyn Key);
+            if members.is_empty() {
                 self.by_controller.remove(controller);
             }
         }
@@ -147,7 +154,6 @@ impl<T: Cached> Objects<T> {
     }
 }
 
-fn controller(meta: &ObjectMeta) -> Option<&str> {
-    let owners = meta.owner_references.iter().flatten();
-    owners.into_iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())
+fn controller(meta: &dyn Meta) -> Option<&str> {
+    meta.owner_references().iter().find(|owner| owner.controller == Some(true)).map(|owner| &*owner.uid)
 }

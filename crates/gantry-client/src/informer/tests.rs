@@ -55,7 +55,7 @@ async fn a_subscriber_sees_each_change_once() {
     store.apply(object("a", "x", "1", None));
     store.apply(object("a", "x", "2", None));
     store.apply(object("a", "y", "3", None));
-    store.keep_only(&HashSet::from([ObjectKey::new("a", "y")]));
+    store.end_list(Some(&HashSet::from([ObjectKey::new("a", "y")])));
     store.close();
     let mut seen = Vec::new();
     while let Some(change) = changes.next().await {

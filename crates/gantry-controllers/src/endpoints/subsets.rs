@@ -6,7 +6,7 @@ use gantry_client::PodView;
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Service};
 
 use crate::service_pods::{
-    addresses, has_endpoint, hostname, is_headless, publishes_unready, target_port, target_ref,
+    addresses, has_endpoint, hostname, is_headless, publishes_unready, target, target_port,
 };
 
 /// Most addresses of an object.
@@ -82,9 +82,8 @@ fn subset(addresses: &Addresses, ports: Vec<Option<Port>>) -> EndpointSubset {
 
 fn address(identity: &Identity, details: &EndpointAddressKey) -> EndpointAddress {
     let (hostname, node_name, namespace, name) = details.clone();
-    let mut pod = PodView::default();
-    (pod.metadata.namespace, pod.metadata.name, pod.metadata.uid) = (namespace, name, identity.1.clone());
-    EndpointAddress { hostname, ip: identity.0.clone(), node_name, target_ref: Some(target_ref(&pod)) }
+    let target_ref = Some(target(namespace, name, identity.1.clone()));
+    EndpointAddress { hostname, ip: identity.0.clone(), node_name, target_ref }
 }
 
 /// Cuts what is over [`CAPACITY`]: unready addresses first, evenly from all subsets; whether

@@ -1,7 +1,7 @@
 //! When a node was last heard of. Only this machine's clock counts: a sign of life is a change of what
 //! the node writes, whatever time it writes.
 
-use gantry_client::Cached;
+use gantry_client::{Cached, Meta};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, NodeCondition};
@@ -32,7 +32,7 @@ impl Cached for NodeLease {
         Self { metadata, renewed: object.spec.and_then(|spec| spec.renew_time).map(|time| time.0) }
     }
 
-    fn meta(&self) -> &ObjectMeta {
+    fn meta(&self) -> &dyn Meta {
         &self.metadata
     }
 }

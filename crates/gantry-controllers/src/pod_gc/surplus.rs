@@ -29,16 +29,18 @@ fn is_evicted(pod: &PodView) -> bool {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
+    use k8s_openapi::api::core::v1::{Pod, PodStatus};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;
 
     fn pod(name: &str, phase: &str, reason: &str, second: i64) -> Arc<PodView> {
-        let mut pod =
-            PodView { phase: Some(phase.into()), reason: Some(reason.into()), ..Default::default() };
+        let mut pod = Pod::default();
         pod.metadata.name = Some(name.into());
         pod.metadata.creation_timestamp = Timestamp::from_second(second).ok().map(Time);
-        Arc::new(pod)
+        let (phase, reason) = (Some(phase.into()), Some(reason.into()));
+        pod.status = Some(PodStatus { phase, reason, ..Default::default() });
+        Arc::new(pod.into())
     }
 
     #[test]
