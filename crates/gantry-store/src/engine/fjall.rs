@@ -12,7 +12,7 @@ use super::{Batch, Engine, Record};
 use crate::{Error, Result};
 
 /// Bytes of the write buffer; a trial found no gain above it.
-const MEMTABLE_BYTES: u64 = 16 << 20;
+const MEMTABLE_BYTES: u64 = 4 << 20;
 /// Bytes of journal kept before a buffer is flushed to tables.
 const JOURNAL_BYTES: u64 = 128 << 20;
 /// Bytes of block cache: reads come from the store's own map, so next to nothing.
