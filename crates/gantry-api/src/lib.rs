@@ -8,6 +8,7 @@ pub mod cron;
 pub mod custom;
 pub mod discovery;
 pub mod field;
+pub mod group_priority;
 pub mod meta;
 pub mod openapi;
 pub mod patch;

@@ -5,6 +5,7 @@
 mod bootstrap_token;
 mod certificate;
 mod impersonation;
+mod request_header;
 mod service_account;
 
 use std::collections::HashMap;
@@ -15,9 +16,11 @@ use http::{HeaderMap, header};
 use parking_lot::Mutex;
 use rustls_pki_types::CertificateDer;
 
-use crate::User;
 use crate::lookup::Lookup;
+use crate::{Error, User};
 pub use impersonation::{Impersonation, impersonate};
+use request_header::FrontProxy;
+pub use request_header::RequestHeader;
 pub use service_account::{ServiceAccounts, TokenRequestError};
 
 /// Says 401. The cause is for the log; the client is told no more than `Unauthorized`.
@@ -31,6 +34,7 @@ pub struct Authenticators {
     pub service_accounts: Arc<ServiceAccounts>,
     /// Users by certificate: a connection shows the same one with every request.
     certificates: Mutex<HashMap<Box<[u8]>, User>>,
+    front_proxy: Option<FrontProxy>,
 }
 
 /// Certificates remembered, at most.
@@ -40,7 +44,14 @@ impl Authenticators {
     /// Authenticators that know client certificates, bootstrap tokens, and the tokens of
     /// `service_accounts`.
     pub fn new(service_accounts: Arc<ServiceAccounts>) -> Self {
-        Self { service_accounts, certificates: Mutex::default() }
+        Self { service_accounts, certificates: Mutex::default(), front_proxy: None }
+    }
+
+    /// As well as front proxies that say in headers who asks. `client_ca` is the authority of the
+    /// certificates that stand for users themselves.
+    pub fn with_front_proxy(mut self, settings: RequestHeader, client_ca: &str) -> Result<Self, Error> {
+        self.front_proxy = Some(FrontProxy::new(settings, client_ca)?);
+        Ok(self)
     }
 
     /// Who sends a request over a connection with the verified client certificates `peer` (leaf first).
@@ -52,7 +63,16 @@ impl Authenticators {
         objects: &dyn Lookup,
         now: i64,
     ) -> Result<Option<User>, Unauthorized> {
-        if let Some(leaf) = peer.first() {
+        if let Some(proxy) = &self.front_proxy
+            && let Some(user) = proxy.user(&parts.headers, peer)?
+        {
+            return Ok(Some(authenticated(user)));
+        }
+        // A front proxy's own certificate stands for nobody.
+        let is_client = |peer| self.front_proxy.as_ref().is_none_or(|proxy| proxy.is_client(peer));
+        if let Some(leaf) = peer.first()
+            && is_client(peer)
+        {
             return self.certificate(leaf).map(Some);
         }
         match bearer_token(&parts.headers)? {

@@ -2,15 +2,17 @@
 //! `kubernetes` Service. All of it is data made here; the server writes it through its own pipeline and
 //! puts it right again at every start.
 
+mod authentication;
 mod flow_control;
 mod kubernetes;
 mod policy;
 mod run;
 
+pub use authentication::{AUTHENTICATION_KEY, authentication_config, reconcile_authentication};
 pub use flow_control::{flow_schemas, priority_levels};
 pub use kubernetes::{kubernetes_endpoint_slice, kubernetes_endpoints, kubernetes_service, service_address};
 pub use policy::{bindings, cluster_role_rules, reconcile_binding, reconcile_role, roles};
-pub use run::{Api, BootstrapError, ensure};
+pub use run::{Api, BootstrapError, ensure, keep_authentication};
 use serde_json::{Value, json};
 
 /// The namespaces that cannot be deleted, and `kube-node-lease`.

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use gantry_store::Store;
 use ipnet::IpNet;
 
-use crate::authn::Anonymous;
+use crate::authn::{Anonymous, RequestHeader};
 use crate::{Limits, audit};
 
 /// A certificate chain and its private key, in PEM.
@@ -77,6 +77,10 @@ pub struct Config {
     pub kubelet_client: Option<Identity>,
     /// The CA of the kubelets' serving certificates, in PEM.
     pub kubelet_ca: String,
+    /// The front proxies that say in headers who asks; `None`: nobody may.
+    pub request_header: Option<RequestHeader>,
+    /// How the server identifies itself to the servers of aggregated APIs; `None`: it does not.
+    pub proxy_client: Option<Identity>,
     /// What needs no credentials.
     pub anonymous: Anonymous,
     /// What is audited; `None`: nothing.

@@ -6,6 +6,7 @@
 //! defaults, admission, validation, store, encoding, all of it within the request's time. Reads never
 //! parse an object.
 
+mod aggregation;
 mod attributes;
 mod config;
 mod documents;
@@ -20,10 +21,8 @@ mod request;
 mod respond;
 mod rest;
 mod server;
-#[allow(dead_code)]
 mod service_endpoints;
 mod services;
-#[allow(dead_code)]
 mod tls;
 mod user;
 mod webhook;

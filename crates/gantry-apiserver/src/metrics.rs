@@ -90,6 +90,17 @@ struct Waiting {
     priority_level: String,
 }
 
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Named {
+    name: String,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Unavailable {
+    name: String,
+    reason: &'static str,
+}
+
 /// Everything that is counted.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -113,6 +124,8 @@ pub(crate) struct Metrics {
     nominal: Family<Waiting, Gauge>,
     /// What is counted of admission webhooks.
     pub webhooks: webhooks::Webhooks,
+    unavailable: Family<Named, Gauge>,
+    unavailable_counts: Family<Unavailable, Counter>,
 }
 
 impl Metrics {
@@ -141,6 +154,8 @@ impl Metrics {
             queued: Family::default(),
             nominal: Family::default(),
             webhooks: webhooks::Webhooks::new(&mut registry),
+            unavailable: Family::default(),
+            unavailable_counts: Family::default(),
             registry: Registry::default(),
         };
         registry.register("apiserver_request", "Requests by target and answer", metrics.requests.clone());
@@ -213,6 +228,16 @@ impl Metrics {
             "Requests that a level carries out at once without borrowing",
             metrics.nominal.clone(),
         );
+        registry.register(
+            "aggregator_unavailable_apiservice",
+            "APIServices that nobody answers for at the moment",
+            metrics.unavailable.clone(),
+        );
+        registry.register(
+            "aggregator_unavailable_apiservice_count",
+            "How often APIServices became unavailable, by reason",
+            metrics.unavailable_counts.clone(),
+        );
         let build = Info::new([
             ("major", version.major.clone()),
             ("minor", version.minor.clone()),
@@ -268,6 +293,20 @@ impl Metrics {
             self.queued.get_or_create(&labels).set(count.waiting as i64);
             self.nominal.get_or_create(&labels).set(count.nominal as i64);
         }
+    }
+
+    /// Notes whether somebody answers for an APIService.
+    pub fn available(&self, name: &str, available: bool, reason: &'static str) {
+        let gauge = self.unavailable.get_or_create(&Named { name: name.to_owned() }).clone();
+        if gauge.set(i64::from(!available)) == 0 && !available {
+            let labels = Unavailable { name: name.to_owned(), reason };
+            self.unavailable_counts.get_or_create(&labels).inc();
+        }
+    }
+
+    /// Forgets an APIService.
+    pub fn no_longer_available(&self, name: &str) {
+        self.unavailable.remove(&Named { name: name.to_owned() });
     }
 
     /// Counts an audit event.

@@ -7,11 +7,12 @@ mod target;
 pub(crate) use node::{connector, node_proxy, pod_stream};
 pub(crate) use target::{pod_proxy, service_proxy};
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use gantry_api::status::ApiError;
 use http::header::{CONNECTION, HOST, HeaderName, UPGRADE};
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -30,13 +31,36 @@ const HOP_BY_HOP: [HeaderName; 6] = [
     HeaderName::from_static("keep-alive"),
 ];
 
-fn clean(headers: &mut HeaderMap, upgrading: bool) {
+pub(crate) fn clean(headers: &mut HeaderMap, upgrading: bool) {
     for name in HOP_BY_HOP {
         headers.remove(name);
     }
     if !upgrading {
         headers.remove(CONNECTION);
         headers.remove(UPGRADE);
+    }
+}
+
+/// Adds the client to those that a request came from.
+pub(crate) fn forwarded_for(headers: &mut HeaderMap, client: IpAddr) {
+    const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+    let client = client.to_canonical().to_string();
+    let before = headers.get_all(&FORWARDED_FOR).iter().filter_map(|each| each.to_str().ok());
+    let all: Vec<&str> = before.chain([client.as_str()]).collect();
+    if let Ok(all) = HeaderValue::from_str(&all.join(", ")) {
+        headers.insert(FORWARDED_FOR, all);
+    }
+}
+
+/// Removes what a backend says of other origins, which is not its to say here.
+pub(crate) fn forget_origins(headers: &mut HeaderMap) {
+    for name in [
+        http::header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+        http::header::ACCESS_CONTROL_ALLOW_HEADERS,
+        http::header::ACCESS_CONTROL_ALLOW_METHODS,
+        http::header::ACCESS_CONTROL_ALLOW_ORIGIN,
+    ] {
+        headers.remove(name);
     }
 }
 

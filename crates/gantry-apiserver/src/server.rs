@@ -24,6 +24,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{self, Admission};
+use crate::aggregation::{self, Aggregation};
 use crate::audit::Audit;
 use crate::authn::{Authenticators, ServiceAccounts};
 use crate::authz::Authorizer;
@@ -50,6 +51,7 @@ pub struct ApiServer {
     pub(crate) authenticators: Authenticators,
     pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) admission: Admission,
+    pub(crate) aggregation: Aggregation,
     pub(crate) services: Services,
     pub(crate) metrics: Arc<Metrics>,
     in_flight: InFlight,
@@ -75,6 +77,11 @@ impl ApiServer {
         let accounts = ServiceAccounts::new(signing_key, Vec::new(), config.issuer.clone());
         let serving = Shown::new(&config.serving)?;
         let kubelet_client = config.kubelet_client.as_ref().map(Shown::new).transpose()?;
+        let proxy_client = config.proxy_client.as_ref().map(Shown::new).transpose()?;
+        let mut authenticators = Authenticators::new(Arc::new(accounts));
+        if let Some(front) = config.request_header.clone() {
+            authenticators = authenticators.with_front_proxy(front, &config.client_ca)?;
+        }
         let metrics = Arc::new(Metrics::new(&config.version));
         let webhooks = Arc::new(Webhooks::new(&config.store));
         let caller = admission::webhooks::Caller { webhooks, metrics: metrics.clone() };
@@ -90,8 +97,9 @@ impl ApiServer {
             audit,
             store: config.store.clone(),
             registry: ArcSwap::new(Registry::builtin().clone()),
-            authenticators: Authenticators::new(Arc::new(accounts)),
+            authenticators,
             admission,
+            aggregation: Aggregation::new(&config.store, proxy_client)?,
             authorizer,
             services: Services::new(&config),
             metrics,
@@ -118,12 +126,19 @@ impl ApiServer {
         self.kubelet_client.as_ref().map_or(Ok(()), |shown| shown.replace(next))
     }
 
+    /// Shows the servers of aggregated APIs this certificate from now on, where the server had one for them.
+    pub fn replace_proxy_client(&self, next: &Identity) -> Result<(), Error> {
+        self.aggregation.replace_identity(next)
+    }
+
     /// Accepts connections on `listener` until `shutdown`.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: CancellationToken) {
         let indexes = {
             let authorizer = self.authorizer.clone();
             tokio::spawn(async move { authorizer.follow().await })
         };
+        let registration = tokio::spawn(aggregation::registration::run(self.clone()));
+        let availability = tokio::spawn(aggregation::follow::run(self.clone()));
         let stopping = self.stopping.clone();
         let stop = async {
             shutdown.cancelled().await;
@@ -143,7 +158,9 @@ impl ApiServer {
             served_all.cancel();
         };
         tokio::join!(served, stop, bootstrap, audit);
-        indexes.abort();
+        for task in [indexes, registration, availability] {
+            task.abort();
+        }
     }
 
     /// A transport for clients in this process, whose requests are made by `user`.

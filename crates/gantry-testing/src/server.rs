@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use gantry_apiserver::authn::Anonymous;
+use gantry_apiserver::authn::{Anonymous, RequestHeader};
 use gantry_apiserver::{ApiServer, Config, Identity, Limits, User, Version, storage};
 use gantry_store::Store;
 use gantry_store::engine::MemoryEngine;
@@ -33,6 +33,8 @@ pub struct TestServer {
     pub address: SocketAddr,
     /// The authority of all certificates.
     pub authority: Authority,
+    /// The authority of front proxies, to which the server belongs towards the servers of aggregated APIs.
+    pub front_proxy: Authority,
     /// The client certificate of an administrator.
     pub admin: Pair,
     shutdown: CancellationToken,
@@ -95,6 +97,8 @@ impl TestServer {
         let serving = authority.issue("kube-apiserver", &[])?;
         let admin = authority.issue("admin", &["system:masters"])?;
         let kubelet = authority.issue("kube-apiserver-kubelet-client", &["system:masters"])?;
+        let front_proxy = Authority::new()?;
+        let proxy_client = front_proxy.issue("front-proxy-client", &[])?;
         let mut config = Config {
             advertise: address,
             store: store.clone(),
@@ -110,6 +114,11 @@ impl TestServer {
             node_ports: 30000..=32767,
             kubelet_client: Some(Identity { certificate: kubelet.certificate, key: kubelet.key }),
             kubelet_ca: authority.certificate(),
+            request_header: Some(RequestHeader::new(
+                front_proxy.certificate(),
+                vec!["front-proxy-client".to_owned()],
+            )),
+            proxy_client: Some(Identity { certificate: proxy_client.certificate, key: proxy_client.key }),
             anonymous: Anonymous::default(),
             audit: None,
             limits: Limits::default(),
@@ -121,7 +130,7 @@ impl TestServer {
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(server.clone().serve(listener, shutdown.clone()));
         let url = format!("https://{address}");
-        Ok(Self { server, store, url, address, authority, admin, shutdown, serving })
+        Ok(Self { server, store, url, address, authority, front_proxy, admin, shutdown, serving })
     }
 
     /// Asks the server to stop.

@@ -223,7 +223,7 @@ async fn metrics_are_for_who_has_the_right() -> Result<()> {
         "apiserver_response_sizes_bucket{",
         "apiserver_longrunning_requests{verb=\"WATCH\"",
         "apiserver_watch_events_total{",
-        "apiserver_storage_objects{resource=\"configmaps\"} 1",
+        "apiserver_storage_objects{resource=\"configmaps\"} 2",
         "apiserver_admission_controller_admission_duration_seconds_bucket{",
         "process_resident_memory_bytes ",
     ] {

@@ -70,6 +70,24 @@ pub struct Settings {
     /// Paths that need no credentials, with a star at the end for everything below.
     #[arg(long, env = "GANTRY_ANONYMOUS_PATHS", value_delimiter = ',', global = true)]
     pub anonymous_paths: Option<Vec<String>>,
+    /// File of the authority of front proxies, which say in headers who asks.
+    #[arg(long, env = "GANTRY_REQUESTHEADER_CLIENT_CA_FILE", global = true)]
+    pub requestheader_client_ca_file: Option<PathBuf>,
+    /// Common names that certificates of front proxies may have; any where absent.
+    #[arg(long, env = "GANTRY_REQUESTHEADER_ALLOWED_NAMES", value_delimiter = ',', global = true)]
+    pub requestheader_allowed_names: Option<Vec<String>>,
+    /// More headers of front proxies for the user's name, beside X-Remote-User.
+    #[arg(long, env = "GANTRY_REQUESTHEADER_USERNAME_HEADERS", value_delimiter = ',', global = true)]
+    pub requestheader_username_headers: Option<Vec<String>>,
+    /// More headers of front proxies for the user's identifier, beside X-Remote-Uid.
+    #[arg(long, env = "GANTRY_REQUESTHEADER_UID_HEADERS", value_delimiter = ',', global = true)]
+    pub requestheader_uid_headers: Option<Vec<String>>,
+    /// More headers of front proxies for the user's groups, beside X-Remote-Group.
+    #[arg(long, env = "GANTRY_REQUESTHEADER_GROUP_HEADERS", value_delimiter = ',', global = true)]
+    pub requestheader_group_headers: Option<Vec<String>>,
+    /// More prefixes of headers of front proxies for further facts, beside X-Remote-Extra-.
+    #[arg(long, env = "GANTRY_REQUESTHEADER_EXTRA_HEADERS_PREFIX", value_delimiter = ',', global = true)]
+    pub requestheader_extra_headers_prefix: Option<Vec<String>>,
     /// File with the audit policy; without it nothing is audited.
     #[arg(long, env = "GANTRY_AUDIT_POLICY_FILE", global = true)]
     pub audit_policy_file: Option<PathBuf>,
@@ -115,6 +133,12 @@ const KEYS: &[&str] = &[
     "cluster-domain",
     "certificate-lifetime",
     "anonymous-paths",
+    "requestheader-client-ca-file",
+    "requestheader-allowed-names",
+    "requestheader-username-headers",
+    "requestheader-uid-headers",
+    "requestheader-group-headers",
+    "requestheader-extra-headers-prefix",
     "audit-policy-file",
     "audit-log-path",
     "audit-log-maxsize",
@@ -164,12 +188,31 @@ pub struct Config {
     pub certificate_lifetime: SignedDuration,
     /// Paths that need no credentials; the server's usual ones where `None`.
     pub anonymous_paths: Option<Vec<String>>,
+    /// Front proxies.
+    pub request_header: FrontProxies,
     /// What is audited.
     pub audit: Audit,
     /// Log filter.
     pub log_level: String,
     /// Whether logs are JSON.
     pub log_json: bool,
+}
+
+/// Front proxies that say in headers who asks, and in which.
+#[derive(Debug, Clone, Default)]
+pub struct FrontProxies {
+    /// Their authority; nobody but this server itself is one without it.
+    pub client_ca_file: Option<PathBuf>,
+    /// Common names.
+    pub allowed_names: Option<Vec<String>>,
+    /// More headers for the user's name.
+    pub username_headers: Option<Vec<String>>,
+    /// More headers for the user's identifier.
+    pub uid_headers: Option<Vec<String>>,
+    /// More headers for the user's groups.
+    pub group_headers: Option<Vec<String>>,
+    /// More prefixes of headers for further facts.
+    pub extra_headers_prefix: Option<Vec<String>>,
 }
 
 /// What is audited, and where it goes.
@@ -246,6 +289,14 @@ impl Config {
             cluster_domain: pick!(cluster_domain).unwrap_or_else(|| "cluster.local".into()),
             certificate_lifetime,
             anonymous_paths: pick!(anonymous_paths),
+            request_header: FrontProxies {
+                client_ca_file: pick!(requestheader_client_ca_file),
+                allowed_names: pick!(requestheader_allowed_names),
+                username_headers: pick!(requestheader_username_headers),
+                uid_headers: pick!(requestheader_uid_headers),
+                group_headers: pick!(requestheader_group_headers),
+                extra_headers_prefix: pick!(requestheader_extra_headers_prefix),
+            },
             audit: Audit {
                 policy_file: pick!(audit_policy_file),
                 log_path: pick!(audit_log_path),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use gantry_apiserver::authn::Anonymous;
+use gantry_apiserver::authn::{Anonymous, RequestHeader};
 use gantry_apiserver::{ApiServer, Identity, Version, storage};
 use gantry_store::Store;
 use tokio::net::TcpListener;
@@ -19,6 +19,9 @@ use crate::config::Config;
 use crate::kubeconfig;
 use crate::pki::{Authority, Leaf, Pair};
 use crate::rotation::Rotation;
+
+/// The certificate that servers of aggregated APIs know this server by.
+const PROXY_CLIENT: &str = "front-proxy-client";
 
 /// Longest that the end of a control plane takes; the server drains its connections for 5 s of it.
 const FAREWELL: Duration = Duration::from_secs(15);
@@ -54,6 +57,9 @@ impl ControlPlane {
         let of_kubelet_client = client("apiserver-kubelet-client", "kube-apiserver-kubelet-client");
         let of_admin = client("admin", "kubernetes-admin");
         let (serving, kubelet_client) = (authority.leaf(&of_serving)?, authority.leaf(&of_kubelet_client)?);
+        let front_proxy = Authority::front_proxy(&config.pki_dir(), config.certificate_lifetime)?;
+        let of_proxy_client = Leaf { organizations: &[], ..client(PROXY_CLIENT, PROXY_CLIENT) };
+        let proxy_client = front_proxy.leaf(&of_proxy_client)?;
         let path = config.data_dir.join("store");
         let store = Store::open(&path, storage::options())
             .with_context(|| format!("opening the store in {}", path.display()))?;
@@ -69,6 +75,8 @@ impl ControlPlane {
             node_ports: 30000..=32767,
             kubelet_client: Some(identity(kubelet_client)),
             kubelet_ca: authority.certificate.clone(),
+            request_header: Some(request_header(config, &front_proxy)?),
+            proxy_client: Some(identity(proxy_client)),
             anonymous: match &config.anonymous_paths {
                 Some(paths) => Anonymous::Paths(paths.clone()),
                 None => Anonymous::default(),
@@ -94,6 +102,10 @@ impl ControlPlane {
         let shown = server.clone();
         rotation.keep(of_kubelet_client, move |pair| {
             Ok(shown.replace_kubelet_client(&identity(pair.clone()))?)
+        })?;
+        let shown = server.clone();
+        rotation.keep_from(front_proxy, of_proxy_client, move |pair| {
+            Ok(shown.replace_proxy_client(&identity(pair.clone()))?)
         })?;
         Ok(Self { server, authority, rotation, listener })
     }
@@ -124,6 +136,34 @@ impl ControlPlane {
 
 fn identity(pair: Pair) -> Identity {
     Identity { certificate: pair.certificate, key: pair.key }
+}
+
+/// Who may say who asks: this server, towards the servers of aggregated APIs, and the front proxies of
+/// the configuration, towards this server.
+fn request_header(config: &Config, own: &Authority) -> Result<RequestHeader> {
+    let given = &config.request_header;
+    let mut header = RequestHeader::new(own.certificate.clone(), vec![PROXY_CLIENT.to_owned()]);
+    if let Some(path) = &given.client_ca_file {
+        let ca = std::fs::read_to_string(path)
+            .with_context(|| format!("requestheader-client-ca-file {}", path.display()))?;
+        header.ca = format!("{}\n{ca}", header.ca.trim_end());
+        match &given.allowed_names {
+            Some(names) if !names.is_empty() => header.allowed_names.extend(names.iter().cloned()),
+            _ => header.allowed_names.clear(),
+        }
+    }
+    for (names, given) in [
+        (&mut header.username_headers, &given.username_headers),
+        (&mut header.uid_headers, &given.uid_headers),
+        (&mut header.group_headers, &given.group_headers),
+        (&mut header.extra_prefixes, &given.extra_headers_prefix),
+    ] {
+        if let Some(given) = given {
+            // What this server says of itself is understood in any case.
+            names.extend(given.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
+        }
+    }
+    Ok(header)
 }
 
 /// Every name and address that clients reach the API server by.

@@ -59,12 +59,23 @@ impl Authority {
     /// Opens the authority in `directory`, making it where there is none. Certificates are made for
     /// `lifetime`.
     pub fn open(directory: &Path, lifetime: SignedDuration) -> Result<Self> {
+        Self::named(directory, "ca", "gantry-ca", lifetime)
+    }
+
+    /// Opens the authority of front proxies in `directory`: a certificate of it says who may tell others
+    /// who asks, so it must not be the one of users.
+    pub fn front_proxy(directory: &Path, lifetime: SignedDuration) -> Result<Self> {
+        Self::named(directory, "front-proxy-ca", "gantry-front-proxy-ca", lifetime)
+    }
+
+    fn named(directory: &Path, file: &str, common_name: &str, lifetime: SignedDuration) -> Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
-        let (certificate_file, key_file) = (directory.join("ca.crt"), directory.join("ca.key"));
+        let (certificate_file, key_file) =
+            (directory.join(format!("{file}.crt")), directory.join(format!("{file}.key")));
         if !key_file.exists() {
-            let key = KeyPair::generate().context("making the cluster CA's key")?;
+            let key = KeyPair::generate().with_context(|| format!("making the key of {common_name}"))?;
             let mut params = CertificateParams::new(Vec::new())?;
-            params.distinguished_name = name(&format!("gantry-ca@{}", Timestamp::now().as_second()), &[]);
+            params.distinguished_name = name(&format!("{common_name}@{}", Timestamp::now().as_second()), &[]);
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             params.key_usages = vec![
                 KeyUsagePurpose::DigitalSignature,
@@ -72,7 +83,7 @@ impl Authority {
                 KeyUsagePurpose::CrlSign,
             ];
             validity(&mut params, CA_LIFETIME)?;
-            let certificate = params.self_signed(&key).context("signing the cluster CA")?;
+            let certificate = params.self_signed(&key).with_context(|| format!("signing {common_name}"))?;
             write(&certificate_file, &certificate.pem(), 0o644)?;
             write(&key_file, &key.serialize_pem(), 0o600)?;
         }

@@ -23,6 +23,7 @@ pub struct Rotation {
 }
 
 struct Kept {
+    authority: Authority,
     leaf: Leaf,
     due: Timestamp,
     hand_over: HandOver,
@@ -43,8 +44,18 @@ impl Rotation {
         leaf: Leaf,
         hand_over: impl Fn(&Pair) -> Result<()> + Send + 'static,
     ) -> Result<()> {
-        let mut kept = Kept { leaf, due: Timestamp::MIN, hand_over: Box::new(hand_over) };
-        kept.renew(&self.authority)?;
+        self.keep_from(self.authority.clone(), leaf, hand_over)
+    }
+
+    /// As [`Rotation::keep`], with a certificate of another authority.
+    pub fn keep_from(
+        &mut self,
+        authority: Authority,
+        leaf: Leaf,
+        hand_over: impl Fn(&Pair) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let mut kept = Kept { authority, leaf, due: Timestamp::MIN, hand_over: Box::new(hand_over) };
+        kept.renew()?;
         self.kept.push(kept);
         Ok(())
     }
@@ -56,7 +67,7 @@ impl Rotation {
             let left = next.duration_since(Timestamp::now());
             tokio::time::sleep(Duration::try_from(left).unwrap_or_default().min(LONGEST)).await;
             for kept in self.kept.iter_mut().filter(|kept| kept.due <= Timestamp::now()) {
-                match kept.renew(&self.authority) {
+                match kept.renew() {
                     Ok(()) => tracing::info!(certificate = kept.leaf.file, "certificate renewed"),
                     Err(error) => {
                         let error = format!("{error:#}");
@@ -74,8 +85,8 @@ impl Rotation {
 }
 
 impl Kept {
-    fn renew(&mut self, authority: &Authority) -> Result<()> {
-        let pair = authority.leaf(&self.leaf)?;
+    fn renew(&mut self) -> Result<()> {
+        let pair = self.authority.leaf(&self.leaf)?;
         (self.hand_over)(&pair)?;
         self.due = pki::inspect(&pair.certificate)?.renewal();
         Ok(())

@@ -12,9 +12,11 @@ use http::Method;
 use ipnet::IpNet;
 use serde_json::Value;
 
+use crate::aggregation::registration::{builtin_api_services, reconcile_api_service};
+
 use super::{
     bindings, flow_schemas, kubernetes_endpoint_slice, kubernetes_endpoints, kubernetes_service, namespaces,
-    priority_classes, priority_levels, reconcile_binding, reconcile_role, roles,
+    priority_classes, priority_levels, reconcile_authentication, reconcile_binding, reconcile_role, roles,
 };
 
 /// How often a write that lost against another server is tried again.
@@ -40,8 +42,14 @@ pub trait Api: Send + Sync {
 /// What `existing` has to become to be like the default; `None`: it is right as it is.
 type Reconcile = fn(&Value, &Value) -> Option<Value>;
 
-/// Writes all of it. `range` is the range of cluster IPs, `server` the address for clients.
-pub async fn ensure(api: &dyn Api, range: IpNet, server: SocketAddr) -> Result<(), BootstrapError> {
+/// Writes all of it. `range` is the range of cluster IPs, `server` the address for clients,
+/// `authentication` the ConfigMap for the servers of aggregated APIs.
+pub async fn ensure(
+    api: &dyn Api,
+    range: IpNet,
+    server: SocketAddr,
+    authentication: &Value,
+) -> Result<(), BootstrapError> {
     try_join_all(namespaces().iter().map(|object| put(api, "/api/v1", object, keep))).await?;
     const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
     const DISCOVERY: &str = "/apis/discovery.k8s.io/v1";
@@ -51,6 +59,10 @@ pub async fn ensure(api: &dyn Api, range: IpNet, server: SocketAddr) -> Result<(
     work.push(("/api/v1", kubernetes_service(range, server), ports));
     work.push(("/api/v1", kubernetes_endpoints(&[server]), addresses));
     work.push((DISCOVERY, kubernetes_endpoint_slice(&[server]), addresses));
+    work.push(("/api/v1", authentication.clone(), reconcile_authentication));
+    const REGISTRATION: &str = "/apis/apiregistration.k8s.io/v1";
+    let services = builtin_api_services().into_iter();
+    work.extend(services.map(|object| (REGISTRATION, object, reconcile_api_service as Reconcile)));
     const FLOWS: &str = "/apis/flowcontrol.apiserver.k8s.io/v1";
     let flows = priority_levels().into_iter().chain(flow_schemas());
     work.extend(flows.map(|object| (FLOWS, object, keep as Reconcile)));
@@ -58,6 +70,11 @@ pub async fn ensure(api: &dyn Api, range: IpNet, server: SocketAddr) -> Result<(
     work.extend(classes.map(|object| ("/apis/scheduling.k8s.io/v1", object, keep as Reconcile)));
     try_join_all(work.iter().map(|(group, object, reconcile)| put(api, group, object, *reconcile))).await?;
     Ok(())
+}
+
+/// Puts the ConfigMap for the servers of aggregated APIs right.
+pub async fn keep_authentication(api: &dyn Api, authentication: &Value) -> Result<(), BootstrapError> {
+    put(api, "/api/v1", authentication, reconcile_authentication).await
 }
 
 fn keep(_: &Value, _: &Value) -> Option<Value> {
@@ -164,10 +181,12 @@ mod tests {
         let api = Fake::default();
         let run = async |port| {
             let server: SocketAddr = ([192, 0, 2, 1], port).into();
-            ensure(&api, "10.43.0.0/16".parse().unwrap(), server).await.unwrap();
+            let authentication = crate::bootstrap::authentication_config("CA", None);
+            ensure(&api, "10.43.0.0/16".parse().unwrap(), server, &authentication).await.unwrap();
             std::mem::take(&mut api.0.lock().1)
         };
-        assert_eq!(run(6443).await, 4 + roles().len() + bindings().len() + 3 + 2 + 8 + 13);
+        let services = builtin_api_services().len();
+        assert_eq!(run(6443).await, 4 + roles().len() + bindings().len() + 3 + 2 + 8 + 13 + 1 + services);
         assert_eq!(run(6443).await, 0);
         assert_eq!(run(7443).await, 3, "the address changed");
         let role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:kube-dns";

@@ -52,7 +52,9 @@ pub(crate) fn roots(pem: &str) -> Result<RootCertStore, Error> {
 
 pub(crate) fn acceptor(config: &Config, serving: Arc<Shown>) -> Result<TlsAcceptor, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = Arc::new(roots(&config.client_ca)?);
+    // Whose certificate stands for whom is for authentication to tell.
+    let front_proxies = config.request_header.as_ref().map(|each| each.ca.as_str()).unwrap_or_default();
+    let roots = Arc::new(roots(&format!("{}\n{front_proxies}", config.client_ca))?);
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
         .allow_unauthenticated()
         .build()

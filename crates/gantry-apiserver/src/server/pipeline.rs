@@ -19,7 +19,7 @@ use crate::fairness::{Flow, Seat};
 use crate::metrics::Target;
 use crate::negotiate::Output;
 use crate::request::{Query, RequestInfo};
-use crate::{ApiServer, Attributes, User, authn, authz, respond, rest};
+use crate::{ApiServer, Attributes, User, aggregation, authn, authz, respond, rest};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 const FLOW_SCHEMA: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
@@ -152,7 +152,11 @@ impl ApiServer {
         if audited.record.is_some() {
             parts.extensions.insert(audited.annotations.clone());
         }
-        let request = Request::from_parts(parts, body);
+        let mut request = Request::from_parts(parts, body);
+        if let Some(service) = self.aggregation.route(info) {
+            request.headers_mut().insert(AUDIT_ID, audited.id.clone());
+            return Ok(aggregation::forward::serve(self, &service, &attributes.user, request).await);
+        }
         if info.is_resource {
             rest::serve(self, info, query, &attributes.user, request).await
         } else {

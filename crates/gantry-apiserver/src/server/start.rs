@@ -10,12 +10,26 @@ use crate::body::Body;
 use crate::{ApiServer, User, bootstrap};
 
 impl ApiServer {
+    /// What the servers of aggregated APIs are told of how to authenticate.
+    fn authentication_config(&self) -> Value {
+        bootstrap::authentication_config(&self.config.client_ca, self.config.request_header.as_ref())
+    }
+
+    /// Tells them again, where somebody changed it.
+    pub(crate) async fn keep_authentication_config(&self) {
+        if let Err(error) = bootstrap::keep_authentication(self, &self.authentication_config()).await {
+            tracing::warn!(%error, "servers of aggregated APIs cannot learn how to authenticate");
+        }
+    }
+
     /// Writes the default objects; afterwards the server is ready.
     pub async fn bootstrap(&self) {
         if self.is_ready() {
             return;
         }
-        match bootstrap::ensure(self, self.config.service_cidr, self.config.advertise).await {
+        let authentication = self.authentication_config();
+        match bootstrap::ensure(self, self.config.service_cidr, self.config.advertise, &authentication).await
+        {
             Ok(()) => drop(self.ready.send_replace(true)),
             Err(error) => tracing::error!(%error, "the default objects are not all there"),
         }

@@ -1,0 +1,249 @@
+//! The APIServices that the server keeps itself: of its own versions, and of those that
+//! CustomResourceDefinitions add for as long as they do. An APIService without the label that says so is
+//! somebody else's and left alone. The ConfigMap for the servers of aggregated APIs is kept beside them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::StreamExt;
+use gantry_api::group_priority::{self, Priority};
+use gantry_api::registry::Registry;
+use gantry_store::{Snapshot, Watcher};
+use http::Method;
+use serde_json::{Value, json};
+
+use super::MANAGED;
+use super::service::{ApiService, PREFIX};
+use crate::ApiServer;
+use crate::bootstrap::{self, Api as _};
+
+const DEFINITIONS: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
+const PATH: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
+
+/// The label's value for what is put right at the server's start only.
+const ON_START: &str = "onstart";
+/// The label's value for what is always kept.
+const ALWAYS: &str = "true";
+
+/// The APIServices of the server's own versions.
+pub fn builtin_api_services() -> Vec<Value> {
+    let kinds = Registry::builtin().iter();
+    let versions: BTreeSet<(&str, &str)> = kinds.map(|kind| (&*kind.group, &*kind.version)).collect();
+    let with_priority = versions.into_iter().filter_map(|(group, version)| {
+        Some(api_service(group, version, group_priority::builtin(group, version)?, ON_START))
+    });
+    with_priority.collect()
+}
+
+fn api_service(group: &str, version: &str, priority: Priority, managed: &str) -> Value {
+    json!({
+        "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+        "metadata": {"name": format!("{version}.{group}"), "labels": {MANAGED: managed}},
+        "spec": {
+            "group": group, "version": version,
+            "groupPriorityMinimum": priority.group, "versionPriority": priority.version,
+        },
+    })
+}
+
+/// What an APIService of the server's own versions has to become; `None`: it stays.
+pub fn reconcile_api_service(existing: &Value, default: &Value) -> Option<Value> {
+    let managed = existing["metadata"]["labels"][MANAGED].as_str().unwrap_or_default();
+    let same = existing["spec"] == default["spec"] && managed == ON_START;
+    if managed.is_empty() || same {
+        return None;
+    }
+    let mut next = existing.clone();
+    next["spec"] = default["spec"].clone();
+    next["metadata"]["labels"][MANAGED] = ON_START.into();
+    Some(next)
+}
+
+/// The versions that established CustomResourceDefinitions have.
+fn custom_versions(objects: &Snapshot) -> BTreeSet<(String, String)> {
+    let mut versions = BTreeSet::new();
+    for entry in objects.range(DEFINITIONS, None) {
+        let Ok(definition) = serde_json::from_slice::<Value>(&entry.value) else { continue };
+        let conditions = definition["status"]["conditions"].as_array();
+        let is_established = |each: &Value| each["type"] == "Established" && each["status"] == "True";
+        if !conditions.into_iter().flatten().any(is_established) {
+            continue;
+        }
+        let group = definition["spec"]["group"].as_str().unwrap_or_default();
+        for version in definition["spec"]["versions"].as_array().into_iter().flatten() {
+            if version["served"] == true {
+                versions.insert((group.to_owned(), version["name"].as_str().unwrap_or_default().to_owned()));
+            }
+        }
+    }
+    versions
+}
+
+/// One write that is needed.
+#[derive(Debug, PartialEq)]
+enum Change {
+    Create(Value),
+    Update(String, Value),
+    Delete(String),
+}
+
+/// What is to be written, so that APIServices are those of `versions`. At the server's `start` those
+/// that an earlier server kept for versions of its own are removed with the others.
+fn plan(
+    versions: &BTreeSet<(String, String)>,
+    current: &BTreeMap<String, Arc<ApiService>>,
+    start: bool,
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (group, version) in versions {
+        // A version of the server's own is no CustomResourceDefinition's.
+        if group_priority::builtin(group, version).is_some() {
+            continue;
+        }
+        let wanted = api_service(group, version, group_priority::CUSTOM, ALWAYS);
+        match current.get(&format!("{version}.{group}")) {
+            None => changes.push(Change::Create(wanted)),
+            Some(service) if service.managed.as_deref() == Some(ALWAYS) => {
+                if service.remote.is_some() || service.priority != group_priority::CUSTOM {
+                    changes.push(Change::Update(service.name.clone(), wanted));
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    for service in current.values() {
+        let wanted = versions.contains(&(service.group.clone(), service.version.clone()));
+        let own = group_priority::builtin(&service.group, &service.version).is_some();
+        let gone = match service.managed.as_deref() {
+            Some(ALWAYS) => !wanted,
+            Some(ON_START) => start && !own,
+            _ => false,
+        };
+        if gone {
+            changes.push(Change::Delete(service.name.clone()));
+        }
+    }
+    changes
+}
+
+/// Runs until the store closes; dropping it is safe.
+pub(crate) async fn run(server: Arc<ApiServer>) {
+    server.ready().await;
+    let mut start = true;
+    loop {
+        let snapshot = server.store.snapshot();
+        let watch = |prefix| server.store.watch(prefix, snapshot.revision(), None);
+        let (Ok(services), Ok(definitions), Ok(trust)) =
+            (watch(PREFIX), watch(DEFINITIONS), watch(bootstrap::AUTHENTICATION_KEY))
+        else {
+            // A compaction between the two calls, or the end.
+            if server.store.watch(PREFIX, server.store.revision(), None).is_err() {
+                return;
+            }
+            continue;
+        };
+        if !follow(&server, services, definitions, trust, &mut start).await {
+            return;
+        }
+    }
+}
+
+/// Follows the changes until a watch fell behind; false: the store closed.
+async fn follow(
+    server: &ApiServer,
+    mut services: Watcher,
+    mut definitions: Watcher,
+    mut trust: Watcher,
+    start: &mut bool,
+) -> bool {
+    use gantry_store::WatchEnd;
+    loop {
+        let versions = custom_versions(&server.store.snapshot());
+        let changes = server.aggregation.with_services(|all| plan(&versions, &all.all, *start));
+        *start = false;
+        for change in changes {
+            write(server, change).await;
+        }
+        let ended = tokio::select! {
+            event = services.next() => event.is_none().then(|| services.end()),
+            event = definitions.next() => event.is_none().then(|| definitions.end()),
+            event = trust.next() => {
+                server.keep_authentication_config().await;
+                event.is_none().then(|| trust.end())
+            }
+        };
+        match ended {
+            None => while services.try_next().is_some() || definitions.try_next().is_some() {},
+            Some(WatchEnd::TooSlow) => return true,
+            Some(_) => return false,
+        }
+    }
+}
+
+async fn write(server: &ApiServer, change: Change) {
+    let (method, path, body) = match change {
+        Change::Create(object) => (Method::POST, PATH.to_owned(), Some(object)),
+        Change::Delete(name) => (Method::DELETE, format!("{PATH}/{name}"), None),
+        Change::Update(name, wanted) => {
+            let Ok(mut object) = server.read_object("apiregistration.k8s.io", "apiservices", "", &name)
+            else {
+                return;
+            };
+            object["spec"] = wanted["spec"].clone();
+            (Method::PUT, format!("{PATH}/{name}"), Some(object))
+        }
+    };
+    let (code, answer) = server.call(method.clone(), &path, body.as_ref()).await;
+    // Another server was quicker, or the next change comes with its event.
+    if code >= 400 && !matches!(code, 404 | 409) {
+        let message = &answer["message"];
+        tracing::warn!(%method, path, code, %message, "an APIService is not kept");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn current(objects: &[Value]) -> BTreeMap<String, Arc<ApiService>> {
+        let services = objects.iter().map(ApiService::read);
+        services.map(|service| (service.name.clone(), Arc::new(service))).collect()
+    }
+
+    #[test]
+    fn what_is_kept_follows_the_definitions() {
+        let versions = BTreeSet::from([("example.com".to_owned(), "v1".to_owned())]);
+        let wanted = api_service("example.com", "v1", group_priority::CUSTOM, ALWAYS);
+        let none = BTreeSet::new();
+        assert_eq!(plan(&versions, &current(&[]), false), [Change::Create(wanted.clone())]);
+        let there = current(std::slice::from_ref(&wanted));
+        assert_eq!(plan(&versions, &there, false), []);
+        assert_eq!(plan(&none, &there, false), [Change::Delete("v1.example.com".into())]);
+
+        let mut changed = wanted.clone();
+        changed["spec"]["versionPriority"] = json!(7);
+        let update = Change::Update("v1.example.com".into(), wanted.clone());
+        assert_eq!(plan(&versions, &current(&[changed.clone()]), false), [update]);
+        changed["metadata"]["labels"] = json!({});
+        assert_eq!(plan(&versions, &current(&[changed.clone()]), true), []);
+        assert_eq!(plan(&none, &current(&[changed]), true), []);
+
+        let old = api_service("old.k8s.io", "v1", group_priority::CUSTOM, ON_START);
+        assert_eq!(plan(&none, &current(std::slice::from_ref(&old)), false), []);
+        assert_eq!(plan(&none, &current(&[old]), true), [Change::Delete("v1.old.k8s.io".into())]);
+        let own = builtin_api_services();
+        assert_eq!(plan(&none, &current(&own), true), []);
+    }
+
+    #[test]
+    fn the_servers_own_are_put_right() {
+        let default = &builtin_api_services()[0];
+        assert_eq!(default["metadata"]["name"], "v1.");
+        assert_eq!(reconcile_api_service(default, default), None);
+        let mut other = default.clone();
+        other["spec"]["versionPriority"] = json!(3);
+        assert_eq!(reconcile_api_service(&other, default), Some(default.clone()));
+        other["metadata"]["labels"] = json!({});
+        assert_eq!(reconcile_api_service(&other, default), None);
+    }
+}
