@@ -15,6 +15,7 @@ mod meta;
 mod node;
 pub mod path;
 pub mod pattern;
+mod place;
 mod prune;
 pub mod publish;
 pub mod rules;
@@ -167,7 +168,7 @@ impl CustomSchema {
 
     /// Adds what is wrong by the rules, which count on what they look at being as the schema says.
     fn evaluate(&self, new: &Value, old: Option<&Value>, mut errors: Vec<FieldError>) -> Vec<FieldError> {
-        if !self.root.has_rules {
+        if !self.root.has.rules {
             return errors;
         }
         let blocks = |error: &FieldError| {

@@ -8,6 +8,9 @@ use super::node::Node;
 
 /// Sets the defaults in a value. Idempotent.
 pub(crate) fn default(value: &mut Value, node: &Node) {
+    if !node.has.defaults {
+        return;
+    }
     match value {
         Value::Object(fields) => {
             for (name, below) in node.properties() {

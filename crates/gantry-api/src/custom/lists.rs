@@ -5,24 +5,28 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::node::Node;
+use super::place::Place;
 use crate::field::{FieldError, Path};
 use crate::schema::ListType;
 
 /// What occurs twice in the lists of a value.
 pub(crate) fn validate(value: &Value, node: &Node) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    check(value, node, &Path::default(), &mut errors);
+    check(value, node, &Place::START, &mut errors);
     errors
 }
 
-fn check(value: &Value, node: &Node, path: &Path, errors: &mut Vec<FieldError>) {
+fn check(value: &Value, node: &Node, place: &Place<'_>, errors: &mut Vec<FieldError>) {
+    if !node.has.identities {
+        return;
+    }
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
                 if let Some(below) = node.property(name) {
-                    check(value, below, &path.child(name), errors);
+                    check(value, below, &place.field(name), errors);
                 } else if let Some(below) = node.additional_node() {
-                    check(value, below, &path.key(name), errors);
+                    check(value, below, &place.key(name), errors);
                 }
             }
         }
@@ -31,14 +35,15 @@ fn check(value: &Value, node: &Node, path: &Path, errors: &mut Vec<FieldError>) 
                 ListType::Atomic => {}
                 ListType::Set => {
                     for at in repeated(items.iter().map(Value::to_string)) {
-                        errors.push(FieldError::duplicate(&path.index(at), items[at].clone()));
+                        let path = place.item(at).path(&Path::default());
+                        errors.push(FieldError::duplicate(&path, items[at].clone()));
                     }
                 }
-                ListType::Map => map(items, &node.keys, path, errors),
+                ListType::Map => map(items, &node.keys, &place.path(&Path::default()), errors),
             }
             if let Some(below) = &node.items {
                 for (at, item) in items.iter().enumerate() {
-                    check(item, below, &path.index(at), errors);
+                    check(item, below, &place.item(at), errors);
                 }
             }
         }

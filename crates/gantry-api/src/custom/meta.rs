@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::node::Node;
+use super::place::Place;
 use crate::field::{FieldError, Path};
 use crate::rules::common::dns_1035;
 use crate::rules::metadata;
@@ -81,7 +82,7 @@ pub(crate) fn coerce(
     malformed: Malformed,
 ) -> Result<Vec<String>, DecodeError> {
     let mut coercer = Coercer { malformed, found: Vec::new() };
-    coercer.value(value, node, resource, &Path::default())?;
+    coercer.value(value, node, resource, &Place::START)?;
     coercer.found.sort();
     Ok(coercer.found)
 }
@@ -97,28 +98,31 @@ impl Coercer {
         value: &mut Value,
         node: &Node,
         resource: bool,
-        path: &Path,
+        place: &Place<'_>,
     ) -> Result<(), DecodeError> {
+        if !resource && !node.has.resources {
+            return Ok(());
+        }
         match value {
             Value::Object(fields) => {
                 if resource {
-                    self.resource(fields, path)?;
+                    self.resource(fields, &place.path(&Path::default()))?;
                 }
                 for (name, value) in fields.iter_mut() {
-                    let (below, path) = match node.property(name) {
-                        Some(below) => (below, path.child(name)),
+                    let (below, place) = match node.property(name) {
+                        Some(below) => (below, place.field(name)),
                         None => match node.additional_node() {
-                            Some(below) => (below, path.key(name)),
+                            Some(below) => (below, place.key(name)),
                             None => continue,
                         },
                     };
-                    self.value(value, below, below.embedded, &path)?;
+                    self.value(value, below, below.embedded, &place)?;
                 }
             }
             Value::Array(items) => {
                 let Some(below) = &node.items else { return Ok(()) };
                 for (at, item) in items.iter_mut().enumerate() {
-                    self.value(item, below, below.embedded, &path.index(at))?;
+                    self.value(item, below, below.embedded, &place.item(at))?;
                 }
             }
             _ => {}
@@ -153,28 +157,38 @@ impl Coercer {
 /// What is wrong with the metadata of the resources within a value.
 pub(crate) fn validate(value: &Value, node: &Node, resource: bool, path: &Path) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    check(value, node, resource, path, &mut errors);
+    check(value, node, resource, path, &Place::START, &mut errors);
     errors
 }
 
-fn check(value: &Value, node: &Node, resource: bool, path: &Path, errors: &mut Vec<FieldError>) {
+fn check(
+    value: &Value,
+    node: &Node,
+    resource: bool,
+    start: &Path,
+    place: &Place<'_>,
+    errors: &mut Vec<FieldError>,
+) {
+    if !resource && !node.has.resources {
+        return;
+    }
     match value {
         Value::Object(fields) => {
             if resource {
-                check_resource(fields, path, errors);
+                check_resource(fields, &place.path(start), errors);
             }
             for (name, value) in fields {
                 if let Some(below) = node.property(name) {
-                    check(value, below, below.embedded, &path.child(name), errors);
+                    check(value, below, below.embedded, start, &place.field(name), errors);
                 } else if let Some(below) = node.additional_node() {
-                    check(value, below, below.embedded, &path.key(name), errors);
+                    check(value, below, below.embedded, start, &place.key(name), errors);
                 }
             }
         }
         Value::Array(items) => {
             let Some(below) = &node.items else { return };
             for (at, item) in items.iter().enumerate() {
-                check(item, below, below.embedded, &path.index(at), errors);
+                check(item, below, below.embedded, start, &place.item(at), errors);
             }
         }
         _ => {}

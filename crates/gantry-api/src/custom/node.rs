@@ -76,8 +76,31 @@ pub(crate) struct Node {
     pub atomic: bool,
     pub checks: Option<Box<Checks>>,
     pub rules: Option<Box<Expressions>>,
-    /// Whether there are expressions here or below.
-    pub has_rules: bool,
+    pub has: Has,
+}
+
+/// What there is at a place or below it: a walk that looks for it goes no further than that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Has {
+    /// Defaults.
+    pub defaults: bool,
+    /// Lists whose items have an identity.
+    pub identities: bool,
+    /// Whole resources.
+    pub resources: bool,
+    /// Expressions.
+    pub rules: bool,
+}
+
+impl Has {
+    fn or(self, other: Self) -> Self {
+        Self {
+            defaults: self.defaults || other.defaults,
+            identities: self.identities || other.identities,
+            resources: self.resources || other.resources,
+            rules: self.rules || other.rules,
+        }
+    }
 }
 
 impl Node {
@@ -190,10 +213,15 @@ impl Reader<'_> {
         {
             node.rules = Some(Box::new(Expressions::read(schema, resource, compiler)));
         }
-        node.has_rules = node.rules.is_some()
-            || node.properties.iter().any(|(_, each)| each.has_rules)
-            || node.additional_node().is_some_and(|each| each.has_rules)
-            || node.items.as_ref().is_some_and(|each| each.has_rules);
+        let here = Has {
+            defaults: node.default.is_some(),
+            identities: node.list != ListType::Atomic,
+            resources: node.embedded,
+            rules: node.rules.is_some(),
+        };
+        let below = node.properties.iter().map(|(_, each)| each);
+        let below = below.chain(node.additional_node()).chain(node.items.as_deref());
+        node.has = below.fold(here, |has, each| has.or(each.has));
         node
     }
 

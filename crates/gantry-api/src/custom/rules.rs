@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::keyed::Keyed;
 use super::node::{Kind, Node};
 use super::path::checked;
+use super::place::Place;
 use crate::field::{FieldError, FieldErrorKind, Path};
 use crate::rules::common::{list, text};
 use crate::schema::ListType;
@@ -104,7 +105,7 @@ impl Expressions {
 
 /// What is wrong by the rules with `new`, beside `old` in an update.
 pub(crate) fn validate(node: &Node, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    if !node.has_rules {
+    if !node.has.rules {
         return Vec::new();
     }
     let mut walk = Walk { budget: BUDGET, errors: Vec::new() };
@@ -113,7 +114,7 @@ pub(crate) fn validate(node: &Node, new: &Value, old: Option<&Value>) -> Vec<Fie
         above: None,
         root: true,
     };
-    walk.place(node, &Path::default(), new, old, &unchanged);
+    walk.place(node, &Place::START, new, old, &unchanged);
     walk.errors
 }
 
@@ -181,43 +182,43 @@ impl Walk {
     fn place<'a>(
         &mut self,
         node: &Node,
-        path: &Path,
+        place: &Place<'_>,
         this: &'a Value,
         old: Option<&'a Value>,
         unchanged: &Unchanged<'a>,
     ) -> Option<()> {
-        if !node.has_rules || this.is_null() {
+        if !node.has.rules || this.is_null() {
             return Some(());
         }
         let old = old.filter(|old| !old.is_null());
         if let Some(expressions) = &node.rules {
-            self.evaluate(expressions, node.kind, path, this, old, unchanged)?;
+            self.evaluate(expressions, node.kind, place, this, old, unchanged)?;
         }
         match this {
             Value::Object(fields) => {
                 for (name, value) in fields {
-                    let (below, path) = match node.property(name) {
-                        Some(below) => (below, path.child(name)),
+                    let (below, place) = match node.property(name) {
+                        Some(below) => (below, place.field(name)),
                         None => match node.additional_node() {
-                            Some(below) => (below, path.key(name)),
+                            Some(below) => (below, place.key(name)),
                             None => continue,
                         },
                     };
-                    if below.has_rules {
+                    if below.has.rules {
                         let old = old.and_then(|old| old.get(name));
-                        self.place(below, &path, value, old, &unchanged.field(name))?;
+                        self.place(below, &place, value, old, &unchanged.field(name))?;
                     }
                 }
             }
             Value::Array(items) => {
-                let Some(below) = node.items.as_deref().filter(|below| below.has_rules) else {
+                let Some(below) = node.items.as_deref().filter(|below| below.has.rules) else {
                     return Some(());
                 };
                 let before = old.and_then(Value::as_array).filter(|_| node.list == ListType::Map);
                 let before = before.map(|old| Keyed::new(old, &node.keys));
                 for (at, item) in items.iter().enumerate() {
                     let old = before.as_ref().and_then(|before| before.get(item));
-                    self.place(below, &path.index(at), item, old, &unchanged.item(item, old))?;
+                    self.place(below, &place.item(at), item, old, &unchanged.item(item, old))?;
                 }
             }
             _ => {}
@@ -229,21 +230,22 @@ impl Walk {
         &mut self,
         expressions: &Expressions,
         kind: Kind,
-        path: &Path,
+        place: &Place<'_>,
         this: &Value,
         old: Option<&Value>,
         unchanged: &Unchanged<'_>,
     ) -> Option<()> {
+        let path = || place.path(&Path::default());
         let program = match &expressions.program {
             Ok(program) => program,
             Err(error) => {
                 let words = format!("rule compiler initialization error: {error}");
-                self.errors.push(shown(FieldErrorKind::Invalid, path, this, kind, words));
+                self.errors.push(shown(FieldErrorKind::Invalid, &path(), this, kind, words));
                 return Some(());
             }
         };
         if self.budget == 0 {
-            self.errors.push(shown(FieldErrorKind::Invalid, path, this, kind, EXHAUSTED.into()));
+            self.errors.push(shown(FieldErrorKind::Invalid, &path(), this, kind, EXHAUSTED.into()));
             return None;
         }
         // A rule about a change says nothing where there is nothing to compare with, unless it asks to.
@@ -261,7 +263,7 @@ impl Walk {
                     if !program.uses_old_self(at) && unchanged.tolerates() {
                         continue;
                     }
-                    let at = rule.field_path.as_ref().map_or_else(|| path.clone(), |below| path.join(below));
+                    let at = rule.field_path.as_ref().map_or_else(path, |below| path().join(below));
                     let words = message.unwrap_or_else(|| rule.message.clone());
                     let reason = match &*rule.reason {
                         "FieldValueForbidden" => FieldErrorKind::Forbidden,
@@ -272,10 +274,10 @@ impl Walk {
                     self.errors.push(shown(reason, &at, this, kind, words));
                 }
                 Verdict::Error(words) => {
-                    self.errors.push(shown(FieldErrorKind::Invalid, path, this, kind, words));
+                    self.errors.push(shown(FieldErrorKind::Invalid, &path(), this, kind, words));
                 }
                 Verdict::Exhausted(words) => {
-                    self.errors.push(shown(FieldErrorKind::Invalid, path, this, kind, words));
+                    self.errors.push(shown(FieldErrorKind::Invalid, &path(), this, kind, words));
                     return None;
                 }
             }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::checks::Checks;
 use super::keyed::Keyed;
 use super::node::{Additional, Kind, Node};
+use super::place;
 use crate::field::{FieldError, FieldErrorKind, Path};
 use crate::schema::ListType;
 
@@ -20,7 +21,7 @@ const MOST_ERRORS: usize = 1000;
 
 /// What is wrong with `value` at `path`; where it was `old`, only what is wrong with its changes.
 pub(crate) fn validate(value: &Value, node: &Node, path: &Path, old: Option<&Value>) -> Vec<FieldError> {
-    let place = Place { prefix: path, name: String::new() };
+    let place = Place { prefix: path, at: place::Place::START };
     let mut outcome = check(value, node, &place, old, true);
     let mut seen = HashSet::new();
     outcome.errors.retain(|error| seen.insert(error.to_string()));
@@ -29,24 +30,28 @@ pub(crate) fn validate(value: &Value, node: &Node, path: &Path, old: Option<&Val
 }
 
 /// Where a value is: the messages name it without the prefix that the paths have.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct Place<'a> {
     prefix: &'a Path,
-    name: String,
+    at: place::Place<'a>,
 }
 
-impl Place<'_> {
-    fn field(&self, name: &str) -> Self {
-        let name = if self.name.is_empty() { name.to_owned() } else { format!("{}.{name}", self.name) };
-        Self { prefix: self.prefix, name }
+impl<'a> Place<'a> {
+    fn field(&'a self, name: &'a str) -> Self {
+        Self { prefix: self.prefix, at: self.at.field(name) }
     }
 
-    fn item(&self, at: usize) -> Self {
-        Self { prefix: self.prefix, name: format!("{}[{at}]", self.name) }
+    fn item(&'a self, at: usize) -> Self {
+        Self { prefix: self.prefix, at: self.at.item(at) }
+    }
+
+    fn name(&self) -> String {
+        self.at.dotted()
     }
 
     fn path(&self) -> Path {
-        match (self.name.as_str(), *self.prefix == Path::default()) {
+        let name = self.name();
+        match (name.as_str(), *self.prefix == Path::default()) {
             // What has no name is called so.
             ("", true) => Path::new("<nil>"),
             ("", false) => self.prefix.clone(),
@@ -59,12 +64,12 @@ impl Place<'_> {
     }
 
     fn invalid(&self, value: impl Into<Value>, words: impl AsRef<str>) -> FieldError {
-        let words = format!("{} in body {}", self.name, words.as_ref());
+        let words = format!("{} in body {}", self.name(), words.as_ref());
         self.error(FieldErrorKind::Invalid, value, words)
     }
 
     fn wrong_type(&self, wanted: &str, found: &str) -> FieldError {
-        let words = format!("{} in body must be of type {wanted}: {found:?}", self.name);
+        let words = format!("{} in body must be of type {wanted}: {found:?}", self.name());
         self.error(FieldErrorKind::TypeInvalid, found, words)
     }
 
@@ -74,7 +79,7 @@ impl Place<'_> {
             true => Path::new("<nil>"),
             false => self.prefix.clone(),
         };
-        FieldError::invalid(&path, "", format!("{:?} {words}", self.name))
+        FieldError::invalid(&path, "", format!("{:?} {words}", self.name()))
     }
 }
 
@@ -270,7 +275,7 @@ fn object(fields: &Map<String, Value>, node: &Node, place: &Place<'_>, old: Opti
             (Some(below), _) => below,
             (None, Some(Additional::Node(below))) => below,
             (None, _) if checks.closed => {
-                let words = format!("{}.{name} in body is a forbidden property", place.name);
+                let words = format!("{}.{name} in body is a forbidden property", place.name());
                 outcome.errors.push(place.error(FieldErrorKind::Invalid, name.as_str(), words));
                 continue;
             }
@@ -278,7 +283,7 @@ fn object(fields: &Map<String, Value>, node: &Node, place: &Place<'_>, old: Opti
         };
         let below_place = place.field(name);
         // Both objects were converted to one version: what it is says nothing about a change.
-        let same_version = place.name.is_empty() && matches!(name.as_str(), "apiVersion" | "kind");
+        let same_version = place.at.is_start() && matches!(name.as_str(), "apiVersion" | "kind");
         let old = old.and_then(|old| old.get(name)).filter(|_| !same_version);
         outcome.merge(check(value, below, &below_place, old, true));
     }

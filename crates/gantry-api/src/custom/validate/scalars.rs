@@ -65,7 +65,7 @@ pub(super) fn text(text: &str, checks: &Checks, place: &Place<'_>) -> Outcome {
     if let Some(check) = formats::check_of(format)
         && !check(text)
     {
-        let words = format!("{} in body must be of type {format}: {text:?}", place.name);
+        let words = format!("{} in body must be of type {format}: {text:?}", place.name());
         outcome.errors.push(place.error(FieldErrorKind::TypeInvalid, text, words));
     }
     outcome
