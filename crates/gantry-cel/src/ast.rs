@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::function::FunctionId;
 use crate::types::Type;
+use crate::value::Value;
 
 /// A place in the text, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -22,10 +23,11 @@ pub(crate) struct Node {
     /// Where it stands.
     pub at: Position,
     /// Its number, dense in the tree, by which the static estimate keeps its notes.
-    #[allow(dead_code)]
     pub id: u32,
     /// Its type, once checked.
     pub kind: Type,
+    /// Its value, where that is known without running anything: it then costs nothing.
+    pub constant: Option<Box<Value<'static>>>,
 }
 
 /// A constant.
@@ -130,7 +132,7 @@ pub(crate) struct Bind {
 impl Node {
     /// A node that no one has checked.
     pub fn new(expr: Expr, at: Position, id: u32) -> Self {
-        Self { expr, at, id, kind: Type::Dyn }
+        Self { expr, at, id, kind: Type::Dyn, constant: None }
     }
 
     /// The dotted name that the node spells, such as `ip.isCanonical`.
@@ -140,6 +142,21 @@ impl Node {
             Expr::Select { operand, field, test: false } => Some(format!("{}.{field}", operand.qualified()?)),
             _ => None,
         }
+    }
+
+    /// Whether it is a variable, or a way from one.
+    pub fn is_attribute(&self) -> bool {
+        match &self.expr {
+            Expr::Ident { .. } => true,
+            Expr::Select { operand, test: false, .. } => operand.is_attribute(),
+            Expr::Call(call) => &*call.name == "_[_]" && call.args.first().is_some_and(Self::is_attribute),
+            _ => false,
+        }
+    }
+
+    /// Whether it is a literal, or known as well as one.
+    pub fn is_constant(&self) -> bool {
+        matches!(self.expr, Expr::Literal(_)) || self.constant.is_some()
     }
 
     /// Its children, in the order of evaluation.

@@ -68,6 +68,11 @@ impl Meter {
         self.cost
     }
 
+    /// Takes back what was charged.
+    pub fn refund(&mut self, cost: u64) {
+        self.cost = self.cost.saturating_sub(cost);
+    }
+
     /// Adds `cost`: whether that is still allowed.
     pub fn charge(&mut self, cost: u64) -> Result<(), crate::error::EvaluationError> {
         self.cost = self.cost.saturating_add(cost);

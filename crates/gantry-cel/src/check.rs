@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::ast::{Binding, Call, Entry, Expr, Fold, Literal, Node, Position};
+use crate::budget::Budget;
 use crate::error::Issue;
+use crate::evaluate;
 use crate::expand::ACCUMULATOR;
 use crate::function::{FunctionId, Functions};
 use crate::parse::literal_type;
@@ -89,6 +91,11 @@ impl Checker<'_> {
                 self.finish(&mut bind.value);
                 self.finish(&mut bind.body);
             }
+        }
+        if self.issues.is_empty() && is_known(node) {
+            let mut budget = Budget::new(Budget::PER_CALL);
+            let value = evaluate::evaluate_constant(node, &mut budget);
+            node.constant = value.map(Box::new);
         }
     }
 
@@ -274,8 +281,22 @@ impl Checker<'_> {
             call.name = self.functions.get(function).name.into();
             call.target = None;
         }
-        let args: Vec<Type> =
-            call.target.iter_mut().chain(&mut call.args).map(|arg| self.node(arg)).collect();
+        // The items of a list to be formatted need not be alike.
+        let formats = &*call.name == "format" && call.target.is_some();
+        let mut args = Vec::with_capacity(call.args.len() + 1);
+        if let Some(target) = &mut call.target {
+            args.push(self.node(target));
+        }
+        for arg in &mut call.args {
+            args.push(match &mut arg.expr {
+                Expr::List { items, .. } if formats => {
+                    items.iter_mut().for_each(|item| drop(self.node(item)));
+                    arg.kind = Type::list(Type::Dyn);
+                    arg.kind.clone()
+                }
+                _ => self.node(arg),
+            });
+        }
         let Some(function) = self.function(call.name.strip_prefix('.').unwrap_or(&call.name)) else {
             let name = Arc::clone(&call.name);
             return self.undeclared(at, &name);
@@ -388,6 +409,26 @@ impl Checker<'_> {
             let (expected, found) = (self.shown(expected), self.shown(found));
             self.refuse(at, format!("expected type '{expected}' but found '{found}'"));
         }
+    }
+}
+
+/// Whether the value of a node does not depend on anything: of lists, maps and conversions.
+fn is_known(node: &Node) -> bool {
+    match &node.expr {
+        Expr::List { items, optional } => !optional.contains(&true) && items.iter().all(Node::is_constant),
+        Expr::Map(entries) => entries
+            .iter()
+            .all(|entry| !entry.optional && entry.key.is_constant() && entry.value.is_constant()),
+        Expr::Call(call) => {
+            let conversion = matches!(
+                &*call.name,
+                "bool" | "bytes" | "double" | "duration" | "int" | "string" | "timestamp" | "uint"
+            );
+            conversion
+                && call.target.is_none()
+                && matches!(&*call.args, [arg] if matches!(arg.expr, Expr::Literal(_)))
+        }
+        _ => false,
     }
 }
 

@@ -8,7 +8,7 @@ use gantry_api::schema::{DefinitionId, Schemas, Type as SchemaType};
 use serde_json::Value as Json;
 
 use crate::escape::escape;
-use crate::types::Type;
+use crate::types::{Opaque, Type};
 
 /// What a schema says about a value.
 #[derive(Debug, Clone)]
@@ -42,6 +42,8 @@ pub enum Form {
     Duration,
     /// An integer or a text.
     IntOrString,
+    /// A quantity.
+    Quantity,
     /// A list.
     List(Box<Declared>, ListForm),
     /// A map from text.
@@ -202,6 +204,7 @@ impl Declared {
             Form::Bytes => Type::Bytes,
             Form::Timestamp | Form::Date => Type::Timestamp,
             Form::Duration => Type::Duration,
+            Form::Quantity => Type::Opaque(Opaque::Quantity),
             Form::List(item, _) => Type::list(item.kind_of_expression()),
             Form::Map(value) => Type::map(Type::String, value.kind_of_expression()),
             Form::Object(object) => Type::Object(Arc::clone(object)),

@@ -8,6 +8,7 @@ use crate::budget::Budget;
 use crate::check::{self, Names};
 use crate::declared::{Declared, ObjectType};
 use crate::error::{CompileError, EvaluationError};
+use crate::estimate::{self, Range};
 use crate::evaluate::{self, Known};
 use crate::parse;
 use crate::stack;
@@ -21,6 +22,7 @@ pub struct Environment {
     variables: HashMap<Arc<str>, Type>,
     declared: HashMap<Arc<str>, Arc<Declared>>,
     without: Vec<&'static str>,
+    bindings: bool,
 }
 
 impl Environment {
@@ -51,15 +53,27 @@ impl Environment {
         self
     }
 
+    /// With `cel.bind(NAME, VALUE, EXPRESSION)`.
+    #[must_use]
+    pub fn with_bindings(mut self) -> Self {
+        self.bindings = true;
+        self
+    }
+
     /// The schema of a variable's values.
-    #[allow(dead_code)]
     pub(crate) fn declared(&self, name: &str) -> Option<&Declared> {
         self.declared.get(name).map(|declared| &**declared)
     }
 
+    /// What running the program costs at least and at most, by the schemas of the variables.
+    pub fn estimate(&self, program: &Program) -> Range {
+        let Some(node) = program.node() else { return Range { min: 0, max: 0 } };
+        stack::for_depth(program.depth(), || estimate::estimate(node, self))
+    }
+
     /// The program of an expression of any type.
     pub fn compile_any(&self, text: &str) -> Result<Program, CompileError> {
-        let mut node = parse::parse(text).map_err(|issues| CompileError::of(text, issues))?;
+        let mut node = parse::parse(text, self.bindings).map_err(|issues| CompileError::of(text, issues))?;
         let names = Names { variables: &self.variables, without: &self.without };
         let (checked, depth) = stack::deep(|| (check::check(&mut node, &names), node.depth()));
         let result = checked.map_err(|issues| CompileError::of(text, issues))?;
@@ -174,6 +188,12 @@ impl Composition {
         let program = self.environment(base).compile_any(text)?;
         self.variables.push((name.to_owned(), program));
         Ok(())
+    }
+
+    /// Adds a variable whose expression is wrong: what names it is not wrong for that.
+    pub(crate) fn add_unknown(&mut self, name: &str) {
+        let tree = Arc::new(Tree { node: None, depth: 0 });
+        self.variables.push((name.to_owned(), Program { tree, result: Type::Dyn }));
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<(&str, &Node)> {

@@ -57,9 +57,11 @@ impl fmt::Display for CompileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Issues(issues) => write!(f, "compilation failed: {issues}"),
-            Self::Result(types) if types.len() == 1 => write!(f, "must evaluate to {}", types[0]),
+            Self::Result(types) if types.len() == 1 => {
+                write!(f, "must evaluate to {}", types[0].runtime_name())
+            }
             Self::Result(types) => {
-                let names: Vec<_> = types.iter().map(Type::to_string).collect();
+                let names: Vec<_> = types.iter().map(Type::runtime_name).collect();
                 write!(f, "must evaluate to one of [{}]", names.join(" "))
             }
         }

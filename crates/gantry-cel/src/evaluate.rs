@@ -45,6 +45,11 @@ pub(crate) fn evaluate<'a>(
     outcome
 }
 
+/// The value of a node that depends on nothing.
+pub(crate) fn evaluate_constant(node: &Node, budget: &mut Budget) -> Option<Value<'static>> {
+    evaluate(node, &Variables::new(), &mut Known::new(), budget).ok()?.into_owned()
+}
+
 fn no_such_key(key: &str) -> EvaluationError {
     EvaluationError::failed(format!("no such key: {key}"))
 }
@@ -55,6 +60,9 @@ impl<'a> Evaluation<'a, '_> {
     }
 
     fn node(&mut self, node: &'a Node) -> Outcome<'a> {
+        if let Some(constant) = &node.constant {
+            return Ok((**constant).clone());
+        }
         match &node.expr {
             Expr::Literal(value) => Ok(literal(value)),
             Expr::Ident { name, binding } => self.ident(name, binding),
@@ -181,8 +189,8 @@ impl<'a> Evaluation<'a, '_> {
             Operation::And => self.logical(&call.args, false),
             Operation::Or => self.logical(&call.args, true),
             Operation::Conditional => match self.node(&call.args[0])? {
-                Value::Bool(true) => self.node(&call.args[1]),
-                Value::Bool(false) => self.node(&call.args[2]),
+                Value::Bool(true) => self.attribute(&call.args[1]),
+                Value::Bool(false) => self.attribute(&call.args[2]),
                 _ => Err(EvaluationError::no_overload()),
             },
             Operation::NotStrictlyFalse => {
@@ -219,11 +227,28 @@ impl<'a> Evaluation<'a, '_> {
         }
     }
 
+    /// A node whose variable upstream does not count, if it is a variable or a way from one.
+    fn attribute(&mut self, node: &'a Node) -> Outcome<'a> {
+        let outcome = self.node(node);
+        if node.is_attribute() {
+            self.meter.refund(1);
+        }
+        outcome
+    }
+
     fn function(&mut self, call: &'a Call, function: library::Implementation) -> Outcome<'a> {
         // Most functions have one or two arguments.
         let mut args = Vec::with_capacity(call.args.len() + usize::from(call.target.is_some()));
-        for arg in call.target.iter().chain(&call.args) {
-            args.push(self.node(arg)?);
+        if let Some(target) = &call.target {
+            args.push(self.node(target)?);
+        }
+        let index = matches!(&*call.name, "_[_]" | "_[?_]");
+        for (at, arg) in call.args.iter().enumerate() {
+            args.push(if index && at == 1 { self.attribute(arg)? } else { self.node(arg)? });
+        }
+        // Membership of a list of constants is looked up.
+        if &*call.name == "@in" && call.args[1].is_constant() {
+            return function(&args);
         }
         self.charge(cost::before(&call.name, &args))?;
         let value = match &call.pattern {

@@ -18,6 +18,9 @@ pub(crate) fn call(reader: &mut Reader<'_>, name: &str, target: Node, args: Vec<
         ("transformList" | "transformMap" | "transformMapEntry", 3 | 4) => {
             expansion.transform(name, target, args)
         }
+        ("bind", 3) if expansion.reader.bindings && target.qualified().as_deref() == Some("cel") => {
+            expansion.bind(args)
+        }
         ("optMap" | "optFlatMap", 2) => expansion.optional(name, target, args),
         _ => expansion.reader.call(name, Some(target), args, at),
     }
@@ -137,6 +140,15 @@ impl Expansion<'_, '_> {
         }
         let (condition, result) = (self.literal(Literal::Bool(true)), self.accumulator());
         self.fold(target, names, [initial, condition, step, result])
+    }
+
+    fn bind(&mut self, args: Vec<Node>) -> Node {
+        let name = self.name(&args[0]);
+        let mut rest = args.into_iter().skip(1);
+        match (rest.next(), rest.next()) {
+            (Some(value), Some(body)) => self.make(Expr::Bind(Box::new(Bind { name, value, body, slot: 0 }))),
+            _ => self.literal(Literal::Null),
+        }
     }
 
     /// `let T = target in T.hasValue() ? optional.of(let NAME = T.value() in BODY) : optional.none()`.

@@ -19,7 +19,8 @@ const CHARACTERS: usize = 100_000;
 const OPERATORS: usize = 10_000;
 
 /// The tree of `text`, with all macros expanded.
-pub(crate) fn parse(text: &str) -> Result<Node, Vec<Issue>> {
+/// `bindings` says whether `cel.bind` is one.
+pub(crate) fn parse(text: &str, bindings: bool) -> Result<Node, Vec<Issue>> {
     let characters = text.chars().count();
     if characters > CHARACTERS {
         return Err(vec![Issue::whole(format!(
@@ -30,16 +31,16 @@ pub(crate) fn parse(text: &str) -> Result<Node, Vec<Issue>> {
     if operators > OPERATORS {
         return Err(vec![Issue::whole(format!("expression has too many operators: limit {OPERATORS}"))]);
     }
-    stack::try_deep(|| parse_deep(text))
+    stack::try_deep(|| parse_deep(text, bindings))
         .unwrap_or_else(|_| Err(vec![Issue::whole("internal error: the expression cannot be parsed".into())]))
 }
 
-fn parse_deep(text: &str) -> Result<Node, Vec<Issue>> {
+fn parse_deep(text: &str, bindings: bool) -> Result<Node, Vec<Issue>> {
     // The parser allows one level more than it is told.
     let parser = Parser::default().max_recursion_depth(NESTING).enable_optional_syntax(true);
     let (parsed, source) = parser.parse_with_source_info(text).map_err(issues)?;
     let lines = Lines::new(text);
-    let mut reader = Reader { source: &source, lines: &lines, next: 0, issues: Vec::new() };
+    let mut reader = Reader { source: &source, lines: &lines, next: 0, issues: Vec::new(), bindings };
     let node = reader.node(parsed);
     if reader.issues.is_empty() { Ok(node) } else { Err(reader.issues) }
 }
@@ -76,6 +77,8 @@ pub(crate) struct Reader<'a> {
     lines: &'a Lines,
     next: u32,
     issues: Vec<Issue>,
+    /// Whether `cel.bind` is a macro.
+    pub bindings: bool,
 }
 
 impl Reader<'_> {

@@ -200,12 +200,45 @@ impl<'a> Value<'a> {
                     EvaluationError::failed(format!("Invalid duration formatted string {text}, err: {error}"))
                 })?)
             }
+            (Form::Quantity, Json::String(text)) => {
+                Self::Quantity(text.parse().map_err(|error: gantry_api::quantity::ParseError| {
+                    EvaluationError::failed(error.to_string())
+                })?)
+            }
             (Form::Bytes, Json::String(text)) => {
                 Self::Bytes(crate::library::encoding::decode(text).ok_or_else(|| {
                     EvaluationError::failed(format!("Invalid byte formatted string {text}"))
                 })?)
             }
             _ => Self::natural(json),
+        })
+    }
+
+    /// The value without anything borrowed; none of data that would have to be copied.
+    pub(crate) fn into_owned(self) -> Option<Value<'static>> {
+        Some(match self {
+            Self::Null => Value::Null,
+            Self::Bool(value) => Value::Bool(value),
+            Self::Int(value) => Value::Int(value),
+            Self::Uint(value) => Value::Uint(value),
+            Self::Double(value) => Value::Double(value),
+            Self::String(Text::Shared(text)) => Value::String(Text::Shared(text)),
+            Self::String(Text::Borrowed(text)) => Value::String(Text::Shared(text.into())),
+            Self::Bytes(bytes) => Value::Bytes(bytes),
+            Self::Timestamp(at) => Value::Timestamp(at),
+            Self::Duration(length) => Value::Duration(length),
+            Self::List(items) => {
+                let items: Option<Vec<_>> = items.iter().map(|item| item.clone().into_owned()).collect();
+                Value::List(Arc::new(items?))
+            }
+            Self::Map(entries) => {
+                let mut owned = Entries::default();
+                for (key, value) in &entries.entries {
+                    owned.insert(key.clone().into_owned()?, value.clone().into_owned()?).ok()?;
+                }
+                Value::Map(Arc::new(owned))
+            }
+            _ => return None,
         })
     }
 

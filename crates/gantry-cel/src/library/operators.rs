@@ -255,15 +255,8 @@ fn equal_lists(a: &Value<'_>, b: &Value<'_>) -> Result<bool, EvaluationError> {
     if Some(len) != b.list_len() {
         return Ok(false);
     }
-    if let (Value::JsonList(items, declared), Value::JsonList(others, _)) = (a, b)
-        && let Form::List(_, form) = &declared.form
-    {
-        // The order of sets and maps is no part of them.
-        match form {
-            ListForm::Set => return Ok(items.iter().all(|item| others.contains(item))),
-            ListForm::Map(keys) => return Ok(items.iter().all(|item| has_twin(keys, item, others))),
-            ListForm::Atomic => {}
-        }
+    if let Some(equal) = equal_unordered(a, b).or_else(|| equal_unordered(b, a)) {
+        return equal;
     }
     for at in 0..len {
         let (Some(a), Some(b)) = (a.item(at), b.item(at)) else { return Ok(false) };
@@ -272,6 +265,32 @@ fn equal_lists(a: &Value<'_>, b: &Value<'_>) -> Result<bool, EvaluationError> {
         }
     }
     Ok(true)
+}
+
+/// Whether two lists are the same, the order of the first being no part of it: of sets and maps.
+fn equal_unordered(a: &Value<'_>, b: &Value<'_>) -> Option<Result<bool, EvaluationError>> {
+    let Value::JsonList(items, declared) = a else { return None };
+    let Form::List(_, form @ (ListForm::Set | ListForm::Map(_))) = &declared.form else { return None };
+    if let Value::JsonList(others, _) = b {
+        return Some(Ok(match form {
+            ListForm::Map(keys) => items.iter().all(|item| has_twin(keys, item, others)),
+            _ => items.iter().all(|item| others.contains(item)),
+        }));
+    }
+    let all = || {
+        let others = b.items().ok_or_else(EvaluationError::no_overload)??;
+        for item in a.items().ok_or_else(EvaluationError::no_overload)?? {
+            let mut found = false;
+            for other in &others {
+                found = found || equal(&item, other)?;
+            }
+            if !found {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    Some(all())
 }
 
 fn has_twin(keys: &[String], item: &Json, others: &[Json]) -> bool {

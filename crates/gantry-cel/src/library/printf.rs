@@ -82,7 +82,7 @@ fn write(
         'f' => {
             let value = number.ok_or_else(|| wrong("fixed-point"))?;
             out.push_str(&if value.is_finite() {
-                format!("{value:.*}", precision.unwrap_or(6))
+                grouped(&format!("{value:.*}", precision.unwrap_or(6)))
             } else {
                 convert::double(value).trim_start_matches('+').replace("Inf", "∞")
             });
@@ -91,8 +91,9 @@ fn write(
             let value = number.ok_or_else(|| wrong("scientific"))?;
             let shown = format!("{value:.*e}", precision.unwrap_or(6));
             let (mantissa, exponent) = shown.split_once('e').unwrap_or((&shown, "0"));
-            let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
-            out.push_str(&format!("{mantissa}e{sign}{digits:0>2}"));
+            let (sign, digits) = exponent.strip_prefix('-').map_or(("", exponent), |digits| ("⁻", digits));
+            let raised: String = format!("{digits:0>2}").chars().map(superscript).collect();
+            out.push_str(&format!("{mantissa}\u{202f}×\u{202f}10{sign}{raised}"));
         }
         'b' => {
             let value = whole.ok_or_else(|| wrong("binary"))?;
@@ -118,6 +119,26 @@ fn write(
         }
     }
     Ok(())
+}
+
+/// A digit as exponents have it.
+fn superscript(digit: char) -> char {
+    let at = digit.to_digit(10).unwrap_or_default() as usize;
+    ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'][at.min(9)]
+}
+
+/// A number with commas between thousands.
+fn grouped(number: &str) -> String {
+    let (whole, fraction) = number.split_at(number.find('.').unwrap_or(number.len()));
+    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
+    let mut out = sign.to_owned();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out + fraction
 }
 
 fn hex(bytes: &[u8]) -> String {
