@@ -8,6 +8,7 @@ mod continuation;
 mod create;
 mod delete;
 mod eviction;
+mod expressions;
 mod filter;
 mod list;
 mod options;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::admit::Operation;
 use super::preparation::{fill_new, generate_name, meta_text};
-use super::{Context, body};
+use super::{Context, body, expressions};
 use crate::body::Body;
 use crate::{respond, storage};
 
@@ -100,6 +100,7 @@ async fn finish(
     let mut errors = gantry_api::rules::metadata::validate(kind, &object);
     errors.extend(kind.validate(&object));
     errors.extend(kind.validate_create(&object));
+    expressions::validate(kind, &object, None, &mut errors);
     if !errors.is_empty() {
         return Err(ApiError::invalid(&kind.group, &kind.kind, meta_text(&object, "name"), &errors));
     }

@@ -12,7 +12,7 @@ use super::admit::Operation;
 use super::create::{self, Manage, Written, answer, user_agent};
 use super::precondition::{MODIFIED, Preconditions};
 use super::preparation::{count_generation, keep_system, meta_text, metadata, now};
-use super::{Context, body, list};
+use super::{Context, body, expressions, list};
 use crate::body::Body;
 use crate::{respond, storage};
 
@@ -218,6 +218,7 @@ async fn finish(
         _ => {
             errors.extend(kind.validate(&object));
             errors.extend(kind.validate_update(&object, current));
+            expressions::validate(kind, &object, Some(current), &mut errors);
         }
     }
     if !errors.is_empty() {

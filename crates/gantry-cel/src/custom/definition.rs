@@ -50,7 +50,8 @@ fn validate_schema(path: &Path, validation: &Json, errors: &mut Vec<FieldError>)
     if total > PER_SCHEMA {
         costly.sort_by_key(|each| std::cmp::Reverse(each.0));
         for (_, path) in costly.into_iter().take(NAMED) {
-            let words = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema";
+            let words =
+                "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema";
             errors.push(FieldError::forbidden(&path, words));
         }
         let what = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema";

@@ -270,13 +270,13 @@ impl<'a> Walk<'a> {
 
     fn call(&mut self, node: &Node, call: &Call) -> Range {
         let costs: Vec<Range> = call.args.iter().map(|arg| self.cost(arg)).collect();
-        if &*call.name == "dyn" {
-            if let (Some(arg), Some(cost)) = (call.args.first(), costs.first()) {
-                let (size, entries) = (self.size(arg), self.entries(arg));
-                self.set_size(node, size);
-                self.set_entries(node, entries);
-                return cost.plus(Range::exactly(1));
-            }
+        if &*call.name == "dyn"
+            && let (Some(arg), Some(cost)) = (call.args.first(), costs.first())
+        {
+            let (size, entries) = (self.size(arg), self.entries(arg));
+            self.set_size(node, size);
+            self.set_entries(node, entries);
+            return cost.plus(Range::exactly(1));
         }
         let mut sum = Range::ZERO;
         if let Some(target) = &call.target {

@@ -6,6 +6,7 @@ mod deletion;
 mod dry_run;
 mod encoding;
 mod eviction;
+mod expressions;
 mod finalizers;
 mod impersonation;
 mod pods;
