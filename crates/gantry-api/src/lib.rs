@@ -15,6 +15,7 @@ pub mod patch;
 pub mod pod_resources;
 pub mod protobuf;
 pub mod quantity;
+pub mod quota;
 pub mod registry;
 pub mod rules;
 pub mod schema;

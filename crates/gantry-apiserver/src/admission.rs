@@ -30,6 +30,7 @@ mod pod_security;
 mod pod_topology_labels;
 mod priority;
 mod rbac_escalation;
+pub(crate) mod resource_quota;
 mod runtime_class;
 mod service_account;
 mod storage_object_in_use_protection;
@@ -44,7 +45,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use gantry_api::registry::{Kind, Registry};
 use gantry_api::status::ApiError;
-use gantry_store::Store;
+use gantry_store::{Replacement, Snapshot, Store};
 use serde_json::Value;
 
 use crate::authz::Authorizer;
@@ -312,6 +313,16 @@ impl Admission {
     /// Asks every plugin whether the object as it is now may be written.
     pub async fn validate(&self, request: &mut Request<'_>, store: &Store) -> Result<(), ApiError> {
         self.run(request, store, false).await
+    }
+
+    /// The quotas that the write is charged to, as they will be, when every plugin has agreed: upstream's
+    /// plugin ResourceQuota, the last of the chain. They are written with the object.
+    pub fn charge(&self, request: &Request<'_>, snapshot: &Snapshot) -> Result<Vec<Replacement>, ApiError> {
+        let started = Instant::now();
+        let result = resource_quota::charge(request, snapshot);
+        let name = resource_quota::NAME;
+        (self.observer)(name, request.operation, "validate", result.is_err(), started.elapsed());
+        result
     }
 
     async fn run(&self, request: &mut Request<'_>, store: &Store, mutate: bool) -> Result<(), ApiError> {

@@ -2,6 +2,7 @@
 
 mod admit;
 mod body;
+mod charged;
 mod collection;
 mod component_status;
 mod continuation;

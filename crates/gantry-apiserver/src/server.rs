@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::resource_quota::Turns;
 use crate::admission::{self, Admission};
 use crate::aggregation::{self, Aggregation};
 use crate::audit::Audit;
@@ -52,6 +53,8 @@ pub struct ApiServer {
     pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) admission: Admission,
     pub(crate) aggregation: Aggregation,
+    /// Who writes next where there are quotas.
+    pub(crate) turns: Turns,
     pub(crate) services: Services,
     pub(crate) metrics: Arc<Metrics>,
     in_flight: InFlight,
@@ -100,6 +103,7 @@ impl ApiServer {
             authenticators,
             admission,
             aggregation: Aggregation::new(&config.store, proxy_client)?,
+            turns: Turns::default(),
             authorizer,
             services: Services::new(&config),
             metrics,

@@ -92,6 +92,9 @@ type Entry = (&'static str, &'static str, fn(Context) -> BoxFuture<'static, ()>)
 const CONTROLLERS: &[Entry] = &[
     ("deployment-controller", "deployment-controller", |context| crate::deployment::run(context).boxed()),
     ("replicaset-controller", "replicaset-controller", |context| crate::replicaset::run(context).boxed()),
+    ("replication-controller", "replication-controller", |context| {
+        crate::replicaset::run_replication_controllers(context).boxed()
+    }),
     ("endpoint-controller", "endpoint-controller", |context| crate::endpoints::run(context).boxed()),
     ("endpoint-slice-controller", "endpointslice-controller", |context| {
         crate::endpointslice::run(context).boxed()
@@ -121,6 +124,20 @@ const CONTROLLERS: &[Entry] = &[
     }),
     ("ttl-controller", "ttl-controller", |context| crate::node_ttl::run(context).boxed()),
     ("token-cleaner", "token-cleaner", |context| crate::token_cleaner::run(context).boxed()),
+    ("resourcequota-controller", "resourcequota-controller", |context| {
+        crate::resourcequota::run(context).boxed()
+    }),
+    ("persistentvolumeclaim-protection-controller", "pvc-protection-controller", |context| {
+        crate::pvc_protection::run(context).boxed()
+    }),
+    ("persistentvolume-protection-controller", "pv-protection-controller", |context| {
+        crate::pv_protection::run(context).boxed()
+    }),
+    (
+        "volumeattributesclass-protection-controller",
+        "volumeattributesclass-protection-controller",
+        |context| crate::vac_protection::run(context).boxed(),
+    ),
     ("csrapproving", "certificate-controller", |context| crate::csr_approving::run(context).boxed()),
     ("csrcleaner", "certificate-controller", |context| crate::csr_cleaner::run(context).boxed()),
     ("csrsigning", "certificate-controller", |context| crate::csr_signing::run(context).boxed()),

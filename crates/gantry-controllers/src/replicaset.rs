@@ -1,4 +1,4 @@
-//! Keeps as many pods of a ReplicaSet as it asks for.
+//! Keeps as many pods of a ReplicaSet, or of a ReplicationController, as it asks for.
 //!
 //! Flow: a change of a ReplicaSet or of one of its pods queues the ReplicaSet. Its pods are claimed
 //! (adopted and released by selector), missing ones made, surplus ones removed, and the counts written
@@ -10,6 +10,7 @@
 //!
 //! Assumes a single running instance; a second one would at worst make pods that are removed again.
 
+mod kind;
 mod plan;
 mod ranking;
 pub(crate) mod status;
@@ -23,18 +24,19 @@ use bytes::Bytes;
 use gantry_client::{Change, Failure, Informer, Meta, ObjectKey, PodView, WorkQueue, run_workers};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::api::core::v1::ReplicationController;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::PostParams;
-use kube::core::Selector;
 use kube::{Api, ResourceExt};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::Context;
-use crate::claim::{self, Orphans, controller_of};
+use crate::claim::{self, Orphans, controller_of, controller_reference};
 use crate::expectations::Expectations;
 use crate::pods::Pods;
 use crate::writes::{MANAGER, is_gone, is_stale};
+use kind::Replicated;
 use plan::{Plan, plan};
 use template::from_template;
 
@@ -48,9 +50,18 @@ const PACE: Duration = Duration::from_millis(20);
 /// How long counts may be old while pods are being made or removed.
 const STALE_COUNTS: Duration = Duration::from_secs(1);
 
-/// Runs the controller until shutdown.
+/// Runs the controller of ReplicaSets until shutdown.
 pub async fn run(context: Context) {
-    let sets = context.informers.get::<ReplicaSet>();
+    run_for::<ReplicaSet>(context).await;
+}
+
+/// Runs the controller of ReplicationControllers until shutdown.
+pub async fn run_replication_controllers(context: Context) {
+    run_for::<ReplicationController>(context).await;
+}
+
+async fn run_for<O: Replicated>(context: Context) {
+    let sets = context.informers.get::<O>();
     let pods = context.informers.get::<PodView>();
     sets.synced().await;
     pods.synced().await;
@@ -79,13 +90,13 @@ pub async fn run(context: Context) {
     };
     let reconcile = |key| controller.reconcile(key);
     let workers =
-        run_workers("replicaset", controller.queue.clone(), WORKERS, reconcile, context.shutdown.clone());
+        run_workers(O::NAME, controller.queue.clone(), WORKERS, reconcile, context.shutdown.clone());
     tokio::join!(follow, workers);
 }
 
-struct Controller {
+struct Controller<O> {
     context: Context,
-    sets: Informer<ReplicaSet>,
+    sets: Informer<O>,
     pods: Informer<PodView>,
     queue: WorkQueue<ObjectKey>,
     orphans: Orphans,
@@ -94,11 +105,11 @@ struct Controller {
     looked_at: Mutex<HashMap<ObjectKey, (Instant, Option<i64>)>>,
 }
 
-impl Controller {
-    fn set_changed(&self, change: &Change<ReplicaSet>) {
-        let key = ObjectKey::of(&change.object().metadata);
+impl<O: Replicated> Controller<O> {
+    fn set_changed(&self, change: &Change<O>) {
+        let key = ObjectKey::of(change.object().metadata());
         if let Change::Deleted(set) = change {
-            self.expectations.forget(set.metadata.uid.as_deref().unwrap_or_default());
+            self.expectations.forget(set.metadata().uid.as_deref().unwrap_or_default());
             self.looked_at.lock().remove(&key);
         }
         self.queue.add(key);
@@ -108,8 +119,8 @@ impl Controller {
         match change {
             Change::Applied { old, new } => {
                 let orphan = self.orphans.note(&new.metadata, true);
-                let owner = owner(&new.metadata);
-                let before = old.as_ref().and_then(|old| self::owner(&old.metadata));
+                let owner = owner::<O>(&new.metadata);
+                let before = old.as_ref().and_then(|old| self::owner::<O>(&old.metadata));
                 let handed_over = before.map(|owner| &owner.uid) != owner.map(|owner| &owner.uid);
                 if let Some(before) = before.filter(|_| handed_over) {
                     self.add_owner(&new.metadata, before);
@@ -131,7 +142,7 @@ impl Controller {
             }
             Change::Deleted(last) => {
                 self.orphans.note(&last.metadata, false);
-                if let Some(owner) = owner(&last.metadata) {
+                if let Some(owner) = owner::<O>(&last.metadata) {
                     self.expectations.deleted(&owner.uid, last.metadata.uid.as_deref().unwrap_or_default());
                     self.add_owner(&last.metadata, owner);
                 }
@@ -142,7 +153,7 @@ impl Controller {
     /// Queues the ReplicaSet that a pod's owner reference means.
     fn add_owner(&self, pod: &dyn Meta, owner: &OwnerReference) {
         let key = ObjectKey::new(pod.namespace().unwrap_or_default(), &owner.name);
-        if self.sets.get(&key).is_some_and(|set| set.metadata.uid.as_deref() == Some(&owner.uid)) {
+        if self.sets.get(&key).is_some_and(|set| set.metadata().uid.as_deref() == Some(&owner.uid)) {
             self.queue.add(key);
         }
     }
@@ -150,18 +161,19 @@ impl Controller {
     /// Queues every ReplicaSet that might adopt a pod.
     fn add_selecting(&self, pod: &dyn Meta) {
         for set in self.sets.in_namespace(pod.namespace().unwrap_or_default()) {
-            if selector(&set).is_some_and(|selector| claim::selects(&selector, pod)) {
-                self.queue.add(ObjectKey::of(&set.metadata));
+            if set.selector().is_some_and(|selector| claim::selects(&selector, pod)) {
+                self.queue.add(ObjectKey::of(set.metadata()));
             }
         }
     }
 
     async fn reconcile(&self, key: ObjectKey) -> Result<Option<Duration>, Failure> {
         let Some(set) = self.sets.get(&key) else { return Ok(None) };
-        if let Some(wait) = self.pace(&key, &set) {
+        if let Some(wait) = self.pace(&key, set.metadata().generation) {
             return Ok(Some(wait));
         }
-        let uid = set.metadata.uid.as_deref().unwrap_or_default();
+        let view = set.view();
+        let uid = set.metadata().uid.as_deref().unwrap_or_default();
         // Asked before the pods are read: what comes back in between is seen.
         let pending = self.expectations.pending(uid);
         let (active, terminating) = self.claim(&key, &set).await?;
@@ -173,8 +185,8 @@ impl Controller {
             }
             return self.report(&set, &active, terminating, None, now).await;
         }
-        let work = match set.metadata.deletion_timestamp {
-            None => plan(&set, &active, || self.related(&set), now),
+        let work = match view.metadata.deletion_timestamp {
+            None => plan(&view, &active, || self.related(&view.metadata), now),
             Some(_) => Plan::Nothing,
         };
         let pods = Pods {
@@ -186,7 +198,8 @@ impl Controller {
         let outcome = match work {
             Plan::Nothing => return self.report(&set, &active, terminating, None, now).await,
             Plan::Create(count) => {
-                let body = Bytes::from(serde_json::to_vec(&from_template(&set))?);
+                let body =
+                    Bytes::from(serde_json::to_vec(&from_template(&view, controller_reference(&*set)))?);
                 self.expectations.expect(uid, count, []);
                 pods.create(vec![body; count]).await
             }
@@ -208,11 +221,10 @@ impl Controller {
         }
     }
 
-    /// How long to wait before looking at `set` again, if it was looked at just now.
-    fn pace(&self, key: &ObjectKey, set: &ReplicaSet) -> Option<Duration> {
+    /// How long to wait before looking at the set again, if it was looked at just now.
+    fn pace(&self, key: &ObjectKey, generation: Option<i64>) -> Option<Duration> {
         let mut looked_at = self.looked_at.lock();
         let now = Instant::now();
-        let generation = set.metadata.generation;
         if let Some((last, seen)) = looked_at.get(key)
             && *seen == generation
             && let Some(wait) = PACE.checked_sub(now - *last).filter(|wait| !wait.is_zero())
@@ -224,47 +236,48 @@ impl Controller {
     }
 
     /// The active pods of `set`, and how many are on their way out.
-    async fn claim(&self, key: &ObjectKey, set: &ReplicaSet) -> Result<(Vec<Arc<PodView>>, usize), Failure> {
-        let uid = set.metadata.uid.as_deref().unwrap_or_default();
+    async fn claim(&self, key: &ObjectKey, set: &O) -> Result<(Vec<Arc<PodView>>, usize), Failure> {
+        let uid = set.metadata().uid.as_deref().unwrap_or_default();
         let controlled = self.pods.controlled_by(uid);
         let terminating = controlled.iter().filter(|pod| pod.is_deleted() && !pod.is_terminal()).count();
-        let Some(selector) = selector(set) else { return Ok((Vec::new(), terminating)) };
+        let Some(selector) = set.selector() else { return Ok((Vec::new(), terminating)) };
         let active = |pods: Vec<Arc<PodView>>| pods.into_iter().filter(|pod| pod.is_active()).collect();
         let orphans = self.orphans.of(&key.namespace).iter().filter_map(|key| self.pods.get(key)).collect();
-        let claims = claim::claims(&set.metadata, &selector, active(controlled), active(orphans));
+        let claims = claim::claims(set.metadata(), &selector, active(controlled), active(orphans));
         Ok((claim::settle(&self.context.client, set, claims).await?, terminating))
     }
 
-    /// The pods of all ReplicaSets that have the same controller as `set`.
-    fn related(&self, set: &ReplicaSet) -> Vec<Arc<PodView>> {
-        let own = || self.pods.controlled_by(set.metadata.uid.as_deref().unwrap_or_default());
-        let Some(controller) = controller_of(&set.metadata) else { return own() };
+    /// The pods of all sets that have the same controller as the one with this metadata.
+    fn related(&self, set: &ObjectMeta) -> Vec<Arc<PodView>> {
+        let own = || self.pods.controlled_by(set.uid.as_deref().unwrap_or_default());
+        let Some(controller) = controller_of(set) else { return own() };
         let sets = self.sets.controlled_by(&controller.uid);
-        let uids = sets.iter().filter_map(|set| set.metadata.uid.as_deref());
+        let uids = sets.iter().filter_map(|set| set.metadata().uid.as_deref());
         uids.flat_map(|uid| self.pods.controlled_by(uid)).collect()
     }
 
     /// Writes the status where it differs; gives when it will differ next by itself.
     async fn report(
         &self,
-        set: &ReplicaSet,
+        set: &O,
         active: &[Arc<PodView>],
         terminating: usize,
         failure: Option<&str>,
         now: Timestamp,
     ) -> Result<Option<Duration>, Failure> {
-        let new = status::status(set, active, terminating, failure, now);
-        if status::differs(set.status.as_ref(), &new) {
+        let view = set.view();
+        let new = O::reported(status::status(&view, active, terminating, failure, now));
+        if status::differs(view.status.as_ref(), &new) {
             self.write(set, new).await?;
         }
-        Ok(status::next_available(set, active, now))
+        Ok(status::next_available(&view, active, now))
     }
 
-    async fn write(&self, set: &ReplicaSet, status: ReplicaSetStatus) -> Result<(), kube::Error> {
+    async fn write(&self, set: &O, status: ReplicaSetStatus) -> Result<(), kube::Error> {
         let namespace = set.namespace().unwrap_or_default();
-        let api: Api<ReplicaSet> = Api::namespaced(self.context.client.clone(), &namespace);
+        let api: Api<O> = Api::namespaced(self.context.client.clone(), &namespace);
         let params = PostParams { field_manager: Some(MANAGER.into()), ..Default::default() };
-        let changed = ReplicaSet { status: Some(status), ..set.clone() };
+        let changed = set.with_status(status);
         match api.replace_status(&set.name_any(), &params, &changed).await {
             Err(error) if is_stale(&error) || is_gone(&error) => Ok(()),
             outcome => outcome.map(drop),
@@ -272,16 +285,11 @@ impl Controller {
     }
 }
 
-/// The ReplicaSet that controls an object, if one does.
-fn owner(meta: &dyn Meta) -> Option<&OwnerReference> {
+/// The set that controls an object, if one does.
+fn owner<O: Replicated>(meta: &dyn Meta) -> Option<&OwnerReference> {
+    let group = |version: &str| version.split_once('/').map_or(String::new(), |(group, _)| group.to_owned());
     controller_of(meta)
-        .filter(|owner| owner.kind == "ReplicaSet" && owner.api_version.split('/').next() == Some("apps"))
-}
-
-/// The selector; `None` where it selects nothing or everything, which is never meant.
-fn selector(set: &ReplicaSet) -> Option<Selector> {
-    let selector = Selector::try_from(set.spec.as_ref()?.selector.clone()).ok()?;
-    Some(selector).filter(|selector| !selector.selects_all())
+        .filter(|owner| owner.kind == O::kind(&()) && group(&owner.api_version) == O::group(&()))
 }
 
 /// Whether a change of a pod can change anything about its owner.

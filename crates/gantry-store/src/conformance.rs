@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, future};
 
-use crate::{Error, EventKind, Options, Store};
+use crate::{Error, EventKind, Options, Replacement, Store};
 
 /// Opens a store on the engine under test; called again after the store was dropped, it opens
 /// the same data.
@@ -30,6 +30,7 @@ fn options() -> Options {
 pub async fn all<F: Fn(Options) -> Store>(fresh: impl Fn() -> F) {
     revisions(&fresh()).await;
     compare_and_set(&fresh()).await;
+    together(&fresh()).await;
     watch_from_revision(&fresh()).await;
     snapshots(&fresh()).await;
     compaction(&fresh()).await;
@@ -71,6 +72,25 @@ pub async fn compare_and_set(open: Open<'_>) {
         other => panic!("expected a conflict, got {other:?}"),
     }
     assert_eq!(store.revision(), 2, "failed writes take no revision");
+}
+
+/// Changes that belong together are written together or not at all, and seen in their order.
+pub async fn together(open: Open<'_>) {
+    let store = open(options());
+    let count = store.create("/count", b"0@".to_vec(), None).await.expect("create");
+    let watcher = store.watch("/", count.mod_revision, None).expect("watch");
+    let along = |expected| vec![Replacement { key: "/count".into(), expected, value: b"1@".to_vec() }];
+    let first = store.create_along("/a", b"@".to_vec(), None, along(1)).await.expect("both are written");
+    assert_eq!(first.mod_revision, 3);
+    let stale = store.create_along("/b", b"@".to_vec(), None, along(1)).await;
+    assert!(matches!(stale, Err(Error::Conflict { key, .. }) if &*key == "/count"));
+    let taken = store.create_along("/a", b"@".to_vec(), None, along(2)).await;
+    assert!(matches!(taken, Err(Error::Exists { key, .. }) if &*key == "/a"));
+    assert!(store.update_along("/a", 1, b"@".to_vec(), along(2)).await.is_err());
+    assert_eq!(store.revision(), 3, "what fails changes nothing");
+    store.update_along("/a", 3, b"x@".to_vec(), along(2)).await.expect("both are written");
+    let seen: Vec<_> = watcher.take(4).map(|event| event.entry.key.to_string()).collect().await;
+    assert_eq!(seen, ["/count", "/a", "/count", "/a"]);
 }
 
 /// A watch sees every matching event after its revision once and in order, past ones first.

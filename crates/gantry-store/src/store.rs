@@ -77,6 +77,17 @@ impl Drop for Writer {
     }
 }
 
+/// A value that is to be replaced together with another write, if it still is at a modification revision.
+#[derive(Debug, Clone)]
+pub struct Replacement {
+    /// Its key, which no other part of the write has.
+    pub key: Arc<str>,
+    /// The modification revision that it must have.
+    pub expected: u64,
+    /// The new value.
+    pub value: Vec<u8>,
+}
+
 impl Store {
     /// Opens or creates the embedded store in the directory `path`.
     pub fn open(path: &Path, options: Options) -> Result<Self> {
@@ -183,9 +194,42 @@ impl Store {
         signal.wait_for(|current| *current >= revision).await.map(drop).map_err(|_| Error::Closed)
     }
 
+    /// As [`Store::create`], together with `along`: all of it is written in one commit, or nothing is.
+    /// Where one of `along` cannot be written, the error names its key.
+    pub async fn create_along(
+        &self,
+        key: &str,
+        value: Vec<u8>,
+        ttl: Option<Duration>,
+        along: Vec<Replacement>,
+    ) -> Result<Arc<Entry>> {
+        self.write_along(Operation::Create { key: key.into(), value, ttl }, along).await
+    }
+
+    /// As [`Store::update`], together with `along`, likewise.
+    pub async fn update_along(
+        &self,
+        key: &str,
+        expected: u64,
+        value: Vec<u8>,
+        along: Vec<Replacement>,
+    ) -> Result<Arc<Entry>> {
+        self.write_along(Operation::Update { key: key.into(), expected, value, ttl: None }, along).await
+    }
+
     async fn write(&self, operation: Operation) -> Result<Arc<Entry>> {
+        self.write_along(operation, Vec::new()).await
+    }
+
+    async fn write_along(&self, operation: Operation, along: Vec<Replacement>) -> Result<Arc<Entry>> {
         let (reply, done) = oneshot::channel();
-        self.send(Command::Write { operation, reply })?;
+        let along = along.into_iter().map(|Replacement { key, expected, value }| Operation::Update {
+            key,
+            expected,
+            value,
+            ttl: None,
+        });
+        self.send(Command::Write { operation, along: along.collect(), reply })?;
         done.await.map_err(|_| Error::Closed)?
     }
 

@@ -33,9 +33,25 @@ pub(crate) enum Operation {
 /// Where the outcome of a write goes.
 type Reply = oneshot::Sender<Result<Arc<Entry>>>;
 
+impl Operation {
+    fn key(&self) -> &Arc<str> {
+        match self {
+            Self::Create { key, .. } | Self::Update { key, .. } | Self::Delete { key, .. } => key,
+        }
+    }
+}
+
 pub(crate) enum Command {
-    Write { operation: Operation, reply: Reply },
-    Compact { revision: u64, reply: oneshot::Sender<Result<()>> },
+    /// `along` is written with the operation, before it: all of them or none. Their keys differ.
+    Write {
+        operation: Operation,
+        along: Vec<Operation>,
+        reply: Reply,
+    },
+    Compact {
+        revision: u64,
+        reply: oneshot::Sender<Result<()>>,
+    },
 }
 
 /// The state that only the writer's thread touches.
@@ -143,8 +159,8 @@ impl<E: Engine> Writer<E> {
             Command::Write { reply, .. } if self.failed.is_some() => {
                 let _ = reply.send(Err(self.failed.clone().unwrap_or(Error::Closed)));
             }
-            Command::Write { operation, reply } => {
-                let result = self.apply(operation, pending);
+            Command::Write { operation, along, reply } => {
+                let result = self.apply_all(operation, along, pending);
                 pending.replies.push((reply, result));
             }
             Command::Compact { revision, reply } if revision > self.revision => {
@@ -154,6 +170,34 @@ impl<E: Engine> Writer<E> {
                 self.shared.history.lock().window.compact(revision);
                 pending.compactions.push(reply);
             }
+        }
+    }
+
+    fn apply_all(
+        &mut self,
+        operation: Operation,
+        along: Vec<Operation>,
+        pending: &mut Pending,
+    ) -> Result<Arc<Entry>> {
+        if !along.is_empty() {
+            std::iter::once(&operation).chain(&along).try_for_each(|each| self.check(each))?;
+        }
+        for each in along {
+            self.apply(each, pending)?;
+        }
+        self.apply(operation, pending)
+    }
+
+    /// Whether the operation can be carried out as things are.
+    fn check(&self, operation: &Operation) -> Result<()> {
+        let key = operation.key();
+        match operation {
+            Operation::Create { .. } => match self.map.get(key) {
+                Some(existing) => Err(Error::Exists { key: key.clone(), existing: existing.clone() }),
+                None => Ok(()),
+            },
+            Operation::Update { expected, .. } => self.expect(key, Some(*expected)).map(drop),
+            Operation::Delete { expected, .. } => self.expect(key, *expected).map(drop),
         }
     }
 

@@ -135,10 +135,14 @@ fn downward_defaults(volume: &mut Map<String, Value>) {
 }
 
 /// The quality of service that the requests and limits of a spec give: `Guaranteed` where every
-/// container limits CPU and memory to what it requests, `BestEffort` where none names either.
+/// container limits CPU and memory to what it requests, `BestEffort` where none names either. What the
+/// pod says of itself counts instead.
 pub fn qos_class(spec: &Value) -> &'static str {
     let (mut any, mut guaranteed) = (false, true);
-    for each in list(spec, "containers").iter().chain(list(spec, "initContainers")) {
+    let whole = Some(spec).filter(|spec| spec["resources"].is_object()).into_iter();
+    let containers = list(spec, "containers").iter().chain(list(spec, "initContainers"));
+    let containers = containers.filter(|_| !spec["resources"].is_object());
+    for each in whole.chain(containers) {
         let (requests, limits) = (&each["resources"]["requests"], &each["resources"]["limits"]);
         for name in ["cpu", "memory"] {
             let set = |list: &Value| list[name].as_str().is_some_and(|amount| amount != "0");

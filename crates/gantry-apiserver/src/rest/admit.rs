@@ -104,7 +104,7 @@ impl Context<'_> {
         (outcome.result, outcome.object)
     }
 
-    fn admission_request<'r>(
+    pub(super) fn admission_request<'r>(
         &'r self,
         operation: Operation,
         object: Value,

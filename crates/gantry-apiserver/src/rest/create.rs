@@ -9,6 +9,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use serde_json::Value;
 
 use super::admit::Operation;
+use super::charged::Write;
 use super::preparation::{fill_new, generate_name, meta_text};
 use super::{Context, body, expressions};
 use crate::body::Body;
@@ -73,9 +74,9 @@ pub(super) async fn insert(
     let managed = object["metadata"].get("managedFields").cloned();
     fill_new(kind, &mut object);
     kind.default(&mut object);
-    kind.prepare_create(&mut object);
     context.wait_for_account(&mut object).await;
     context.mutate(Operation::Create, &mut object, None, dry_run).await?;
+    kind.prepare_create(&mut object);
     match manage {
         Manage::Update(manager) => context.manage(&Value::Null, &mut object, manager),
         Manage::Done => {
@@ -107,6 +108,7 @@ async fn finish(
     context.validate(Operation::Create, &mut object, None, dry_run).await?;
     let ttl = (kind.kind == "Event").then_some(EVENT_TTL);
     if dry_run {
+        context.charge(Operation::Create, &mut object, None)?;
         let name = meta_text(&object, "name");
         if context.server.store.snapshot().get(&context.key_of(name)).is_some() {
             return Err(ApiError::already_exists(&kind.group, &kind.plural, name));
@@ -116,7 +118,9 @@ async fn finish(
     let mut bytes = storage::encode_as(kind, &object);
     for attempt in 1.. {
         let name = meta_text(&object, "name").to_owned();
-        match context.server.store.create(&context.key_of(&name), std::mem::take(&mut bytes), ttl).await {
+        let key = context.key_of(&name);
+        let write = Write::Create { key: &key, ttl };
+        match context.write_charged(write, std::mem::take(&mut bytes), &mut object, None).await? {
             Ok(entry) => return Ok(Written::Stored(entry)),
             Err(Error::Exists { .. }) if generated && attempt < NAMES => {
                 let name = generate_name(meta_text(&object, "generateName"));

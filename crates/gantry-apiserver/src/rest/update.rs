@@ -9,6 +9,7 @@ use http::{Request, Response, StatusCode};
 use serde_json::Value;
 
 use super::admit::Operation;
+use super::charged::Write;
 use super::create::{self, Manage, Written, answer, user_agent};
 use super::precondition::{MODIFIED, Preconditions};
 use super::preparation::{count_generation, keep_system, meta_text, metadata, now};
@@ -228,6 +229,7 @@ async fn finish(
         context.validate(Operation::Update, &mut object, Some(current), dry_run).await?;
     }
     if dry_run {
+        context.charge(Operation::Update, &mut object, Some(current))?;
         return Ok(Written::Dry(object));
     }
     let store = &context.server.store;
@@ -247,7 +249,10 @@ async fn finish(
     let bytes = storage::encode_as(kind, &object);
     let result = match &*kind.kind {
         "Event" => store.update_with_ttl(&entry.key, entry.mod_revision, bytes, create::EVENT_TTL).await,
-        _ => store.update(&entry.key, entry.mod_revision, bytes).await,
+        _ => {
+            let write = Write::Update { key: &entry.key, expected: entry.mod_revision };
+            context.write_charged(write, bytes, &mut object, Some(current)).await?
+        }
     };
     result.map(Written::Stored).map_err(|error| raced(&error))
 }

@@ -2,13 +2,11 @@
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt;
 
-use crate::claim::controller_reference;
-
-/// A pod from the template of `set`, controlled by it.
-pub fn from_template(set: &ReplicaSet) -> Pod {
+/// A pod from the template of `set`, controlled by `owner`.
+pub fn from_template(set: &ReplicaSet, owner: OwnerReference) -> Pod {
     let template = set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default();
     let meta = template.metadata.unwrap_or_default();
     Pod {
@@ -18,7 +16,7 @@ pub fn from_template(set: &ReplicaSet) -> Pod {
             labels: meta.labels,
             annotations: meta.annotations,
             finalizers: meta.finalizers,
-            owner_references: Some(vec![controller_reference(set)]),
+            owner_references: Some(vec![owner]),
             ..Default::default()
         },
         spec: template.spec,
@@ -31,6 +29,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::claim::controller_reference;
 
     #[test]
     fn a_pod_is_the_template_under_a_new_name() {
@@ -43,7 +42,7 @@ mod tests {
         }))
         .expect("a ReplicaSet");
         assert_eq!(
-            serde_json::to_value(from_template(&set)).expect("JSON"),
+            serde_json::to_value(from_template(&set, controller_reference(&set))).expect("JSON"),
             json!({
                 "apiVersion": "v1", "kind": "Pod",
                 "metadata": {"generateName": "web-", "namespace": "n", "labels": {"a": "b"}, "annotations": {"c": "d"},

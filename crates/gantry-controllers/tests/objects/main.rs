@@ -9,4 +9,6 @@ mod garbage;
 mod jobs;
 mod namespaces;
 mod numbered;
+mod quotas;
+mod replication;
 mod workloads;

@@ -1,0 +1,85 @@
+//! Writes that count for quotas: object and usage are stored in one commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_api::status::ApiError;
+use gantry_store::{Entry, Error, Replacement};
+use serde_json::Value;
+
+use super::Context;
+use super::admit::Operation;
+use super::precondition::MODIFIED;
+use crate::storage;
+
+/// How often a write is charged anew because a quota has changed.
+const ATTEMPTS: usize = 64;
+
+/// How bytes go into the store.
+pub(super) enum Write<'a> {
+    Create { key: &'a str, ttl: Option<Duration> },
+    Update { key: &'a str, expected: u64 },
+}
+
+impl Context<'_> {
+    /// The quotas that `object` is charged to, as they will be; an error where it does not fit.
+    pub(super) fn charge(
+        &self,
+        operation: Operation,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Vec<Replacement>, ApiError> {
+        let namespace = self.namespace();
+        let snapshot = self.server.store.snapshot();
+        let prefix = format!("{}{namespace}/", storage::prefix("", "resourcequotas"));
+        if namespace.is_empty() || snapshot.range(&prefix, None).next().is_none() {
+            return Ok(Vec::new());
+        }
+        let request = self.admission_request(operation, std::mem::take(object), old);
+        let charges = self.server.admission.charge(&request, &snapshot);
+        *object = request.object;
+        charges
+    }
+
+    /// Stores the bytes of `object`, and with them what its namespace's quotas are charged.
+    pub(super) async fn write_charged(
+        &self,
+        write: Write<'_>,
+        bytes: Vec<u8>,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Result<Arc<Entry>, Error>, ApiError> {
+        let operation = if old.is_some() { Operation::Update } else { Operation::Create };
+        let mut turn = None;
+        for _ in 0..ATTEMPTS {
+            let charges = self.charge(operation, object, old)?;
+            if charges.is_empty() {
+                return Ok(self.store(&write, bytes, charges).await);
+            }
+            if turn.is_none() {
+                // While others had theirs, the quotas have changed.
+                turn = Some(self.server.turns.take(self.namespace()).await);
+                continue;
+            }
+            let keys: Vec<_> = charges.iter().map(|charge| charge.key.clone()).collect();
+            match self.store(&write, bytes.clone(), charges).await {
+                Err(Error::Conflict { key, .. } | Error::NotFound { key }) if keys.contains(&key) => {}
+                outcome => return Ok(outcome),
+            }
+        }
+        Err(self.conflict(MODIFIED))
+    }
+
+    async fn store(
+        &self,
+        write: &Write<'_>,
+        bytes: Vec<u8>,
+        along: Vec<Replacement>,
+    ) -> Result<Arc<Entry>, Error> {
+        let store = &self.server.store;
+        match *write {
+            Write::Create { key, ttl } => store.create_along(key, bytes, ttl, along).await,
+            Write::Update { key, expected } => store.update_along(key, expected, bytes, along).await,
+        }
+    }
+}
