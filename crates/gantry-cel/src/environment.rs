@@ -7,7 +7,7 @@ use crate::ast::Node;
 use crate::budget::Budget;
 use crate::check::{self, Names};
 use crate::declared::{Declared, ObjectType};
-use crate::error::{CompileError, EvaluationError};
+use crate::error::{CompileError, EvaluationError, Issue};
 use crate::estimate::{self, Range};
 use crate::evaluate::{self, Known};
 use crate::parse;
@@ -68,16 +68,27 @@ impl Environment {
     /// What running the program costs at least and at most, by the schemas of the variables.
     pub fn estimate(&self, program: &Program) -> Range {
         let Some(node) = program.node() else { return Range { min: 0, max: 0 } };
-        stack::for_depth(program.depth(), || estimate::estimate(node, self))
+        stack::for_depth(program.depth(), || estimate::estimate(node, self)).unwrap_or(Range::UNKNOWN)
     }
 
     /// The program of an expression of any type.
     pub fn compile_any(&self, text: &str) -> Result<Program, CompileError> {
-        let mut node = parse::parse(text, self.bindings).map_err(|issues| CompileError::of(text, issues))?;
         let names = Names { variables: &self.variables, without: &self.without };
-        let (checked, depth) = stack::deep(|| (check::check(&mut node, &names), node.depth()));
-        let result = checked.map_err(|issues| CompileError::of(text, issues))?;
-        Ok(Program { tree: Arc::new(Tree { node: Some(node), depth }), result })
+        let compiled = stack::deep(|| {
+            let mut node = parse::parse(text, self.bindings)?;
+            let depth = node.depth();
+            if depth > stack::DEEPEST {
+                return Err(vec![Issue::whole(format!(
+                    "expression nests too deeply: limit {}",
+                    stack::DEEPEST
+                ))]);
+            }
+            let result = check::check(&mut node, &names)?;
+            Ok(Program { tree: Arc::new(Tree { node: Some(node), depth }), result })
+        });
+        let failed =
+            |_| Err(vec![Issue::whole("internal error: the expression cannot be compiled".to_owned())]);
+        compiled.unwrap_or_else(failed).map_err(|issues| CompileError::of(text, issues))
     }
 
     /// The program of an expression that has one of the types.
@@ -103,7 +114,8 @@ struct Tree {
 impl Drop for Tree {
     fn drop(&mut self) {
         let node = self.node.take();
-        stack::for_depth(self.depth, move || drop(node));
+        // Without a stack to drop it on, a deep tree is left behind.
+        let _ = stack::for_depth(self.depth, move || drop(node));
     }
 }
 
@@ -118,6 +130,7 @@ impl Program {
         stack::for_depth(self.tree.depth, || {
             self.tree.node.as_ref().is_some_and(|node| check::refers_to(node, variable))
         })
+        .unwrap_or(true)
     }
 
     /// The value of the expression.
@@ -160,6 +173,7 @@ impl<'a, 'v> Session<'a, 'v> {
         let Some(node) = program.node() else { return Err(EvaluationError::no_overload()) };
         let depth = program.depth() + self.variables.depth();
         stack::for_depth(depth, || evaluate::evaluate(node, self.variables, &mut self.known, budget))
+            .unwrap_or(Err(EvaluationError::Interrupted))
     }
 }
 

@@ -8,7 +8,6 @@ use cel::parser::{ParseErrors, Parser};
 use crate::ast::{Call, Entry, Expr, Fold, Literal, Node, Position};
 use crate::error::Issue;
 use crate::expand;
-use crate::stack;
 use crate::types::Type;
 
 /// Upstream's limit on the nesting of expressions.
@@ -18,7 +17,7 @@ const CHARACTERS: usize = 100_000;
 /// More tokens than this may make a tree too deep for any stack.
 const OPERATORS: usize = 10_000;
 
-/// The tree of `text`, with all macros expanded.
+/// The tree of `text`, with all macros expanded; it takes a lot of stack.
 /// `bindings` says whether `cel.bind` is one.
 pub(crate) fn parse(text: &str, bindings: bool) -> Result<Node, Vec<Issue>> {
     let characters = text.chars().count();
@@ -31,11 +30,6 @@ pub(crate) fn parse(text: &str, bindings: bool) -> Result<Node, Vec<Issue>> {
     if operators > OPERATORS {
         return Err(vec![Issue::whole(format!("expression has too many operators: limit {OPERATORS}"))]);
     }
-    stack::try_deep(|| parse_deep(text, bindings))
-        .unwrap_or_else(|_| Err(vec![Issue::whole("internal error: the expression cannot be parsed".into())]))
-}
-
-fn parse_deep(text: &str, bindings: bool) -> Result<Node, Vec<Issue>> {
     // The parser allows one level more than it is told.
     let parser = Parser::default().max_recursion_depth(NESTING).enable_optional_syntax(true);
     let (parsed, source) = parser.parse_with_source_info(text).map_err(issues)?;

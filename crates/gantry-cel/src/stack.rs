@@ -1,36 +1,34 @@
 //! Room to recurse: expressions nest as deeply as their authors like.
 //!
-//! The generated parser takes some 200 KB of stack for a level of nesting in a debug build, and an
-//! expression of thousands of operators is a tree as deep. Whatever walks a tree that may be deep
-//! does so in a thread with a stack for it; only the pages that are used cost memory.
+//! The generated parser takes some 170 KB of stack for a level of nesting in a debug build, of which
+//! it allows 250, and 2 KB for each operator in a row. Whatever walks a tree that may be deep does so
+//! in a thread with a stack for it; only the pages that are used cost memory.
 
-use std::panic::resume_unwind;
 use std::thread;
 
 /// The stack of such a thread.
-const STACK: usize = 512 << 20;
+const STACK: usize = 128 << 20;
 
 /// Trees of up to this depth are walked on the caller's stack.
-pub(crate) const SHALLOW: usize = 24;
+const SHALLOW: usize = 48;
+
+/// Trees deeper than this are refused.
+pub(crate) const DEEPEST: usize = 2_000;
+
+/// There was no room, or what was done there failed.
+#[derive(Debug)]
+pub(crate) struct NoRoom;
 
 /// What `work` returns, done in a thread with a large stack.
-pub(crate) fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    try_deep(work).unwrap_or_else(|panic| resume_unwind(panic))
-}
-
-/// Like [`deep`], with a panic as an error.
-pub(crate) fn try_deep<T: Send>(work: impl FnOnce() -> T + Send) -> thread::Result<T> {
+pub(crate) fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, NoRoom> {
     thread::scope(|scope| {
-        thread::Builder::new()
-            .name("cel".to_owned())
-            .stack_size(STACK)
-            .spawn_scoped(scope, work)
-            .map_err(|error| Box::new(error) as _)
-            .and_then(|thread| thread.join())
+        let builder = thread::Builder::new().name("cel".to_owned()).stack_size(STACK);
+        let thread = builder.spawn_scoped(scope, work).map_err(|_| NoRoom)?;
+        thread.join().map_err(|_| NoRoom)
     })
 }
 
 /// What `work` returns, on the caller's stack where `depth` allows it.
-pub(crate) fn for_depth<T: Send>(depth: usize, work: impl FnOnce() -> T + Send) -> T {
-    if depth <= SHALLOW { work() } else { deep(work) }
+pub(crate) fn for_depth<T: Send>(depth: usize, work: impl FnOnce() -> T + Send) -> Result<T, NoRoom> {
+    if depth <= SHALLOW { Ok(work()) } else { deep(work) }
 }

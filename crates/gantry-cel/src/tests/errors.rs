@@ -85,7 +85,26 @@ fn texts_that_are_too_much() {
     let wide = format!("{}1 == 1", "1 + ".repeat(15_000));
     assert!(refused(&wide).contains("too many operators"));
     let deep = format!("{}1 > 1", "1 + ".repeat(5_000));
+    assert!(refused(&deep).contains("expression nests too deeply: limit 2000"));
+    let deep = format!("{}1 > 1", "1 + ".repeat(1_900));
     let program = environment().compile(&deep, &[Type::Bool]).expect("deep but allowed");
     let value = program.evaluate(&Variables::new(), &mut Budget::new(Budget::PER_REQUEST)).expect("a value");
     assert_eq!(value.as_bool(), Some(true));
+}
+
+#[test]
+fn a_small_stack_is_enough() {
+    let work = || {
+        for text in [
+            format!("{}1{} > 0", "(1 + ".repeat(45), ")".repeat(45)),
+            format!("{}true{}", "[1].all(x, ".repeat(12), ")".repeat(12)),
+            format!("{}1 > 1", "1 + ".repeat(500)),
+        ] {
+            let program = environment().compile(&text, &[Type::Bool]).expect("well-formed");
+            let value = program.evaluate(&Variables::new(), &mut Budget::new(Budget::PER_REQUEST));
+            assert_eq!(value.expect("a value").as_bool(), Some(true));
+        }
+    };
+    let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(work).expect("a thread");
+    thread.join().expect("no panic");
 }
