@@ -21,6 +21,7 @@ mod default_class;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
+mod expression;
 mod limit_ranger;
 mod matching;
 mod namespace_lifecycle;
@@ -28,6 +29,7 @@ mod node_restriction;
 mod persistent_volume_claim_resize;
 mod pod_security;
 mod pod_topology_labels;
+pub(crate) mod policies;
 mod priority;
 mod rbac_escalation;
 pub(crate) mod resource_quota;
@@ -244,6 +246,11 @@ impl Admission {
     pub(crate) fn new(authorizer: Arc<Authorizer>, store: &Store, caller: Arc<webhooks::Caller>) -> Self {
         let mutating: Box<dyn WaitingPlugin> =
             Box::new(webhooks::MutatingAdmissionWebhook::new(store, caller.clone()));
+        let policies: Box<dyn WaitingPlugin> = Box::new(policies::ValidatingAdmissionPolicy::new(
+            store,
+            authorizer.clone(),
+            caller.metrics.clone(),
+        ));
         let validating: Box<dyn WaitingPlugin> =
             Box::new(webhooks::ValidatingAdmissionWebhook::new(store, caller));
         let chain: Vec<Step> = vec![
@@ -267,6 +274,7 @@ impl Admission {
             pod_topology_labels::PodTopologyLabels.into(),
             rbac_escalation::RbacEscalation(authorizer).into(),
             mutating.into(),
+            policies.into(),
             validating.into(),
         ];
         Self { chain, observer: Box::new(|_, _, _, _, _| {}) }

@@ -1,5 +1,6 @@
 //! The server's own metrics under upstream's names, in Prometheus' text format.
 
+mod policies;
 mod process;
 mod target;
 mod text;
@@ -126,6 +127,8 @@ pub(crate) struct Metrics {
     pub webhooks: webhooks::Webhooks,
     unavailable: Family<Named, Gauge>,
     unavailable_counts: Family<Unavailable, Counter>,
+    /// What is counted of admission policies.
+    pub policies: policies::Policies,
 }
 
 impl Metrics {
@@ -156,6 +159,7 @@ impl Metrics {
             webhooks: webhooks::Webhooks::new(&mut registry),
             unavailable: Family::default(),
             unavailable_counts: Family::default(),
+            policies: policies::Policies::new(&mut registry),
             registry: Registry::default(),
         };
         registry.register("apiserver_request", "Requests by target and answer", metrics.requests.clone());

@@ -87,7 +87,11 @@ impl ApiServer {
         }
         let metrics = Arc::new(Metrics::new(&config.version));
         let webhooks = Arc::new(Webhooks::new(&config.store));
-        let caller = admission::webhooks::Caller { webhooks, metrics: metrics.clone() };
+        let caller = admission::webhooks::Caller {
+            webhooks,
+            authorizer: authorizer.clone(),
+            metrics: metrics.clone(),
+        };
         let observed = metrics.clone();
         let admission = Admission::new(authorizer.clone(), &config.store, Arc::new(caller)).observed(
             Box::new(move |name, operation, step, refused, took| {
@@ -143,6 +147,10 @@ impl ApiServer {
         };
         let registration = tokio::spawn(aggregation::registration::run(self.clone()));
         let availability = tokio::spawn(aggregation::follow::run(self.clone()));
+        let policies = {
+            let server = self.clone();
+            tokio::spawn(async move { admission::policies::status::follow(&server).await })
+        };
         let stopping = self.stopping.clone();
         let stop = async {
             shutdown.cancelled().await;
@@ -162,7 +170,7 @@ impl ApiServer {
             served_all.cancel();
         };
         tokio::join!(served, stop, bootstrap, audit);
-        for task in [indexes, registration, availability] {
+        for task in [indexes, registration, availability, policies] {
             task.abort();
         }
     }

@@ -111,6 +111,12 @@ impl ObjectType {
         Self { name: name.into(), fields: Fields::Known(fields) }
     }
 
+    /// As [`ObjectType::new`], of fields that expressions spell as they are, reserved words among them.
+    pub fn plain(name: impl Into<String>, fields: impl IntoIterator<Item = Field>) -> Self {
+        let fields = fields.into_iter().map(|field| (field.json.clone(), field)).collect();
+        Self { name: name.into(), fields: Fields::Known(fields) }
+    }
+
     /// An object of a built-in definition.
     pub fn builtin(definition: DefinitionId) -> Self {
         let name = Schemas::builtin().get(definition).name.to_string();

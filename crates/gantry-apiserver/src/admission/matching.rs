@@ -39,6 +39,13 @@ pub(super) struct Resource<'a> {
     pub resource: &'a str,
 }
 
+impl<'a> Resource<'a> {
+    /// The resource of a kind.
+    pub fn of(kind: &'a Kind) -> Self {
+        Self { group: &kind.group, version: &kind.version, resource: &kind.plural }
+    }
+}
+
 /// What of a request rules look at.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Facts<'a> {
@@ -55,11 +62,7 @@ impl<'a> Facts<'a> {
         let own = request.group.is_empty() && request.resource == "namespaces";
         Self {
             operation: request.operation,
-            resource: Resource {
-                group: request.group,
-                version: &request.kind.version,
-                resource: request.resource,
-            },
+            resource: Resource::of(request.kind),
             subresource: request.subresource,
             namespace: if own { request.name } else { request.namespace },
             name: request.object_name(),
@@ -145,7 +148,7 @@ pub(super) fn find<'a>(
     let others = equivalents?;
     rules.iter().find_map(|rule| {
         others.iter().find_map(|kind| {
-            let resource = Resource { group: &kind.group, version: &kind.version, resource: &kind.plural };
+            let resource = Resource::of(kind);
             rule.matches(&Facts { resource, ..*facts }).then_some(resource)
         })
     })
@@ -234,6 +237,58 @@ impl Selectors {
         }
         let selected = |object: &Value| object.is_object() && selector.matches(&LabelsOf(object));
         Ok(selected(&request.object) || request.old.is_some_and(selected))
+    }
+}
+
+/// The match constraints of a policy, or those that a binding adds.
+#[derive(Debug, Clone)]
+pub(super) struct Constraints {
+    rules: Vec<Rule>,
+    excludes: Vec<Rule>,
+    equivalent: bool,
+    selectors: Selectors,
+}
+
+impl Constraints {
+    pub fn read(constraints: &Value) -> Self {
+        Self {
+            rules: Rule::list(&constraints["resourceRules"]),
+            excludes: Rule::list(&constraints["excludeResourceRules"]),
+            equivalent: constraints["matchPolicy"] != "Exact",
+            selectors: Selectors::read(constraints),
+        }
+    }
+
+    /// The kind that a request is met as: its own or, where that is allowed, another version of it.
+    pub fn met(&self, request: &Request<'_>, objects: &Snapshot) -> Result<Option<Arc<Kind>>, ApiError> {
+        let facts = Facts::of(request);
+        let own = || kind_of(request.registry, facts.resource);
+        // Most requests meet no rule, which is said soonest.
+        let plain = self.rules.is_empty() || self.rules.iter().any(|rule| rule.matches(&facts));
+        if !plain && !self.equivalent {
+            return Ok(None);
+        }
+        // What does not select the request says so before an error of the other is one.
+        let namespace = self.selectors.select_namespace(request, objects);
+        let object = self.selectors.select_object(request);
+        if matches!(namespace, Ok(false)) || matches!(object, Ok(false)) {
+            return Ok(None);
+        }
+        let others = match self.equivalent {
+            true => equivalents(request.registry, request.kind, request.subresource),
+            false => Vec::new(),
+        };
+        if find(&self.excludes, &facts, Some(&others)).is_some() {
+            return Ok(None);
+        }
+        let met = match self.rules.is_empty() {
+            true => Some(facts.resource),
+            false => find(&self.rules, &facts, Some(&others)),
+        };
+        let Some(resource) = met else { return Ok(None) };
+        namespace?;
+        object?;
+        Ok(kind_of(request.registry, resource).or_else(own))
     }
 }
 

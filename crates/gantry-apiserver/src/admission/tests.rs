@@ -16,11 +16,13 @@ async fn put(store: &Store, kind: &str, place: &str) {
 #[tokio::test]
 async fn a_pod_in_a_new_namespace() {
     let store = Store::with_engine(MemoryEngine::default(), Options::default()).unwrap();
+    let authorizer = Arc::new(Authorizer::new(&store));
     let caller = webhooks::Caller {
+        authorizer: authorizer.clone(),
         webhooks: Arc::new(crate::webhook::Webhooks::new(&store)),
         metrics: Arc::new(crate::metrics::Metrics::new(&crate::Version::default())),
     };
-    let admission = Admission::new(Arc::new(Authorizer::new(&store)), &store, Arc::new(caller));
+    let admission = Admission::new(authorizer, &store, Arc::new(caller));
     let user = User::new("ada", []);
     let pod = json!({"metadata": {"namespace": "shop", "name": "web"}, "spec": {"containers": [{}]}});
     let mut request = testing::request(Operation::Create, "pods", &user, pod, None);

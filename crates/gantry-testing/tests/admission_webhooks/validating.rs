@@ -210,3 +210,29 @@ async fn scales_are_shown_as_scales() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn conditions_say_who_is_asked_about() -> Result<()> {
+    let server = TestServer::start().await?;
+    let hook = webhook(&server, |_, _| json!({"allowed": false})).await?;
+    let conditions = |expressions: &'static [&'static str]| {
+        move |entry: &mut Value| {
+            let all = expressions.iter().enumerate();
+            let all = all.map(|(at, text)| json!({"name": format!("c{at}"), "expression": text}));
+            entry["matchConditions"] = all.collect::<Vec<_>>().into();
+        }
+    };
+    let texts: &[&str] = &["request.userInfo.username == 'admin'", "object.data.asked == 'yes'"];
+    configure(&server, "Validating", "v", vec![entry(&hook, "v", "/", conditions(texts))]).await?;
+    assert_eq!(create(&server, "a", json!({"asked": "no"})).await?.code, 201);
+    assert!(hook.calls().is_empty());
+    assert_eq!(create(&server, "b", json!({"asked": "yes"})).await?.code, 400);
+    let refused = create(&server, "b", json!({"k": "v"})).await?;
+    let message = "configmaps \"b\" is forbidden: expression 'object.data.asked == 'yes'' resulted in error: no such key: asked";
+    assert_eq!((refused.code.as_u16(), &refused.json()["message"]), (403, &json!(message)));
+    let open = json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]).to_string();
+    let path = format!("{CONFIGURATIONS}/validatingwebhookconfigurations/v");
+    server.request(Method::PATCH, &path, "application/json-patch+json", open).await?;
+    assert_eq!(create(&server, "b", json!({"k": "v"})).await?.code, 201);
+    Ok(())
+}

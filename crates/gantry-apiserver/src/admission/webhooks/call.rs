@@ -7,10 +7,12 @@ use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
 
 use super::super::Request;
-use super::super::matching::Versioned;
+use super::super::expression::Inputs;
+use super::super::matching::{Resource, Versioned};
 use super::configuration::Hook;
 use super::response::{self, Response};
 use super::{Failure, review};
+use crate::authz::Authorizer;
 use crate::metrics::Metrics;
 use crate::webhook::Webhooks;
 
@@ -20,10 +22,27 @@ const LONGEST: usize = 16 << 20;
 /// What webhooks are called with.
 pub(crate) struct Caller {
     pub webhooks: Arc<Webhooks>,
+    pub authorizer: Arc<Authorizer>,
     pub metrics: Arc<Metrics>,
 }
 
 impl Caller {
+    /// Whether the match conditions of `hook` hold for `request`, which it met as one for `kind`.
+    pub(super) async fn wants(
+        &self,
+        hook: &Hook,
+        request: &Request<'_>,
+        kind: &Kind,
+    ) -> Result<bool, ApiError> {
+        if hook.conditions.is_empty() {
+            return Ok(true);
+        }
+        let versioned = Versioned::of(request, kind).await?;
+        let inputs = Inputs::new(request, &versioned, Resource::of(kind), &self.authorizer);
+        let held = hook.conditions.hold(&inputs.variables(None), hook.fails_open);
+        held.map_err(|why| request.forbidden(why))
+    }
+
     /// Asks `hook` about `request`, which it met as one for `kind`.
     pub(super) async fn ask(
         &self,

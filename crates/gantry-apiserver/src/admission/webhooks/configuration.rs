@@ -10,6 +10,7 @@ use gantry_store::Snapshot;
 use serde_json::Value;
 
 use super::super::Request;
+use super::super::expression::{Conditions, environment};
 use super::super::matching::{Facts, Rule, Selectors, equivalents, find, kind_of, texts};
 use crate::authz::feed::Index;
 use crate::webhook::{CallError, Target};
@@ -35,6 +36,8 @@ pub(super) struct Hook {
     pub time: Duration,
     /// The version of reviews that it takes; `None`: none that the server knows.
     pub review: Option<&'static str>,
+    /// What has to hold for it to be called.
+    pub conditions: Conditions,
     rules: Vec<Rule>,
     equivalent: bool,
     selectors: Selectors,
@@ -59,6 +62,7 @@ impl Hook {
             reinvoked: text("reinvocationPolicy") == "IfNeeded",
             time: Duration::from_secs(hook["timeoutSeconds"].as_u64().unwrap_or(TIMEOUT)),
             review,
+            conditions: Conditions::read(&hook["matchConditions"], &environment(false)),
             rules: Rule::list(&hook["rules"]),
             equivalent: text("matchPolicy") != "Exact",
             selectors: Selectors::read(hook),

@@ -121,6 +121,9 @@ impl WaitingPlugin for MutatingAdmissionWebhook {
         let mut called = false;
         for (index, hook) in hooks.iter().enumerate() {
             let Some(kind) = hook.met(request, &snapshot)? else { continue };
+            if !self.caller.wants(hook, request, &kind).await? {
+                continue;
+            }
             if again && !request.called.required.contains(&hook.uid) {
                 continue;
             }

@@ -67,7 +67,9 @@ impl WaitingPlugin for ValidatingAdmissionWebhook {
         let snapshot = store.snapshot();
         let mut met = Vec::new();
         for hook in hooks.iter() {
-            if let Some(kind) = hook.met(request, &snapshot)? {
+            if let Some(kind) = hook.met(request, &snapshot)?
+                && self.caller.wants(hook, request, &kind).await?
+            {
                 met.push((hook, kind));
             }
         }

@@ -1,0 +1,309 @@
+//! Expressions in CEL over a request: what they may name, and the conditions that webhooks and policies
+//! have in them.
+
+use std::sync::{Arc, LazyLock};
+
+use gantry_cel::{
+    AuthorizerAttributes, AuthorizerDecision, Budget, Composition, Declared, Environment, EvaluationError,
+    Field, Form, ListForm, ObjectType, Opaque, Program, Session, Type, Value as Cel, Variables,
+};
+use serde_json::{Map, Value, json};
+
+use super::Request;
+use super::matching::{Resource, Versioned};
+use crate::authz::Authorizer;
+use crate::{Attributes, User, rest};
+
+fn object(name: &str, fields: impl IntoIterator<Item = (&'static str, Declared)>) -> Declared {
+    let fields = fields.into_iter().map(|(json, declared)| Field {
+        json: json.to_owned(),
+        declared,
+        required: false,
+        has_default: false,
+    });
+    Declared::new(Form::Object(Arc::new(ObjectType::plain(name, fields))))
+}
+
+/// What `request` is: an AdmissionRequest without its objects.
+static REQUEST: LazyLock<Arc<Declared>> = LazyLock::new(|| {
+    let text = || Declared::new(Form::String);
+    let texts = || Declared::new(Form::List(Box::new(text()), ListForm::Atomic));
+    let kind =
+        || object("kubernetes.GroupVersionKind", ["group", "version", "kind"].map(|name| (name, text())));
+    let resource = || {
+        let fields = ["group", "version", "resource"].map(|name| (name, text()));
+        object("kubernetes.GroupVersionResource", fields)
+    };
+    let extra = Declared::new(Form::Map(Box::new(texts())));
+    let user = object(
+        "kubernetes.UserInfo",
+        [("username", text()), ("uid", text()), ("groups", texts()), ("extra", extra)],
+    );
+    Arc::new(object(
+        "kubernetes.AdmissionRequest",
+        [
+            ("kind", kind()),
+            ("resource", resource()),
+            ("subResource", text()),
+            ("requestKind", kind()),
+            ("requestResource", resource()),
+            ("requestSubResource", text()),
+            ("name", text()),
+            ("namespace", text()),
+            ("operation", text()),
+            ("userInfo", user),
+            ("dryRun", Declared::new(Form::Bool)),
+            ("options", Declared::new(Form::Dyn)),
+        ],
+    ))
+});
+
+/// What `namespaceObject` is.
+static NAMESPACE: LazyLock<Arc<Declared>> = LazyLock::new(|| {
+    let kind = Declared::kind("", "v1", "Namespace");
+    Arc::new(kind.unwrap_or_else(|| Declared::new(Form::Dyn)))
+});
+
+/// What expressions may name. `params` only where there are some.
+pub(super) fn environment(params: bool) -> Environment {
+    static BASE: LazyLock<Environment> = LazyLock::new(|| {
+        Environment::new()
+            .with("object", Type::Dyn)
+            .with("oldObject", Type::Dyn)
+            .with_declared("request", REQUEST.clone())
+            .with_declared("namespaceObject", NAMESPACE.clone())
+            .with("authorizer", Type::Opaque(Opaque::Authorizer))
+            .with("authorizer.requestResource", Type::Opaque(Opaque::ResourceCheck))
+    });
+    let base = BASE.clone();
+    if params { base.with("params", Type::Dyn) } else { base }
+}
+
+/// An expression of a stored object: its text, and its program or why there is none.
+#[derive(Debug, Clone)]
+pub(super) struct Expression {
+    pub text: String,
+    program: Result<Program, String>,
+}
+
+impl Expression {
+    pub fn new(environment: &Environment, text: &str, types: &[Type]) -> Self {
+        let program = environment.compile(text, types).map_err(|error| error.to_string());
+        Self { text: text.to_owned(), program }
+    }
+
+    /// The value; the error is in upstream's words. `None`: the budget is used up.
+    pub fn evaluate<'a>(
+        &'a self,
+        session: &mut Session<'a, '_>,
+        budget: &mut Budget,
+    ) -> Result<Cel<'a>, Fault> {
+        let program =
+            self.program.as_ref().map_err(|error| Fault::Own(format!("compilation error: {error}")))?;
+        session.evaluate(program, budget).map_err(|error| match error {
+            EvaluationError::BudgetExhausted => Fault::Budget(error.to_string()),
+            error => Fault::Own(format!("expression '{}' resulted in error: {error}", self.text)),
+        })
+    }
+}
+
+/// Why an expression has no value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Something is wrong with it.
+    Own(String),
+    /// Those before it have used up what all may cost.
+    Budget(String),
+}
+
+impl Fault {
+    pub fn into_message(self) -> String {
+        match self {
+            Self::Own(message) | Self::Budget(message) => message,
+        }
+    }
+}
+
+/// What the names of expressions stand for in one request.
+pub(super) struct Inputs<'a> {
+    versioned: &'a Versioned,
+    request: Value,
+    params: Option<&'a Value>,
+    namespace: Option<&'a Value>,
+    authorizer: Arc<dyn gantry_cel::Authorizer>,
+    resource: AuthorizerAttributes,
+}
+
+impl<'a> Inputs<'a> {
+    /// Those of `request`, which was met as one for `resource`.
+    pub fn new(
+        request: &Request<'_>,
+        versioned: &'a Versioned,
+        resource: Resource<'_>,
+        authorizer: &Arc<Authorizer>,
+    ) -> Self {
+        let asked = RequestAuthorizer { authorizer: authorizer.clone(), user: request.user.clone() };
+        Self {
+            versioned,
+            request: admission_request(request, versioned, resource),
+            params: None,
+            namespace: None,
+            authorizer: Arc::new(asked),
+            resource: AuthorizerAttributes {
+                group: request.group.to_owned(),
+                resource: request.resource.to_owned(),
+                subresource: request.subresource.to_owned(),
+                namespace: request.namespace.to_owned(),
+                name: request.object_name().to_owned(),
+                ..AuthorizerAttributes::default()
+            },
+        }
+    }
+
+    /// With these parameters, and the namespace that the object is in.
+    #[must_use]
+    pub fn with(mut self, params: Option<&'a Value>, namespace: Option<&'a Value>) -> Self {
+        (self.params, self.namespace) = (params, namespace);
+        self
+    }
+
+    /// The variables, with those that are composed.
+    pub fn variables<'v>(&'v self, composition: Option<&'v Composition>) -> Variables<'v> {
+        let declared =
+            |json: &'v Value, declared: &'static Declared| Cel::declared(json, declared).unwrap_or(Cel::Null);
+        let namespace = self.namespace.map_or(Cel::Null, |namespace| declared(namespace, &NAMESPACE));
+        let asked = self.authorizer.clone();
+        let variables = Variables::new()
+            .with("object", Cel::json(&self.versioned.object))
+            .with("oldObject", Cel::json(&self.versioned.old))
+            .with("request", declared(&self.request, &REQUEST))
+            .with("namespaceObject", namespace)
+            .with("params", self.params.map_or(Cel::Null, Cel::json))
+            .with("authorizer", Cel::authorizer(asked.clone()))
+            .with("authorizer.requestResource", Cel::resource_check(asked, self.resource.clone()));
+        match composition {
+            Some(composition) => variables.with_composition(composition),
+            None => variables,
+        }
+    }
+}
+
+/// The AdmissionRequest without its objects. What is empty is left out, as in JSON.
+fn admission_request(request: &Request<'_>, versioned: &Versioned, resource: Resource<'_>) -> Value {
+    let [group, version, kind] = &versioned.kind;
+    let [request_group, request_version, request_kind] = request.object_kind;
+    let own = request.group.is_empty() && request.resource == "namespaces";
+    let mut fields = Map::new();
+    let mut set = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
+    set("kind", json!({"group": group, "version": version, "kind": kind}));
+    let Resource { group, version, resource } = resource;
+    set("resource", json!({"group": group, "version": version, "resource": resource}));
+    set("requestKind", json!({"group": request_group, "version": request_version, "kind": request_kind}));
+    set(
+        "requestResource",
+        json!({"group": request.group, "version": request.kind.version, "resource": request.resource}),
+    );
+    for (name, text) in [
+        ("subResource", request.subresource),
+        ("requestSubResource", request.subresource),
+        ("name", request.object_name()),
+        ("namespace", if own { request.name } else { request.namespace }),
+    ] {
+        if !text.is_empty() {
+            set(name, text.into());
+        }
+    }
+    set("operation", request.operation.word().into());
+    set("userInfo", rest::user_info(request.user));
+    set("dryRun", request.dry_run.into());
+    set("options", request.options.clone());
+    fields.into()
+}
+
+/// Answers what expressions ask of authorization.
+struct RequestAuthorizer {
+    authorizer: Arc<Authorizer>,
+    user: User,
+}
+
+impl gantry_cel::Authorizer for RequestAuthorizer {
+    fn authorize(&self, asked: &AuthorizerAttributes) -> AuthorizerDecision {
+        let user = match &asked.service_account {
+            None => self.user.clone(),
+            Some((namespace, name)) => {
+                let groups = ["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")];
+                User::new(format!("system:serviceaccount:{namespace}:{name}"), groups)
+            }
+        };
+        let attributes = match &asked.path {
+            Some(path) => {
+                Attributes { user, verb: asked.verb.clone(), path: path.clone(), ..Attributes::default() }
+            }
+            None => Attributes {
+                user,
+                verb: asked.verb.clone(),
+                group: asked.group.clone(),
+                version: "*".to_owned(),
+                resource: asked.resource.clone(),
+                subresource: asked.subresource.clone(),
+                namespace: asked.namespace.clone(),
+                name: asked.name.clone(),
+                path: String::new(),
+                is_resource: true,
+                field_selector: asked.field_selector.clone(),
+                label_selector: asked.label_selector.clone(),
+            },
+        };
+        let decision = self.authorizer.authorize_now(&attributes);
+        AuthorizerDecision {
+            allowed: decision.is_allowed(),
+            reason: decision.reason().to_owned(),
+            error: None,
+        }
+    }
+}
+
+/// The match conditions of a webhook or a policy.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Conditions(Vec<Expression>);
+
+impl Conditions {
+    /// Reads a list of named expressions.
+    pub fn read(conditions: &Value, environment: &Environment) -> Self {
+        let list = conditions.as_array().into_iter().flatten();
+        let texts = list.map(|each| each["expression"].as_str().unwrap_or_default());
+        Self(texts.map(|text| Expression::new(environment, text, &[Type::Bool])).collect())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether all hold. One that does not hold outweighs others that fail; where some fail, `fails_open`
+    /// says whether that is an error or no match.
+    pub fn hold(&self, variables: &Variables<'_>, fails_open: bool) -> Result<bool, String> {
+        if self.is_empty() {
+            return Ok(true);
+        }
+        let mut session = Session::new(variables);
+        let mut budget = Budget::new(Budget::MATCH_CONDITIONS);
+        let mut faults = Vec::new();
+        for condition in &self.0 {
+            match condition.evaluate(&mut session, &mut budget) {
+                Ok(value) if value.as_bool() == Some(true) => {}
+                Ok(_) => return Ok(false),
+                Err(Fault::Own(fault)) => faults.push(fault),
+                Err(Fault::Budget(fault)) => {
+                    faults = vec![fault];
+                    break;
+                }
+            }
+        }
+        match faults.as_slice() {
+            [] => Ok(true),
+            _ if fails_open => Ok(false),
+            [one] => Err(one.clone()),
+            several => Err(format!("[{}]", several.join(", "))),
+        }
+    }
+}
