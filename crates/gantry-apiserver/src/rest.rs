@@ -207,7 +207,7 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
             let page =
                 list::page(&context.server.store, context.kind, context.namespace(), &options, &filter).await;
             match page {
-                Ok(page) => Ok(list::respond(context.kind, &page, context.output, context.query)),
+                Ok(page) => Ok(list::respond(context.kind, page, context.output, context.query)),
                 Err(error) => list::restart(&options, error),
             }
         }

@@ -1,6 +1,7 @@
 //! LIST: a page of a consistent snapshot, its objects' stored bytes one after another.
 
 use std::collections::VecDeque;
+use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,10 +140,10 @@ pub async fn reach(store: &Store, revision: u64) -> Result<(), ApiError> {
 }
 
 /// The answer that shows `page`.
-pub fn respond(kind: &Kind, page: &Page, output: Output, query: &crate::request::Query) -> Response<Body> {
+pub fn respond(kind: &Kind, page: Page, output: Output, query: &crate::request::Query) -> Response<Body> {
     match output.shape {
         Shape::Object if output.encoding == Encoding::Protobuf && kind.stored.is_none() => {
-            match encoded(kind, page) {
+            match encoded(kind, &page) {
                 Ok(body) => respond::typed(StatusCode::OK, body, respond::PROTOBUF),
                 Err(error) => respond::error(&ApiError::internal(error), Output::JSON),
             }
@@ -153,13 +154,13 @@ pub fn respond(kind: &Kind, page: &Page, output: Output, query: &crate::request:
         Shape::Object => {
             let items: Vec<Value> = page.entries.iter().filter_map(|entry| value(kind, entry)).collect();
             let list = json!({
-                "kind": kind.list_kind, "apiVersion": kind.api_version(), "metadata": list_meta(page), "items": items,
+                "kind": kind.list_kind, "apiVersion": kind.api_version(), "metadata": list_meta(&page), "items": items,
             });
             respond::json(StatusCode::OK, &list, output)
         }
         Shape::Table | Shape::Metadata => {
             let items: Vec<Value> = page.entries.iter().filter_map(|entry| value(kind, entry)).collect();
-            let shaped = super::shape::list(kind, items, list_meta(page), output.shape, query);
+            let shaped = super::shape::list(kind, items, list_meta(&page), output.shape, query);
             respond::json(StatusCode::OK, &shaped, output)
         }
     }
@@ -201,16 +202,16 @@ fn encoded(kind: &Kind, page: &Page) -> Result<Body, protobuf::Error> {
 }
 
 /// The whole list as one document whose pieces are gathered as they are sent.
-fn concatenated(kind: &Kind, page: &Page) -> Body {
+fn concatenated(kind: &Kind, page: Page) -> Body {
     let head = format!(
         "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
         kind.list_kind,
         kind.api_version(),
-        list_meta(page)
+        list_meta(&page)
     );
     let objects = page.entries.iter().map(|entry| entry.value.len()).sum::<usize>();
     let total = head.len() + objects + page.entries.len().saturating_sub(1) + TAIL.len();
-    let pieces = Pieces { head, entries: page.entries.clone(), next: 0, done: false };
+    let pieces = Pieces { head, entries: page.entries.into_iter().peekable(), first: true, done: false };
     Body::Pieces(Box::new(pieces), total as u64)
 }
 
@@ -218,8 +219,8 @@ const TAIL: &[u8] = b"]}\n";
 
 struct Pieces {
     head: String,
-    entries: Vec<Arc<Entry>>,
-    next: usize,
+    entries: Peekable<std::vec::IntoIter<Arc<Entry>>>,
+    first: bool,
     done: bool,
 }
 
@@ -232,15 +233,15 @@ impl Iterator for Pieces {
         }
         let mut piece = BytesMut::with_capacity(PIECE);
         piece.put_slice(std::mem::take(&mut self.head).as_bytes());
-        while let Some(entry) = self.entries.get(self.next) {
+        while let Some(entry) = self.entries.peek() {
             if !piece.is_empty() && piece.len() + entry.value.len() + 1 + TAIL.len() > PIECE {
                 return Some(piece.freeze());
             }
-            if self.next > 0 {
+            if !std::mem::take(&mut self.first) {
                 piece.put_u8(b',');
             }
             piece.put_slice(&entry.value);
-            self.next += 1;
+            self.entries.next();
         }
         piece.put_slice(TAIL);
         self.done = true;

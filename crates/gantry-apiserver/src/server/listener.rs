@@ -9,8 +9,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
+use rustls::{CipherSuite, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
@@ -51,7 +51,18 @@ pub(crate) fn roots(pem: &str) -> Result<RootCertStore, Error> {
 }
 
 pub(crate) fn acceptor(config: &Config, serving: Arc<Shown>) -> Result<TlsAcceptor, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut provider = rustls::crypto::ring::default_provider();
+    // The server chooses, as upstream's does: the shorter key is long enough and takes less time.
+    provider.cipher_suites.sort_by_key(|each| {
+        use CipherSuite::*;
+        matches!(
+            each.suite(),
+            TLS13_AES_256_GCM_SHA384
+                | TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+                | TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
+        )
+    });
+    let provider = Arc::new(provider);
     // Whose certificate stands for whom is for authentication to tell.
     let front_proxies = config.request_header.as_ref().map(|each| each.ca.as_str()).unwrap_or_default();
     let roots = Arc::new(roots(&format!("{}\n{front_proxies}", config.client_ca))?);
@@ -64,6 +75,7 @@ pub(crate) fn acceptor(config: &Config, serving: Arc<Shown>) -> Result<TlsAccept
         .map_err(|cause| Error::tls("choose protocol versions", cause))?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(serving);
+    tls.ignore_client_order = true;
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(tls)))
 }
