@@ -18,8 +18,8 @@ test: tools
 	hack/test.sh
 
 ## bench: every budget of the design, measured on this machine.
-bench: build
-	$(CARGO) run --release -p xtask -- bench --gantry $(GANTRY)
+bench: build images
+	$(CARGO) run --release -p xtask -- bench --gantry $(GANTRY) --node
 
 build: tools
 	$(CARGO) build --release -p gantry
