@@ -52,6 +52,14 @@ pub(crate) fn before(name: &str, args: &[Value<'_>]) -> u64 {
         "sets.contains" | "sets.intersects" => 1 + size(0).saturating_mul(size(1)),
         "sets.equivalent" => 1 + 2 * size(0).saturating_mul(size(1)),
         "join" => 0,
+        "slice" | "reverse" => 1 + size(0),
+        "flatten" => 1 + args.first().map_or(0, made),
+        "distinct" => 1 + size(0).saturating_mul(size(0)),
+        "sort" | "@sortByAssociatedKeys" => 1 + size(0) * u64::from(u64::BITS - size(0).leading_zeros()),
+        "lists.range" => match args {
+            [Value::Int(end)] => 1 + u64::try_from(*end).unwrap_or_default(),
+            _ => 1,
+        },
         _ => 1,
     }
 }

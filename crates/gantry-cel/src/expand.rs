@@ -7,7 +7,7 @@ use crate::parse::Reader;
 
 /// The name under which a comprehension collects its result.
 pub(crate) const ACCUMULATOR: &str = "@result";
-/// The name of what `optMap` and `optFlatMap` are called on.
+/// The name of what `optMap`, `optFlatMap` and `sortBy` are called on.
 const TARGET: &str = "@target";
 
 /// A call on a target, expanded if it is a macro.
@@ -18,6 +18,7 @@ pub(crate) fn call(reader: &mut Reader<'_>, name: &str, target: Node, args: Vec<
         ("transformList" | "transformMap" | "transformMapEntry", 3 | 4) => {
             expansion.transform(name, target, args)
         }
+        ("sortBy", 2) => expansion.sort_by(target, args),
         ("bind", 3) if expansion.reader.bindings && target.qualified().as_deref() == Some("cel") => {
             expansion.bind(args)
         }
@@ -142,6 +143,31 @@ impl Expansion<'_, '_> {
         self.fold(target, names, [initial, condition, step, result])
     }
 
+    /// `let T = target in T.@sortByAssociatedKeys(T.map(NAME, KEY))`.
+    fn sort_by(&mut self, target: Node, args: Vec<Node>) -> Node {
+        let variable = self.name(&args[0]);
+        let Some(key) = args.into_iter().nth(1) else { return target };
+        let so_far = self.accumulator();
+        let item = self.list(vec![key]);
+        let step = self.call("_+_", vec![so_far, item]);
+        let (condition, result) = (self.literal(Literal::Bool(true)), self.accumulator());
+        let (initial, range) = (self.list(Vec::new()), self.target());
+        let keys = self.make(Expr::Fold(Box::new(Fold {
+            range,
+            variable,
+            second: None,
+            accumulator: ACCUMULATOR.into(),
+            initial,
+            condition,
+            step,
+            result,
+            slot: 0,
+        })));
+        let sorted = self.target();
+        let body = self.reader.call("@sortByAssociatedKeys", Some(sorted), vec![keys], self.at);
+        self.make(Expr::Bind(Box::new(Bind { name: TARGET.into(), value: target, body, slot: 0 })))
+    }
+
     fn bind(&mut self, args: Vec<Node>) -> Node {
         let name = self.name(&args[0]);
         let mut rest = args.into_iter().skip(1);
@@ -166,8 +192,12 @@ impl Expansion<'_, '_> {
         self.make(Expr::Bind(Box::new(Bind { name: TARGET.into(), value: target, body, slot: 0 })))
     }
 
+    fn target(&mut self) -> Node {
+        self.make(Expr::Ident { name: TARGET.into(), binding: Binding::Unresolved })
+    }
+
     fn on_target(&mut self, name: &str) -> Node {
-        let target = self.make(Expr::Ident { name: TARGET.into(), binding: Binding::Unresolved });
+        let target = self.target();
         self.reader.call(name, Some(target), Vec::new(), self.at)
     }
 }

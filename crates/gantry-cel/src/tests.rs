@@ -120,6 +120,10 @@ fn strings_lists_sets() {
         "sets.contains([1, 2, 3], [2]) && sets.equivalent([1, 2], [2, 1, 1]) && sets.intersects([1], [1, 2]) && !sets.intersects([1], [2])",
         "[1, 2].isSorted() && ![2, 1].isSorted() && [1, 2].sum() == 3 && [1, 5, 2].max() == 5 && [3, 1].min() == 1",
         "[1, 2, 1].indexOf(1) == 0 && [1, 2, 1].lastIndexOf(1) == 2 && [1].indexOf(9) == -1 && ['b', 'a'].min() == 'a'",
+        "[1, 2, 3].slice(1, 3) == [2, 3] && [[1], [2, 3]].flatten() == [1, 2, 3] && [1, 2, 1].distinct() == [1, 2]",
+        "dyn([dyn(1), [dyn(2), [3]]]).flatten(2) == [1, 2, 3] && lists.range(3) == [0, 1, 2] && [1, 2].reverse() == [2, 1]",
+        "[3, 1, 2].sort() == [1, 2, 3] && self.items.filter(i, has(i.n)).sortBy(i, -i.n)[0].n == 2",
+        "['b', 'a'].sortBy(x, x) == ['a', 'b'] && ['bb', 'a'].map(x, x.size()).sort() == [1, 2]",
         "'abc 123'.find('[0-9]+') == '123' && 'a1 b2'.findAll('[0-9]') == ['1', '2'] && '123'.findAll('[0-9]', 2) == ['1', '2']",
     ]);
 }

@@ -130,6 +130,20 @@ fn library(walk: &mut Walk<'_>, call: &Call, overload: &str) -> Option<Estimate>
             }
             only(cost)
         }
+        "slice" | "reverse" => {
+            let size = size_of(target);
+            Some((size.plus(Range::exactly(1)), Some(Range { min: 0, max: size.max })))
+        }
+        "distinct" => {
+            let size = size_of(target);
+            let result = Range { min: size.min.min(1), max: size.max };
+            Some((size.times(size).plus(Range::exactly(1)), Some(result)))
+        }
+        "sort" | "@sortByAssociatedKeys" => {
+            let size = size_of(target);
+            let rounds = Range { min: 0, max: u64::from(u64::BITS - size.max.leading_zeros()) };
+            Some((size.times(rounds).plus(Range::exactly(1)), Some(size)))
+        }
         "sets.contains" | "sets.intersects" | "sets.equivalent" => {
             let factor = if &*call.name == "sets.equivalent" { 2 } else { 1 };
             let product = size_of(call.args.first()).times(size_of(call.args.get(1)));

@@ -1,5 +1,8 @@
 //! Functions of lists; those that texts have, too, look at what they are called on.
 
+use std::cmp::Ordering;
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 
 use super::{Implementation, no_overload, operators, strings};
@@ -22,8 +25,106 @@ pub(super) fn by_name(name: &str) -> Option<Implementation> {
             [Value::String(_), ..] => strings::last_index_of(args),
             _ => place(args, true),
         },
+        "slice" => slice,
+        "flatten" => flatten,
+        "distinct" => distinct,
+        "reverse" => |args| {
+            let mut items = items(args)?;
+            items.reverse();
+            Ok(made(items))
+        },
+        "sort" => |args| {
+            let keys = items(args)?;
+            sorted(keys.clone(), keys)
+        },
+        "@sortByAssociatedKeys" => |args| match args {
+            [_, keys] => sorted(items(args)?, keys.items().ok_or_else(EvaluationError::no_overload)??),
+            _ => no_overload(),
+        },
+        "lists.range" => |args| match args {
+            [Value::Int(end)] => Ok(made((0..*end).map(Value::Int).collect())),
+            _ => no_overload(),
+        },
         _ => return None,
     })
+}
+
+fn made<'a>(items: Vec<Value<'a>>) -> Value<'a> {
+    Value::List(Arc::new(items))
+}
+
+fn slice<'a>(args: &[Value<'a>]) -> Outcome<'a> {
+    let [list, Value::Int(start), Value::Int(end)] = args else { return no_overload() };
+    let len = list.list_len().ok_or_else(EvaluationError::no_overload)? as i64;
+    let refused = |why: String| Err(EvaluationError::failed(why));
+    if *start < 0 || *end < 0 {
+        return refused(format!("cannot slice({start}, {end}), negative indexes not supported"));
+    }
+    if start > end {
+        return refused(format!(
+            "cannot slice({start}, {end}), start index must be less than or equal to end index"
+        ));
+    }
+    if *end > len {
+        return refused(format!("cannot slice({start}, {end}), list is length {len}"));
+    }
+    let items: Result<Vec<_>, _> = (*start..*end).filter_map(|at| list.item(at as usize)).collect();
+    Ok(made(items?))
+}
+
+fn flatten<'a>(args: &[Value<'a>]) -> Outcome<'a> {
+    let depth = match args {
+        [_] => 1,
+        [_, Value::Int(depth)] if *depth >= 0 => *depth,
+        [_, Value::Int(_)] => return Err(EvaluationError::failed("level must be non-negative")),
+        _ => return no_overload(),
+    };
+    let mut flat = items(args)?;
+    // Each level is one pass; data does not nest deeper than JSON may.
+    for _ in 0..depth.min(200) {
+        if flat.iter().all(|item| item.list_len().is_none()) {
+            break;
+        }
+        let mut next = Vec::with_capacity(flat.len());
+        for item in flat {
+            match item.items() {
+                Some(inner) => next.extend(inner?),
+                None => next.push(item),
+            }
+        }
+        flat = next;
+    }
+    Ok(made(flat))
+}
+
+fn distinct<'a>(args: &[Value<'a>]) -> Outcome<'a> {
+    let mut found: Vec<Value<'a>> = Vec::new();
+    'items: for item in items(args)? {
+        for known in &found {
+            if operators::equal(known, &item)? {
+                continue 'items;
+            }
+        }
+        found.push(item);
+    }
+    Ok(made(found))
+}
+
+/// The items in the order of their keys.
+fn sorted<'a>(items: Vec<Value<'a>>, keys: Vec<Value<'a>>) -> Outcome<'a> {
+    if items.len() != keys.len() {
+        return Err(EvaluationError::failed("list and keys must be of the same size"));
+    }
+    let alike = keys.windows(2).all(|pair| {
+        std::mem::discriminant(&pair[0]) == std::mem::discriminant(&pair[1])
+            && operators::compare(&pair[0], &pair[1]).is_some()
+    });
+    if !alike {
+        return Err(EvaluationError::failed("list elements must have the same type"));
+    }
+    let mut pairs: Vec<_> = keys.into_iter().zip(items).collect();
+    pairs.sort_by(|a, b| operators::compare(&a.0, &b.0).flatten().unwrap_or(Ordering::Equal));
+    Ok(made(pairs.into_iter().map(|pair| pair.1).collect()))
 }
 
 fn items<'a>(args: &[Value<'a>]) -> Result<Vec<Value<'a>>, EvaluationError> {
