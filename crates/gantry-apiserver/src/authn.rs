@@ -1,27 +1,45 @@
-//! Authentication: who is asking. Client certificates, then bearer tokens of service accounts and of
-//! bootstrap secrets. Whoever shows nothing is anonymous, and anonymous gets no further than health and
-//! version; whoever shows something that is no good is refused.
+//! Authentication: who is asking. Client certificates, then bearer tokens: of service accounts, of bootstrap
+//! secrets, of identity providers, and such as a webhook knows. Whoever shows nothing is anonymous, and
+//! anonymous gets no further than health and version where nothing else is configured; whoever shows something
+//! that is no good is refused.
 
+mod anonymous;
 mod bootstrap_token;
 mod certificate;
+mod configuration;
 mod impersonation;
+mod jwt;
 mod request_header;
 mod service_account;
+mod settings;
+mod webhook;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::request::Parts;
 use http::{HeaderMap, header};
 use parking_lot::Mutex;
 use rustls_pki_types::CertificateDer;
 
+use crate::expiring::{self, Expiring};
+use crate::followed_file::FollowedFile;
 use crate::lookup::Lookup;
+use crate::metrics::{AccessMetrics, Reloaded};
+use crate::token::Unverified;
 use crate::{Error, User};
+pub use anonymous::Anonymous;
+use configuration::Configuration;
 pub use impersonation::{Impersonation, impersonate};
+use jwt::Jwt;
 use request_header::FrontProxy;
 pub use request_header::RequestHeader;
-pub use service_account::{ServiceAccounts, TokenRequestError};
+pub use service_account::{Age, ServiceAccounts, TokenRequestError};
+pub use settings::{Oidc, Settings, TokenWebhook};
+use webhook::Webhook;
 
 /// Says 401. The cause is for the log; the client is told no more than `Unauthorized`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,16 +53,51 @@ pub struct Authenticators {
     /// Users by certificate: a connection shows the same one with every request.
     certificates: Mutex<HashMap<Box<[u8]>, User>>,
     front_proxy: Option<FrontProxy>,
+    /// For whom a token must be meant where nobody says.
+    audiences: Vec<String>,
+    others: ArcSwap<Others>,
+    webhook: Option<Webhook>,
+    metrics: Arc<AccessMetrics>,
+    /// The configuration file, with what was in it.
+    file: Option<(PathBuf, String)>,
+    /// Where requests without credentials may go when the file says nothing of them.
+    anonymous: Anonymous,
 }
 
-/// Certificates remembered, at most.
+/// What a configuration file can change.
+struct Others {
+    issuers: Vec<Jwt>,
+    anonymous: Anonymous,
+    /// Users by token, for a moment: a client shows the same one with every request.
+    users: Expiring<User>,
+}
+
+/// Certificates and tokens remembered, at most.
 const REMEMBERED: usize = 1024;
+/// How long a token of an identity provider is not verified again.
+const VERIFIED: Duration = Duration::from_secs(10);
+
+impl Others {
+    fn new(issuers: Vec<Jwt>, anonymous: Anonymous) -> Self {
+        Self { issuers, anonymous, users: Expiring::new(REMEMBERED) }
+    }
+}
 
 impl Authenticators {
     /// Authenticators that know client certificates, bootstrap tokens, and the tokens of
     /// `service_accounts`.
     pub fn new(service_accounts: Arc<ServiceAccounts>) -> Self {
-        Self { service_accounts, certificates: Mutex::default(), front_proxy: None }
+        Self {
+            audiences: vec![service_accounts.issuer().to_owned()],
+            service_accounts,
+            certificates: Mutex::default(),
+            others: ArcSwap::from_pointee(Others::new(Vec::new(), Anonymous::default())),
+            webhook: None,
+            front_proxy: None,
+            metrics: Arc::default(),
+            file: None,
+            anonymous: Anonymous::default(),
+        }
     }
 
     /// As well as front proxies that say in headers who asks. `client_ca` is the authority of the
@@ -52,6 +105,77 @@ impl Authenticators {
     pub fn with_front_proxy(mut self, settings: RequestHeader, client_ca: &str) -> Result<Self, Error> {
         self.front_proxy = Some(FrontProxy::new(settings, client_ca)?);
         Ok(self)
+    }
+
+    /// Authenticators that also know those whom `settings` name; requests without credentials go where
+    /// `anonymous` lets them when a configuration file does not say.
+    pub(crate) fn configured(
+        service_accounts: Arc<ServiceAccounts>,
+        settings: &Settings,
+        anonymous: &Anonymous,
+        metrics: Arc<AccessMetrics>,
+    ) -> Result<Self, Error> {
+        let (configuration, text, algorithms) = settings.configuration()?;
+        let mut own = Self::new(service_accounts);
+        own.metrics = metrics;
+        own.anonymous = anonymous.clone();
+        own.file = settings.configuration_file.clone().map(|path| (path, text));
+        if !settings.api_audiences.is_empty() {
+            own.audiences.clone_from(&settings.api_audiences);
+        }
+        own.webhook = settings.webhook.as_ref().map(Webhook::new).transpose()?;
+        own.others = ArcSwap::from_pointee(own.others(&configuration, &algorithms)?);
+        Ok(own)
+    }
+
+    fn others(&self, configuration: &Configuration, algorithms: &[String]) -> Result<Others, Error> {
+        let mappings = configuration
+            .mappings(self.service_accounts.issuers())
+            .map_err(|error| Error::config("authentication", error))?;
+        let issuers = configuration.jwt.iter().zip(mappings);
+        let issuers = issuers.map(|(jwt, mapping)| Jwt::new(jwt, mapping, algorithms, self.metrics.clone()));
+        let anonymous = configuration.anonymous().unwrap_or_else(|| self.anonymous.clone());
+        Ok(Others::new(issuers.collect::<Result<_, _>>()?, anonymous))
+    }
+
+    /// Fetches the keys of identity providers, and takes over each change of the configuration file. What
+    /// cannot be used is told, and what was before stays. Does not end.
+    pub(crate) async fn follow_configuration(&self) {
+        let prepare = async |others: Arc<Others>| {
+            futures::future::join_all(others.issuers.iter().map(Jwt::prepare)).await;
+        };
+        let Some((path, text)) = &self.file else {
+            prepare(self.others.load_full()).await;
+            return std::future::pending().await;
+        };
+        let algorithms = crate::token::ALGORITHMS.map(str::to_owned);
+        let changed = |text: &str| {
+            let next = Configuration::read(text).map_err(|error| error.to_string());
+            let next =
+                next.and_then(|read| self.others(&read, &algorithms).map_err(|error| error.to_string()));
+            self.metrics.reloaded(Reloaded::Authentication, next.is_ok());
+            match next {
+                Ok(others) => {
+                    self.others.store(Arc::new(others));
+                    tracing::info!(path = %path.display(), "authentication is configured anew");
+                }
+                Err(error) => {
+                    tracing::error!(path = %path.display(), error, "authentication stays as it was");
+                }
+            }
+        };
+        let following = async {
+            if let Err(error) = FollowedFile::new(path, text.as_bytes()).follow(changed).await {
+                tracing::error!(path = %path.display(), %error, "the file is not followed");
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::join!(prepare(self.others.load_full()), following);
+    }
+
+    /// The user that a request without credentials is; the error is for paths that it cannot have.
+    pub fn anonymous(&self, path: &str) -> Result<User, Unauthorized> {
+        self.others.load().anonymous.user(path)
     }
 
     /// Who sends a request over a connection with the verified client certificates `peer` (leaf first).
@@ -102,40 +226,64 @@ impl Authenticators {
         objects: &dyn Lookup,
         now: i64,
     ) -> Result<(User, Vec<String>), Unauthorized> {
+        let wanted = if audiences.is_empty() { &self.audiences } else { audiences };
+        let mut refusals = Vec::new();
+        match self.service_accounts.user(token, wanted, objects, now) {
+            Ok((user, audiences, kind)) => {
+                self.metrics.service_account(kind);
+                return Ok((authenticated(user), audiences));
+            }
+            Err(error) => refusals.push(error.to_string()),
+        }
         if let Some((id, secret)) = bootstrap_token::split(token) {
             let user = bootstrap_token::user(id, secret, objects, now)?;
-            return Ok((authenticated(user), audiences.to_vec()));
+            return Ok((authenticated(user), self.common(wanted)?));
         }
-        let (user, audiences) = self.service_accounts.user(token, audiences, objects, now)?;
-        Ok((authenticated(user), audiences))
+        let others = self.others.load_full();
+        if !others.issuers.is_empty() {
+            match Box::pin(self.provided(&others, token, now)).await {
+                Ok(Some(user)) => return Ok((authenticated(user), self.common(wanted)?)),
+                Ok(None) => {}
+                Err(error) => refusals.push(error),
+            }
+        }
+        if let Some(webhook) = &self.webhook {
+            match Box::pin(webhook.user(token, wanted, &self.audiences, &self.metrics)).await {
+                Ok(Some((user, audiences))) => return Ok((authenticated(user), audiences)),
+                Ok(None) => {}
+                Err(error) => refusals.push(error),
+            }
+        }
+        Err(Unauthorized(match refusals.as_slice() {
+            [one] => one.clone(),
+            more => format!("[{}]", more.join(", ")),
+        }))
     }
-}
 
-/// The paths for which requests need no credentials.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Anonymous {
-    /// These, and everything below those that end in a star.
-    Paths(Vec<String>),
-}
-
-impl Default for Anonymous {
-    /// Health and version, which load balancers and probes ask for.
-    fn default() -> Self {
-        let paths =
-            ["/healthz", "/healthz/*", "/livez", "/livez/*", "/readyz", "/readyz/*", "/version", "/version/"];
-        Self::Paths(paths.map(str::to_owned).into())
+    /// The user of a token of an identity provider; `None`: it is of none that is known.
+    async fn provided(&self, others: &Others, token: &str, now: i64) -> Result<Option<User>, String> {
+        let key = expiring::key([token.as_bytes()]);
+        if let Some(user) = others.users.get(&key) {
+            return Ok(Some(user));
+        }
+        let Some(read) = Unverified::parse(token) else { return Ok(None) };
+        let Some(issuer) = others.issuers.iter().find(|each| each.url() == read.issuer()) else {
+            return Ok(None);
+        };
+        let (user, expires) = issuer.user(&read, now).await?;
+        let left = Duration::from_secs(u64::try_from(expires - now).unwrap_or_default());
+        others.users.insert(key, user.clone(), VERIFIED.min(left));
+        Ok(Some(user))
     }
-}
 
-impl Anonymous {
-    /// The user that a request without credentials is; the error is for paths that it cannot have.
-    pub fn user(&self, path: &str) -> Result<User, Unauthorized> {
-        let Self::Paths(paths) = self;
-        let open = paths.iter().any(|each| match each.strip_suffix('*') {
-            Some(start) => path.starts_with(start),
-            None => each == path,
-        });
-        if open { Ok(User::anonymous()) } else { Err(Unauthorized(format!("no credentials for {path}"))) }
+    /// The audiences among `wanted` for which what says nothing of audiences is good: the server's own.
+    fn common(&self, wanted: &[String]) -> Result<Vec<String>, Unauthorized> {
+        let common: Vec<String> =
+            wanted.iter().filter(|each| self.audiences.contains(each)).cloned().collect();
+        if common.is_empty() {
+            return Err(Unauthorized(format!("the token is not for the audiences {wanted:?}")));
+        }
+        Ok(common)
     }
 }
 

@@ -1,11 +1,12 @@
 //! Authorization: who may do what.
 //!
-//! [`Authorizer`] asks, in order: is the user in `system:masters`; then those of its [`Chain`], by default
+//! [`Authorizer`] asks, in order: is the user in `system:masters`; then those that are configured, by default
 //! whether the user is a node and the object its own (the node authorizer), and whether RBAC allows it.
 //! Roles, bindings and the pods' references are kept in indexes that follow the store's watch: these
 //! decisions read memory only, and are ready when they are asked for. Only a webhook makes one wait.
 
 mod chain;
+mod configuration;
 mod escalation;
 pub(crate) mod feed;
 mod message;
@@ -13,14 +14,22 @@ pub mod node;
 pub mod rbac;
 mod review;
 mod rule;
+mod webhook;
+
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures::FutureExt;
 use gantry_store::Store;
 
-use crate::Attributes;
-use chain::Reasons;
-pub use chain::{Chain, Link};
+use crate::followed_file::FollowedFile;
+use crate::metrics::{AccessMetrics, Reloaded};
+use crate::{Attributes, Error};
+pub use chain::Settings;
+use chain::{Asked, Chain, Reasons};
+use configuration::Configuration;
+pub(crate) use configuration::ConfigurationError;
 pub use escalation::{check_binding_write, check_role_write};
 use feed::Feed;
 pub use message::{forbidden_message, forbidden_prefix};
@@ -41,6 +50,13 @@ pub enum Decision {
     Deny(String),
     /// This authorizer knows of no reason to allow it.
     NoOpinion(String),
+    /// An authorizer could not find out, and no other allowed it. Nobody else may allow it where it is `denied`.
+    Failed {
+        /// Whether that counts as a refusal.
+        denied: bool,
+        /// What failed.
+        error: String,
+    },
 }
 
 impl Decision {
@@ -53,6 +69,17 @@ impl Decision {
     pub fn reason(&self) -> &str {
         match self {
             Self::Allow(reason) | Self::Deny(reason) | Self::NoOpinion(reason) => reason,
+            Self::Failed { error, .. } => error,
+        }
+    }
+
+    /// What metrics call it.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Allow(_) => "allowed",
+            Self::Deny(_) => "denied",
+            Self::NoOpinion(_) => "no-opinion",
+            Self::Failed { .. } => "error",
         }
     }
 }
@@ -62,13 +89,54 @@ pub struct Authorizer {
     rbac: Feed<RbacIndex>,
     nodes: Feed<NodeIndex>,
     chain: ArcSwap<Chain>,
+    metrics: Arc<AccessMetrics>,
+    /// The configuration file, with what was in it.
+    file: Option<(PathBuf, String)>,
 }
 
 impl Authorizer {
-    /// An authorizer over what `store` holds, now and later.
+    /// An authorizer over what `store` holds, now and later, that asks the node authorizer and RBAC.
     pub fn new(store: &Store) -> Self {
         let chain = ArcSwap::from_pointee(Chain::default());
-        Self { rbac: Feed::new(store), nodes: Feed::new(store), chain }
+        let metrics = Arc::default();
+        Self { rbac: Feed::new(store), nodes: Feed::new(store), chain, metrics, file: None }
+    }
+
+    /// An authorizer that asks those whom `settings` choose.
+    pub(crate) fn configured(
+        store: &Store,
+        settings: &Settings,
+        metrics: Arc<AccessMetrics>,
+    ) -> Result<Self, Error> {
+        let (configuration, text) = settings.configuration()?;
+        let chain = ArcSwap::from_pointee(Chain::new(&configuration, &metrics)?);
+        let file = settings.configuration_file.clone().map(|path| (path, text));
+        Ok(Self { rbac: Feed::new(store), nodes: Feed::new(store), chain, metrics, file })
+    }
+
+    /// Takes over each change of the configuration file. What cannot be used is told, and what was before
+    /// stays.
+    pub(crate) async fn follow_configuration(&self) {
+        let Some((path, text)) = &self.file else { return std::future::pending().await };
+        let changed = |text: &str| {
+            let next = Configuration::parse(text).map_err(|error| error.to_string());
+            let next =
+                next.and_then(|read| Chain::new(&read, &self.metrics).map_err(|error| error.to_string()));
+            self.metrics.reloaded(Reloaded::Authorization, next.is_ok());
+            match next {
+                Ok(chain) => {
+                    self.chain.store(Arc::new(chain));
+                    tracing::info!(path = %path.display(), "authorization is configured anew");
+                }
+                Err(error) => {
+                    tracing::error!(path = %path.display(), error, "authorization stays as it was");
+                }
+            }
+        };
+        if let Err(error) = FollowedFile::new(path, text.as_bytes()).follow(changed).await {
+            tracing::error!(path = %path.display(), %error, "the file is not followed");
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Decides on one request. Waits only where a webhook is asked.
@@ -79,27 +147,55 @@ impl Authorizer {
         let chain = self.chain.load_full();
         let mut reasons = Reasons::default();
         for link in &chain.links {
-            let decision = match link {
-                Link::AlwaysAllow => Decision::Allow(String::new()),
-                Link::AlwaysDeny => Decision::NoOpinion("Everything is forbidden.".to_owned()),
-                Link::Node => match node::node_name(&attributes.user) {
+            let decision = match &link.asked {
+                Asked::AlwaysAllow => Decision::Allow(String::new()),
+                Asked::AlwaysDeny => Decision::NoOpinion("Everything is forbidden.".to_owned()),
+                Asked::Node => match node::node_name(&attributes.user) {
                     Some(node) => self.nodes.read(|index| index.graph.authorize(node, attributes)),
                     None => continue,
                 },
-                Link::Rbac => self.rbac.read(|index| index.rbac.authorize(attributes)),
+                Asked::Rbac => self.rbac.read(|index| index.rbac.authorize(attributes)),
+                // In a box, so that those who ask nobody carry nothing of it around.
+                Asked::Webhook(webhook) => Box::pin(webhook.authorize(attributes)).await,
             };
             match decision {
-                Decision::NoOpinion(reason) => reasons.add(reason),
-                decision => return decision,
+                Decision::NoOpinion(reason) => reasons.add(&reason),
+                Decision::Failed { denied: false, error } => reasons.failed(error),
+                decision => {
+                    link.count(&decision);
+                    return decision;
+                }
             }
         }
-        Decision::NoOpinion(reasons.joined())
+        reasons.decision()
     }
 
-    /// Decides on one request without waiting; where that takes waiting, nothing is allowed.
+    /// Decides on one request for those who cannot wait; where a webhook would have to be asked, that fails.
     pub fn authorize_now(&self, attributes: &Attributes) -> Decision {
-        let waiting = || Decision::NoOpinion("the authorizer's answer was not waited for".to_owned());
-        self.authorize(attributes).now_or_never().unwrap_or_else(waiting)
+        let failed = || Decision::Failed {
+            denied: false,
+            error: "an authorization webhook cannot be asked from here".to_owned(),
+        };
+        self.authorize(attributes).now_or_never().unwrap_or_else(failed)
+    }
+
+    /// Why not everything that a user may do can be told from the rules.
+    pub(crate) fn incomplete(&self, user: &crate::User) -> Vec<&'static str> {
+        let chain = self.chain.load();
+        let mut reasons = Vec::new();
+        for link in &chain.links {
+            match link.asked {
+                // What a node may do depends on which pods it has.
+                Asked::Node if node::node_name(user).is_some() => {
+                    reasons.push("node authorizer does not support user rule resolution");
+                }
+                Asked::Webhook(_) => {
+                    reasons.push("webhook authorizer does not support user rule resolution");
+                }
+                _ => {}
+            }
+        }
+        reasons
     }
 
     /// Runs `read` on the RBAC rules as they are now.

@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use gantry_store::Store;
 use ipnet::IpNet;
 
-use crate::authn::{Anonymous, RequestHeader};
-use crate::{Limits, audit};
+use crate::authn::{self, Anonymous, RequestHeader};
+use crate::{Limits, audit, authz};
 
 /// A certificate chain and its private key, in PEM.
 #[derive(Clone, Default)]
@@ -81,6 +81,10 @@ pub struct Config {
     pub request_header: Option<RequestHeader>,
     /// How the server identifies itself to the servers of aggregated APIs; `None`: it does not.
     pub proxy_client: Option<Identity>,
+    /// How requests are authenticated, beside client certificates and the server's own tokens.
+    pub authentication: authn::Settings,
+    /// How requests are authorized.
+    pub authorization: authz::Settings,
     /// What needs no credentials.
     pub anonymous: Anonymous,
     /// What is audited; `None`: nothing.

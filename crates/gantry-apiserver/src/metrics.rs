@@ -1,11 +1,13 @@
 //! The server's own metrics under upstream's names, in Prometheus' text format.
 
+mod access;
 mod policies;
 mod process;
 mod target;
 mod text;
 mod webhooks;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_api::registry::{Kind, Name, Registry as Kinds};
@@ -22,6 +24,7 @@ use prometheus_client::registry::Registry;
 use crate::fairness::Count;
 use crate::{Version, storage};
 
+pub(crate) use access::{AccessMetrics, Reloaded};
 pub(crate) use target::{LongRunning, Target};
 
 /// The buckets of requests' durations, in seconds.
@@ -105,6 +108,8 @@ struct Unavailable {
 /// Everything that is counted.
 pub(crate) struct Metrics {
     registry: Registry,
+    /// What is counted of authentication and authorization.
+    pub access: Arc<AccessMetrics>,
     requests: Family<Answered, Counter>,
     terminations: Family<Answered, Counter>,
     durations: Histograms<Target>,
@@ -161,6 +166,7 @@ impl Metrics {
             unavailable_counts: Family::default(),
             policies: policies::Policies::new(&mut registry),
             registry: Registry::default(),
+            access: Arc::new(AccessMetrics::new(&mut registry)),
         };
         registry.register("apiserver_request", "Requests by target and answer", metrics.requests.clone());
         registry.register(

@@ -74,19 +74,26 @@ pub struct ApiServer {
 impl ApiServer {
     /// A server over the store in `config`, whose default objects it writes first.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let authorizer = Arc::new(Authorizer::new(&config.store));
         let signing_key = SigningKey::from_pem(&config.service_account_key)
             .map_err(|cause| Error::config("service account key", cause))?;
-        let accounts = ServiceAccounts::new(signing_key, Vec::new(), config.issuer.clone());
+        let accounts = ServiceAccounts::configured(signing_key, &config.issuer, &config.authentication)?;
         let serving = Shown::new(&config.serving)?;
         let kubelet_client = config.kubelet_client.as_ref().map(Shown::new).transpose()?;
         let proxy_client = config.proxy_client.as_ref().map(Shown::new).transpose()?;
-        let mut authenticators = Authenticators::new(Arc::new(accounts));
+        let metrics = Arc::new(Metrics::new(&config.version));
+        let webhooks = Arc::new(Webhooks::new(&config.store));
+        let mut authenticators = Authenticators::configured(
+            Arc::new(accounts),
+            &config.authentication,
+            &config.anonymous,
+            metrics.access.clone(),
+        )?;
         if let Some(front) = config.request_header.clone() {
             authenticators = authenticators.with_front_proxy(front, &config.client_ca)?;
         }
-        let metrics = Arc::new(Metrics::new(&config.version));
-        let webhooks = Arc::new(Webhooks::new(&config.store));
+        let authorizer =
+            Authorizer::configured(&config.store, &config.authorization, metrics.access.clone())?;
+        let authorizer = Arc::new(authorizer);
         let caller = admission::webhooks::Caller {
             webhooks,
             authorizer: authorizer.clone(),
@@ -143,7 +150,9 @@ impl ApiServer {
     pub async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: CancellationToken) {
         let indexes = {
             let authorizer = self.authorizer.clone();
-            tokio::spawn(async move { authorizer.follow().await })
+            tokio::spawn(async move {
+                tokio::join!(authorizer.follow(), authorizer.follow_configuration());
+            })
         };
         let registration = tokio::spawn(aggregation::registration::run(self.clone()));
         let availability = tokio::spawn(aggregation::follow::run(self.clone()));
@@ -169,7 +178,13 @@ impl ApiServer {
             served.await;
             served_all.cancel();
         };
-        tokio::join!(served, stop, bootstrap, audit);
+        let configured = self.authenticators.follow_configuration();
+        let served = async { tokio::join!(served, stop, bootstrap, audit) };
+        tokio::pin!(configured, served);
+        tokio::select! {
+            _ = served => {}
+            () = configured => {}
+        }
         for task in [indexes, registration, availability, policies] {
             task.abort();
         }

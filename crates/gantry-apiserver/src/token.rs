@@ -4,10 +4,12 @@
 mod claims;
 mod der;
 mod jwks;
+mod jws;
 mod jwt;
 mod key;
 
 pub use claims::{Bound, Claims, Kubernetes, Reference};
 pub use jwks::{discovery_document, key_set};
+pub use jws::{ALGORITHMS, Jwk, Unverified};
 pub use jwt::{TokenError, sign, verify};
 pub use key::{KeyError, SigningKey, VerifyingKey};

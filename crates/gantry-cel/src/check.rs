@@ -432,7 +432,27 @@ fn is_known(node: &Node) -> bool {
     }
 }
 
-/// Whether the tree refers to the variable.
+/// Whether `variable.field` is read anywhere, as that or as an optional.
+pub(crate) fn selects(node: &Node, variable: &str, field: &str) -> bool {
+    let is_variable = |operand: &Node| match &operand.expr {
+        Expr::Ident { name, .. } => name.trim_start_matches('.') == variable,
+        _ => false,
+    };
+    let here = match &node.expr {
+        Expr::Select { operand, field: name, .. } => is_variable(operand) && **name == *field,
+        Expr::Call(call) if call.target.is_none() && &*call.name == "_?._" => match call.args.as_slice() {
+            [operand, name] => {
+                let named = matches!(&name.expr, Expr::Literal(Literal::String(text)) if **text == *field);
+                is_variable(operand) && named
+            }
+            _ => false,
+        },
+        _ => false,
+    };
+    here || node.children().into_iter().any(|child| selects(child, variable, field))
+}
+
+/// Whether the variable is named anywhere.
 pub(crate) fn refers_to(node: &Node, variable: &str) -> bool {
     match &node.expr {
         Expr::Ident { name, binding } => {

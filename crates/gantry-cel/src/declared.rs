@@ -128,6 +128,15 @@ impl ObjectType {
         Self { name: name.to_owned(), fields: Fields::Expressions(fields.into_iter().collect()) }
     }
 
+    /// The same object with its fields under their names in JSON, reserved words or not, all the way down: as
+    /// upstream declares the objects that it does not read from a schema. Must not contain itself.
+    #[must_use]
+    pub fn as_in_json(&self) -> Self {
+        let plain = |field: &Field| Field { declared: field.declared.as_in_json(), ..field.clone() };
+        let fields = self.fields().values().map(|field| (field.json.clone(), plain(field)));
+        Self { name: self.name.clone(), fields: Fields::Known(fields.collect()) }
+    }
+
     /// The type of the field of that name, as expressions spell it.
     pub(crate) fn field_type(&self, name: &str) -> Option<Type> {
         match &self.fields {
@@ -197,6 +206,16 @@ impl Declared {
     pub fn kind(group: &str, version: &str, kind: &str) -> Option<Self> {
         let definition = Schemas::builtin().by_kind(group, version, kind)?;
         Some(Self::new(Form::Object(Arc::new(ObjectType::builtin(definition)))))
+    }
+
+    fn as_in_json(&self) -> Self {
+        let form = match &self.form {
+            Form::Object(object) => Form::Object(Arc::new(object.as_in_json())),
+            Form::List(item, form) => Form::List(Box::new(item.as_in_json()), form.clone()),
+            Form::Map(value) => Form::Map(Box::new(value.as_in_json())),
+            other => other.clone(),
+        };
+        Self { form, max: self.max }
     }
 
     /// The type of expressions with such values.

@@ -133,6 +133,14 @@ impl Program {
         .unwrap_or(true)
     }
 
+    /// Whether the expression reads the field of the variable.
+    pub fn selects(&self, variable: &str, field: &str) -> bool {
+        stack::for_depth(self.tree.depth, || {
+            self.tree.node.as_ref().is_some_and(|node| check::selects(node, variable, field))
+        })
+        .unwrap_or(true)
+    }
+
     /// The value of the expression.
     pub fn evaluate<'a>(
         &'a self,

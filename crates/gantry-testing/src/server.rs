@@ -119,6 +119,8 @@ impl TestServer {
                 vec!["front-proxy-client".to_owned()],
             )),
             proxy_client: Some(Identity { certificate: proxy_client.certificate, key: proxy_client.key }),
+            authentication: Default::default(),
+            authorization: Default::default(),
             anonymous: Anonymous::default(),
             audit: None,
             limits: Limits::default(),

@@ -5,11 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use gantry_apiserver::Identity;
+use gantry_apiserver::Endpoint;
 use gantry_apiserver::audit::{LogFile, Settings, Webhook};
-use serde_yaml_ng::Value;
 
 use crate::config::Config;
 
@@ -39,40 +36,16 @@ pub fn settings(config: &Config) -> Result<Option<Settings>> {
 
 /// The webhook that a kubeconfig describes by its current context.
 fn webhook(path: &Path) -> Result<Webhook> {
-    let named = || format!("audit-webhook-config-file {}", path.display());
-    let text = std::fs::read_to_string(path).with_context(named)?;
-    let config: Value = serde_yaml_ng::from_str(&text).with_context(named)?;
-    let context = entry(&config, "contexts", "context", config["current-context"].as_str());
-    let cluster = entry(&config, "clusters", "cluster", context["cluster"].as_str());
-    let user = entry(&config, "users", "user", context["user"].as_str());
-    let url = cluster["server"].as_str().context("no server").with_context(named)?;
-    let ca = pem(cluster, "certificate-authority").with_context(named)?;
-    let certificate = pem(user, "client-certificate").with_context(named)?;
-    let key = pem(user, "client-key").with_context(named)?;
-    let identity = certificate.zip(key).map(|(certificate, key)| Identity { certificate, key });
-    let token = user["token"].as_str().map(str::to_owned);
-    Ok(Webhook { ca: ca.unwrap_or_default(), identity, token, ..Webhook::new(url.to_owned()) })
-}
-
-/// The entry `name` of a list; of a single one it need not be said which.
-fn entry<'a>(config: &'a Value, list: &str, field: &str, name: Option<&str>) -> &'a Value {
-    let entries = config[list].as_sequence().map(Vec::as_slice).unwrap_or_default();
-    let wanted = |entry: &&Value| name.is_none_or(|name| entry["name"].as_str() == Some(name));
-    entries.iter().find(wanted).map_or(&Value::Null, |entry| &entry[field])
-}
-
-/// What is given in base64, or in a file.
-fn pem(of: &Value, field: &str) -> Result<Option<String>> {
-    if let Some(data) = of[format!("{field}-data")].as_str() {
-        let bytes = STANDARD.decode(data).with_context(|| format!("{field}-data"))?;
-        return Ok(Some(String::from_utf8(bytes)?));
-    }
-    let file = of[field].as_str();
-    file.map(|file| std::fs::read_to_string(file).with_context(|| file.to_owned())).transpose()
+    let found = Endpoint::from_kubeconfig(path).context("audit-webhook-config-file")?;
+    let ca = found.ca.unwrap_or_default();
+    Ok(Webhook { ca, identity: found.identity, token: found.token, ..Webhook::new(found.url) })
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     #[test]

@@ -1,6 +1,8 @@
 //! The settings of a gantry process, from flags, `GANTRY_*` environment and one YAML file, in
 //! that order of precedence. Every setting has the same name in all three.
 
+mod access;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +12,8 @@ use clap::Args;
 use ipnet::IpNet;
 use jiff::SignedDuration;
 use serde::Deserialize;
+
+pub use access::{Access, AccessSettings};
 
 /// Settings as given; what is absent comes from the file, then from [`Config`]'s defaults.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -106,6 +110,10 @@ pub struct Settings {
     /// Kubeconfig of the server that audit events are sent to.
     #[arg(long, env = "GANTRY_AUDIT_WEBHOOK_CONFIG_FILE", global = true)]
     pub audit_webhook_config_file: Option<PathBuf>,
+    /// Who is believed, and who decides.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub access: AccessSettings,
     /// Log level or filter: error, warn, info, debug, trace, or `crate=level,...`.
     #[arg(long, env = "GANTRY_LOG_LEVEL", global = true)]
     pub log_level: Option<String>,
@@ -190,6 +198,8 @@ pub struct Config {
     pub anonymous_paths: Option<Vec<String>>,
     /// Front proxies.
     pub request_header: FrontProxies,
+    /// Who is believed, and who decides.
+    pub access: Access,
     /// What is audited.
     pub audit: Audit,
     /// Log filter.
@@ -297,6 +307,7 @@ impl Config {
                 group_headers: pick!(requestheader_group_headers),
                 extra_headers_prefix: pick!(requestheader_extra_headers_prefix),
             },
+            access: given.access.resolve(stored.access)?,
             audit: Audit {
                 policy_file: pick!(audit_policy_file),
                 log_path: pick!(audit_log_path),
@@ -337,9 +348,10 @@ fn parse(text: &str) -> Result<Settings> {
     if let serde_yaml_ng::Value::Mapping(mapping) = &value {
         for key in mapping.keys() {
             let key = key.as_str().context("a key is not a string")?;
-            if !KEYS.contains(&key) {
-                let nearest = KEYS
-                    .iter()
+            let mut known = KEYS.iter().chain(access::KEYS);
+            if !known.clone().any(|each| *each == key) {
+                let nearest = known
+                    .by_ref()
                     .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
                 bail!("unknown key {key:?}; did you mean {:?}?", nearest.unwrap_or(&""));
             }
@@ -408,7 +420,7 @@ mod tests {
     #[test]
     fn every_key_is_a_setting() {
         let mut settings = serde_yaml_ng::Mapping::new();
-        for key in KEYS {
+        for key in KEYS.iter().chain(access::KEYS) {
             settings.insert((*key).into(), serde_yaml_ng::Value::Null);
         }
         settings.insert("tls-san".into(), serde_yaml_ng::Value::Sequence(vec![]));

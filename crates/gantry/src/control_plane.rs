@@ -63,20 +63,28 @@ impl ControlPlane {
         let path = config.data_dir.join("store");
         let store = Store::open(&path, storage::options())
             .with_context(|| format!("opening the store in {}", path.display()))?;
+        let access = &config.access;
+        let own_issuer = || format!("https://kubernetes.default.svc.{}", config.cluster_domain);
         let server = ApiServer::new(gantry_apiserver::Config {
             advertise: SocketAddr::new(config.advertise_address, config.https_port),
             store,
             serving: identity(serving),
             client_ca: authority.certificate.clone(),
             cluster_ca: authority.certificate.clone(),
-            service_account_key: authority.service_account_key()?,
-            issuer: format!("https://kubernetes.default.svc.{}", config.cluster_domain),
+            service_account_key: match &access.signing_key_file {
+                Some(file) => std::fs::read_to_string(file)
+                    .with_context(|| format!("service-account-signing-key-file {}", file.display()))?,
+                None => authority.service_account_key()?,
+            },
+            issuer: access.issuer.clone().unwrap_or_else(own_issuer),
             service_cidr: config.service_cidr,
             node_ports: 30000..=32767,
             kubelet_client: Some(identity(kubelet_client)),
             kubelet_ca: authority.certificate.clone(),
             request_header: Some(request_header(config, &front_proxy)?),
             proxy_client: Some(identity(proxy_client)),
+            authentication: access.authentication.clone(),
+            authorization: access.authorization.clone(),
             anonymous: match &config.anonymous_paths {
                 Some(paths) => Anonymous::Paths(paths.clone()),
                 None => Anonymous::default(),

@@ -2,28 +2,35 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use gantry_api::status::ApiError;
+use gantry_store::Store;
 
 use super::certificate_requestor::subresource;
-use super::{Operation, Plugin, Request, text};
+use super::{Operation, Request, WaitingPlugin, text};
 use crate::authz::Authorizer;
-use crate::{Attributes, Lookup, User};
+use crate::{Attributes, User};
 
 pub(super) struct CertificateApproval(pub(super) Arc<Authorizer>);
 
-impl Plugin for CertificateApproval {
+#[async_trait]
+impl WaitingPlugin for CertificateApproval {
     fn name(&self) -> &'static str {
         "CertificateApproval"
     }
 
-    fn validate(&self, request: &Request<'_>, _: &dyn Lookup) -> Result<(), ApiError> {
+    fn concerns(&self, request: &Request<'_>) -> bool {
+        subresource(request) == Some("approval")
+    }
+
+    async fn validate(&self, request: &mut Request<'_>, _: &Store) -> Result<(), ApiError> {
         let (Some("approval"), Operation::Update, Some(old)) =
             (subresource(request), request.operation, request.old)
         else {
             return Ok(());
         };
         let signer = text(old, "/spec/signerName");
-        if may(&self.0, request.user, "approve", signer) {
+        if may(&self.0, request.user, "approve", signer).await {
             return Ok(());
         }
         Err(request.forbidden(format!("user not permitted to approve requests with signerName {signer:?}")))
@@ -31,8 +38,8 @@ impl Plugin for CertificateApproval {
 }
 
 /// Whether `user` holds `verb` on `signer`, by its name or by `DOMAIN/*`.
-pub(super) fn may(authorizer: &Authorizer, user: &User, verb: &str, signer: &str) -> bool {
-    let ask = |name: &str| {
+pub(super) async fn may(authorizer: &Authorizer, user: &User, verb: &str, signer: &str) -> bool {
+    let ask = async |name: &str| {
         let attributes = Attributes {
             user: user.clone(),
             verb: verb.to_owned(),
@@ -43,8 +50,8 @@ pub(super) fn may(authorizer: &Authorizer, user: &User, verb: &str, signer: &str
             is_resource: true,
             ..Attributes::default()
         };
-        authorizer.authorize_now(&attributes).is_allowed()
+        authorizer.authorize(&attributes).await.is_allowed()
     };
     let domain = signer.split('/').next().unwrap_or_default();
-    ask(signer) || ask(&format!("{domain}/*"))
+    ask(signer).await || ask(&format!("{domain}/*")).await
 }

@@ -3,23 +3,29 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use gantry_api::status::ApiError;
+use gantry_store::Store;
 use serde_json::Value;
 
 use super::certificate_approval::may;
 use super::certificate_requestor::subresource;
-use super::{Operation, Plugin, Request, text};
-use crate::Lookup;
+use super::{Operation, Request, WaitingPlugin, text};
 use crate::authz::Authorizer;
 
 pub(super) struct CertificateSigning(pub(super) Arc<Authorizer>);
 
-impl Plugin for CertificateSigning {
+#[async_trait]
+impl WaitingPlugin for CertificateSigning {
     fn name(&self) -> &'static str {
         "CertificateSigning"
     }
 
-    fn validate(&self, request: &Request<'_>, _: &dyn Lookup) -> Result<(), ApiError> {
+    fn concerns(&self, request: &Request<'_>) -> bool {
+        subresource(request) == Some("status")
+    }
+
+    async fn validate(&self, request: &mut Request<'_>, _: &Store) -> Result<(), ApiError> {
         let (Some("status"), Operation::Update, Some(old)) =
             (subresource(request), request.operation, request.old)
         else {
@@ -30,7 +36,7 @@ impl Plugin for CertificateSigning {
             before == after || empty(before) && empty(after)
         };
         let signer = text(old, "/spec/signerName");
-        if same("certificate") && same("conditions") || may(&self.0, request.user, "sign", signer) {
+        if same("certificate") && same("conditions") || may(&self.0, request.user, "sign", signer).await {
             return Ok(());
         }
         Err(request.forbidden(format!("user not permitted to sign requests with signerName {signer:?}")))

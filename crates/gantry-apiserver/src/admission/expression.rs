@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::Request;
 use super::matching::{Resource, Versioned};
-use crate::authz::Authorizer;
+use crate::authz::{Authorizer, Decision};
 use crate::{Attributes, User, rest};
 
 fn object(name: &str, fields: impl IntoIterator<Item = (&'static str, Declared)>) -> Declared {
@@ -255,11 +255,11 @@ impl gantry_cel::Authorizer for RequestAuthorizer {
             },
         };
         let decision = self.authorizer.authorize_now(&attributes);
-        AuthorizerDecision {
-            allowed: decision.is_allowed(),
-            reason: decision.reason().to_owned(),
-            error: None,
-        }
+        let error = match &decision {
+            Decision::Failed { error, .. } => Some(error.clone()),
+            _ => None,
+        };
+        AuthorizerDecision { allowed: decision.is_allowed(), reason: decision.reason().to_owned(), error }
     }
 }
 

@@ -1,24 +1,30 @@
 //! Nobody grants rights that they do not have: looks at every write of a role or a binding.
 
-use gantry_api::status::ApiError;
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use gantry_api::status::ApiError;
+use gantry_store::Store;
 use serde_json::Value;
 
-use super::{Operation, Plugin, Request, text};
-use crate::Lookup;
+use super::{Operation, Request, WaitingPlugin, text};
 use crate::authz::{self, Authorizer, Rule};
 
 pub(super) struct RbacEscalation(pub(super) Arc<Authorizer>);
 
-impl Plugin for RbacEscalation {
+#[async_trait]
+impl WaitingPlugin for RbacEscalation {
     fn name(&self) -> &'static str {
         "RBACEscalation"
     }
 
-    fn validate(&self, request: &Request<'_>, _: &dyn Lookup) -> Result<(), ApiError> {
+    fn concerns(&self, request: &Request<'_>) -> bool {
+        request.group == "rbac.authorization.k8s.io" && request.subresource.is_empty()
+    }
+
+    async fn validate(&self, request: &mut Request<'_>, _: &Store) -> Result<(), ApiError> {
         let write = matches!(request.operation, Operation::Create | Operation::Update);
-        if request.group != "rbac.authorization.k8s.io" || !request.subresource.is_empty() || !write {
+        if !write {
             return Ok(());
         }
         let namespace = request.namespace;
@@ -36,14 +42,14 @@ impl Plugin for RbacEscalation {
                     rules.push(Rule { verbs, api_groups, resources, ..Rule::default() });
                     rules.push(Rule { verbs: star(), non_resource_urls: star(), ..Rule::default() });
                 }
-                authz::check_role_write(&self.0, request.user, namespace, request.object_name(), &rules)
+                authz::check_role_write(&self.0, request.user, namespace, request.object_name(), &rules).await
             }
             "rolebindings" | "clusterrolebindings" => {
                 if same(request, &["subjects", "roleRef"]) {
                     return Ok(());
                 }
                 let (kind, name) = (request.text("/roleRef/kind"), request.text("/roleRef/name"));
-                authz::check_binding_write(&self.0, request.user, namespace, kind, name)
+                authz::check_binding_write(&self.0, request.user, namespace, kind, name).await
             }
             _ => Ok(()),
         };

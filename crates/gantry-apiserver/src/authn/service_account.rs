@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::Unauthorized;
-use crate::User;
+use super::{Settings, Unauthorized};
 use crate::lookup::Lookup;
 use crate::token::{self, Bound, Claims, KeyError, Kubernetes, Reference, SigningKey, VerifyingKey};
+use crate::{Error, User};
 
 /// What a token lasts when the client does not say, in seconds.
 const DEFAULT_SECONDS: i64 = 3600;
@@ -43,11 +44,25 @@ pub enum TokenRequestError {
     Key(#[from] KeyError),
 }
 
+/// How good a token still is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// It should have been renewed.
+    Stale,
+    /// It is as it should be.
+    Fresh,
+    /// It has no end.
+    Legacy,
+}
+
 /// Issuer and verifier of service account tokens.
 pub struct ServiceAccounts {
     signing: SigningKey,
     verifying: Vec<VerifyingKey>,
-    issuer: String,
+    /// The issuer of new tokens, and then those whose tokens are good as well.
+    issuers: Vec<String>,
+    longest: Option<i64>,
+    exact: bool,
     /// Claims of tokens whose signature was good, by digest of the token.
     verified: Mutex<HashMap<[u8; 32], Arc<Claims>>>,
 }
@@ -58,12 +73,36 @@ impl ServiceAccounts {
     pub fn new(signing: SigningKey, others: Vec<VerifyingKey>, issuer: impl Into<String>) -> Self {
         let mut verifying = vec![signing.public().clone()];
         verifying.extend(others.into_iter().filter(|key| key != signing.public()));
-        Self { signing, verifying, issuer: issuer.into(), verified: Mutex::default() }
+        let issuers = vec![issuer.into()];
+        Self { signing, verifying, issuers, longest: None, exact: false, verified: Mutex::default() }
     }
 
-    /// The issuer.
+    /// Accepts what `settings` say too, and grants tokens as they say.
+    pub(crate) fn configured(signing: SigningKey, issuer: &str, settings: &Settings) -> Result<Self, Error> {
+        let keys = &settings.service_account_keys;
+        let others = if keys.trim().is_empty() { Ok(Vec::new()) } else { VerifyingKey::all_from_pem(keys) };
+        let others = others.map_err(|error| Error::config("service account keys", error))?;
+        let mut own = Self::new(signing, others, issuer);
+        own.issuers.extend(settings.accepted_issuers.iter().filter(|other| **other != issuer).cloned());
+        own.exact = settings.exact_token_expiration;
+        if let Some(longest) = settings.max_token_expiration {
+            if !(Duration::from_secs(3600)..=Duration::from_secs(1 << 32)).contains(&longest) {
+                let why = "the service-account-max-token-expiration must be between 1 hour and 2^32 seconds";
+                return Err(Error::config("service account tokens", why));
+            }
+            own.longest = Some(longest.as_secs() as i64);
+        }
+        Ok(own)
+    }
+
+    /// The issuer of new tokens.
     pub fn issuer(&self) -> &str {
-        &self.issuer
+        &self.issuers[0]
+    }
+
+    /// The issuers whose tokens are good.
+    pub fn issuers(&self) -> &[String] {
+        &self.issuers
     }
 
     /// `/openid/v1/jwks`.
@@ -73,26 +112,25 @@ impl ServiceAccounts {
 
     /// `/.well-known/openid-configuration`.
     pub fn discovery_document(&self, jwks_uri: &str) -> Value {
-        token::discovery_document(&self.issuer, jwks_uri, &self.verifying)
+        token::discovery_document(self.issuer(), jwks_uri, &self.verifying)
     }
 
-    /// Whose `token` it is, and for which of `audiences` (none: the server's own) it is good.
+    /// Whose `token` it is, for which of the audiences `wanted` it is good, and how good it is.
     pub fn user(
         &self,
         token: &str,
-        audiences: &[String],
+        wanted: &[String],
         objects: &dyn Lookup,
         now: i64,
-    ) -> Result<(User, Vec<String>), Unauthorized> {
+    ) -> Result<(User, Vec<String>, Age), Unauthorized> {
         let claims = self.claims(token, now)?;
-        let own = [self.issuer.clone()];
-        let wanted = if audiences.is_empty() { &own[..] } else { audiences };
         let common: Vec<String> = wanted.iter().filter(|each| claims.aud.contains(each)).cloned().collect();
         if common.is_empty() {
             return Err(Unauthorized(format!("token audiences {:?} are not for {wanted:?}", claims.aud)));
         }
         let user = bound_user(&claims, objects, now)?;
-        Ok((user, common))
+        let stale = claims.kubernetes.warnafter.is_some_and(|moment| now > moment);
+        Ok((user, common, if stale { Age::Stale } else { Age::Fresh }))
     }
 
     fn claims(&self, token: &str, now: i64) -> Result<Arc<Claims>, Unauthorized> {
@@ -101,7 +139,7 @@ impl ServiceAccounts {
         if let Some(claims) = self.verified.lock().get(&digest).filter(|claims| now <= claims.exp) {
             return Ok(claims.clone());
         }
-        let claims = token::verify(&self.verifying, &self.issuer, token, now);
+        let claims = token::verify(&self.verifying, &self.issuers, token, now);
         let claims = Arc::new(claims.map_err(|error| Unauthorized(error.to_string()))?);
         let mut verified = self.verified.lock();
         if verified.len() >= REMEMBERED {
@@ -135,12 +173,16 @@ impl ServiceAccounts {
         let mut aud: Vec<String> =
             spec["audiences"].as_array().into_iter().flatten().filter_map(text).collect();
         if aud.is_empty() {
-            aud.push(self.issuer.clone());
+            aud.push(self.issuer().to_owned());
         }
+        let seconds = self.longest.map_or(seconds, |longest| seconds.min(longest));
         let namespace = text(&account["metadata"]["namespace"]).unwrap_or_default();
         let bound = bound_object(spec, account, &namespace, objects)?;
-        let own_audience = aud.len() == 1 && aud[0] == self.issuer;
-        let extended = seconds == PROJECTED_SECONDS && own_audience && matches!(bound, Some(Bound::Pod(..)));
+        let own_audience = aud.len() == 1 && aud[0] == self.issuer();
+        let extended = !self.exact
+            && seconds == PROJECTED_SECONDS
+            && own_audience
+            && matches!(bound, Some(Bound::Pod(..)));
         let serviceaccount = reference(account);
         let mut kubernetes = Kubernetes { namespace, serviceaccount, ..Kubernetes::default() };
         match bound {
@@ -154,7 +196,7 @@ impl ServiceAccounts {
             exp: now + if extended { EXTENDED_SECONDS } else { seconds },
             iat: now,
             nbf: now,
-            iss: self.issuer.clone(),
+            iss: self.issuer().to_owned(),
             jti,
             sub: Claims::user_name(&kubernetes.namespace, &kubernetes.serviceaccount.name),
             kubernetes,

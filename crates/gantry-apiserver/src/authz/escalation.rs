@@ -6,7 +6,7 @@ use crate::{Attributes, User};
 /// Refuses a role with rules that `user` does not have in `namespace` (empty for a cluster role), unless
 /// the user may `escalate` it. The error is the reason to give in a 403. Updates that leave the rules as
 /// they are need not be checked.
-pub fn check_role_write(
+pub async fn check_role_write(
     authorizer: &Authorizer,
     user: &User,
     namespace: &str,
@@ -14,7 +14,7 @@ pub fn check_role_write(
     rules: &[Rule],
 ) -> Result<(), String> {
     let resource = if namespace.is_empty() { "clusterroles" } else { "roles" };
-    if may(authorizer, user, "escalate", resource, namespace, name) {
+    if may(authorizer, user, "escalate", resource, namespace, name).await {
         return Ok(());
     }
     uncovered(authorizer, user, namespace, rules)
@@ -23,7 +23,7 @@ pub fn check_role_write(
 /// Refuses a binding to a role with rules that `user` does not have in `namespace` (empty for a cluster
 /// role binding), unless the user may `bind` that role. Updates that leave subjects as they are need not
 /// be checked.
-pub fn check_binding_write(
+pub async fn check_binding_write(
     authorizer: &Authorizer,
     user: &User,
     namespace: &str,
@@ -32,7 +32,7 @@ pub fn check_binding_write(
 ) -> Result<(), String> {
     let cluster_role = role_kind == "ClusterRole";
     let resource = if cluster_role { "clusterroles" } else { "roles" };
-    if may(authorizer, user, "bind", resource, namespace, role_name) {
+    if may(authorizer, user, "bind", resource, namespace, role_name).await {
         return Ok(());
     }
     let place = (!cluster_role).then_some(namespace);
@@ -43,7 +43,7 @@ pub fn check_binding_write(
     }
 }
 
-fn may(
+async fn may(
     authorizer: &Authorizer,
     user: &User,
     verb: &str,
@@ -62,7 +62,7 @@ fn may(
         is_resource: true,
         ..Attributes::default()
     };
-    matches!(authorizer.authorize_now(&attributes), Decision::Allow(_))
+    matches!(authorizer.authorize(&attributes).await, Decision::Allow(_))
 }
 
 fn uncovered(authorizer: &Authorizer, user: &User, namespace: &str, rules: &[Rule]) -> Result<(), String> {

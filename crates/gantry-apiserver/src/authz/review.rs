@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gantry_api::field::{FieldError, Path};
 use serde_json::{Value, json};
 
-use super::{Authorizer, Decision, Rule, node};
+use super::{Authorizer, Decision, Rule};
 use crate::{Attributes, User};
 
 const RESOURCE: &str = "resourceAttributes";
@@ -112,10 +112,10 @@ pub fn self_subject_rules_review(authorizer: &Authorizer, user: &User, namespace
             .map(|rule| json!({"verbs": rule.verbs, "nonResourceURLs": rule.non_resource_urls}))
             .collect();
         let mut status = json!({"resourceRules": resources, "nonResourceRules": others, "incomplete": false});
-        if node::node_name(user).is_some() {
-            // What a node may do depends on which pods it has.
+        let unknown = authorizer.incomplete(user);
+        if !unknown.is_empty() {
             status["incomplete"] = json!(true);
-            status["evaluationError"] = json!("node authorizer does not support user rule resolution");
+            status["evaluationError"] = json!(unknown.join(", "));
         }
         status
     })
@@ -178,10 +178,12 @@ fn spec_user(spec: &Value) -> User {
 async fn status(authorizer: &Authorizer, attributes: &Attributes) -> Value {
     let decision = authorizer.authorize(attributes).await;
     let mut status = json!({"allowed": decision.is_allowed()});
-    if matches!(decision, Decision::Deny(_)) {
+    if matches!(decision, Decision::Deny(_) | Decision::Failed { denied: true, .. }) {
         status["denied"] = json!(true);
     }
-    if !decision.reason().is_empty() {
+    if let Decision::Failed { error, .. } = &decision {
+        status["evaluationError"] = json!(error);
+    } else if !decision.reason().is_empty() {
         status["reason"] = json!(decision.reason());
     }
     status

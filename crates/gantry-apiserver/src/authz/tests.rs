@@ -1,5 +1,6 @@
 //! The default roles at work, changes, refusals, escalation, reviews.
 
+use futures::FutureExt;
 use gantry_store::Options;
 use gantry_store::engine::MemoryEngine;
 use serde_json::{Value, json};
@@ -58,6 +59,11 @@ fn binding(namespace: &str, role: &str, user: &str) -> Value {
     })
 }
 
+/// What needs no waiting.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("ready at once")
+}
+
 #[tokio::test]
 async fn default_roles_decide() {
     let (store, authorizer) = cluster().await;
@@ -70,7 +76,7 @@ async fn default_roles_decide() {
             "n1" => User::new("system:node:n1", ["system:nodes"]),
             _ => User::new(name, []),
         };
-        let decision = authorizer.authorize_now(&request(&user, verb, target, namespace, ""));
+        let decision = now(authorizer.authorize(&request(&user, verb, target, namespace, "")));
         assert_eq!(decision.is_allowed(), expect, "{name} {verb} {target} {namespace}: {decision:?}");
     };
     check("root", "delete", "nodes", "", true);
@@ -99,7 +105,7 @@ async fn default_roles_decide() {
 async fn changes_count_at_once() {
     let (store, authorizer) = cluster().await;
     let eve = User::new("eve", []);
-    let allowed = || authorizer.authorize_now(&request(&eve, "list", "pods", "shop", "")).is_allowed();
+    let allowed = || now(authorizer.authorize(&request(&eve, "list", "pods", "shop", ""))).is_allowed();
     assert!(!allowed());
     let object = binding("shop", "view", "eve");
     put(&store, &object).await;
@@ -115,7 +121,7 @@ async fn changes_count_at_once() {
     put(&store, &role).await;
     let things = request(&eve, "get", "e.x:things", "shop", "a");
     let reason = "RBAC: allowed by RoleBinding \"eve-view/shop\" of ClusterRole \"view\" to User \"eve\"";
-    assert_eq!(authorizer.authorize_now(&things), Decision::Allow(reason.into()), "aggregated into view");
+    assert_eq!(now(authorizer.authorize(&things)), Decision::Allow(reason.into()), "aggregated into view");
 }
 
 #[test]
@@ -156,7 +162,7 @@ async fn nobody_grants_what_they_do_not_have() {
         ..Rule::default()
     };
     let check = |user: &User, rule: Rule, expect: Result<(), &str>| {
-        let got = check_role_write(&authorizer, user, "shop", "r", std::slice::from_ref(&rule));
+        let got = now(check_role_write(&authorizer, user, "shop", "r", std::slice::from_ref(&rule)));
         assert_eq!(got, expect.map_err(str::to_owned), "{} {rule:?}", user.name);
     };
     check(&ada, rule(&["get", "list"], "pods"), Ok(()));
@@ -176,7 +182,7 @@ async fn nobody_grants_what_they_do_not_have() {
         Verbs:[\"*\"]}"),
     );
     check(&root, rule(&["*"], "nodes"), Ok(()));
-    let bind = |user, role| check_binding_write(&authorizer, user, "shop", "ClusterRole", role);
+    let bind = |user, role| now(check_binding_write(&authorizer, user, "shop", "ClusterRole", role));
     assert_eq!(bind(&ada, "edit"), Ok(()));
     assert!(bind(&ada, "cluster-admin").is_err());
     assert_eq!(bind(&ada, "nope"), Err("clusterroles.rbac.authorization.k8s.io \"nope\" not found".into()));

@@ -68,7 +68,8 @@ fn read(
         ["openapi", "v3"] => shared(&request, documents.openapi_index(), output),
         ["openapi", "v3", path @ ..] => openapi::v3(server, request.headers(), &path.join("/"), query),
         [".well-known", "openid-configuration"] => {
-            let uri = format!("https://{}/openid/v1/jwks", server.config.advertise);
+            let here = || format!("https://{}/openid/v1/jwks", server.config.advertise);
+            let uri = server.config.authentication.jwks_uri.clone().unwrap_or_else(here);
             let document = server.authenticators.service_accounts.discovery_document(&uri);
             Ok(published(&document, HeaderValue::from_static("application/json")))
         }

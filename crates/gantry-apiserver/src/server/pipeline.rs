@@ -118,7 +118,7 @@ impl ApiServer {
             let id = audited.id.to_str().unwrap_or_default();
             audited.record = Record::begin(audit, &attributes, info, &parts, id, jiff::Timestamp::now());
         }
-        user?;
+        self.metrics.access.user(&user?.name);
         let mutating = !matches!(info.verb, "get" | "list" | "watch" | "head");
         if let Some(asked) = authn::impersonate(&parts.headers).map_err(ApiError::bad_request)? {
             for question in asked.questions(&attributes.user) {
@@ -133,7 +133,9 @@ impl ApiServer {
             true => None,
             false => Some(self.turn(&attributes, mutating, audited).await?),
         };
+        let started = Instant::now();
         let decision = self.authorizer.authorize(&attributes).await;
+        self.metrics.access.authorized(decision.word(), started.elapsed());
         if let Some(record) = &mut audited.record {
             record.decided(decision.is_allowed(), decision.reason());
             if record.keeps_answer() {
@@ -220,11 +222,19 @@ impl ApiServer {
         peers: &PeerCertificates,
     ) -> Result<User, ApiError> {
         let now = jiff::Timestamp::now().as_second();
+        let (started, mut known) = (Instant::now(), "success");
         let user = self.authenticators.authenticate(parts, &peers.0, &self.store.snapshot(), now).await;
         let user = user.and_then(|user| match user {
             Some(user) => Ok(user),
-            None => self.config.anonymous.user(&info.path),
+            None => {
+                known = "failure";
+                self.authenticators.anonymous(&info.path)
+            }
         });
+        if user.is_err() {
+            known = "error";
+        }
+        self.metrics.access.authenticated(known, started.elapsed());
         user.map_err(|error| {
             tracing::debug!(%error, path = info.path, "unauthorized");
             ApiError::unauthorized()
@@ -240,6 +250,9 @@ impl ApiServer {
 fn allowed(attributes: &Attributes, decision: &authz::Decision) -> Result<(), ApiError> {
     if decision.is_allowed() {
         return Ok(());
+    }
+    if let authz::Decision::Failed { error, .. } = decision {
+        return Err(ApiError::internal(format!("Internal Server Error: {:?}: {error}", attributes.path)));
     }
     let mut error = ApiError::forbidden(&attributes.group, &attributes.resource, &attributes.name, "");
     error.message = authz::forbidden_message(attributes, decision.reason());

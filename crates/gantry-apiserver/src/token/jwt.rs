@@ -48,9 +48,14 @@ pub fn sign(key: &SigningKey, claims: &Claims) -> Result<String, KeyError> {
     Ok(token)
 }
 
-/// The claims of `token`, when `issuer` made it with one of `keys` and it is good at `now` (seconds
+/// The claims of `token`, when one of `issuers` made it with one of `keys` and it is good at `now` (seconds
 /// since the Unix epoch). Audiences and bound objects are for the caller to check.
-pub fn verify(keys: &[VerifyingKey], issuer: &str, token: &str, now: i64) -> Result<Claims, TokenError> {
+pub fn verify(
+    keys: &[VerifyingKey],
+    issuers: &[String],
+    token: &str,
+    now: i64,
+) -> Result<Claims, TokenError> {
     let mut parts = token.split('.');
     let (Some(header), Some(body), Some(signature), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -58,7 +63,7 @@ pub fn verify(keys: &[VerifyingKey], issuer: &str, token: &str, now: i64) -> Res
         return Err(TokenError::Foreign);
     };
     let claims: Claims = decode(body).ok_or(TokenError::Foreign)?;
-    if claims.iss != issuer {
+    if !issuers.contains(&claims.iss) {
         return Err(TokenError::Foreign);
     }
     let head: Header = decode(header).ok_or(TokenError::Malformed)?;
@@ -123,9 +128,9 @@ mod tests {
         let key = key();
         let keys = [key.public().clone()];
         let token = sign(&key, &claims()).unwrap();
-        assert_eq!(verify(&keys, ISSUER, &token, 1_500), Ok(claims()));
+        assert_eq!(verify(&keys, &[ISSUER.into()], &token, 1_500), Ok(claims()));
         let check = |token: &str, issuer: &str, now, expect| {
-            assert_eq!(verify(&keys, issuer, token, now).unwrap_err(), expect, "{token}");
+            assert_eq!(verify(&keys, &[issuer.into()], token, now).unwrap_err(), expect, "{token}");
         };
         check(&token, ISSUER, 2_011, TokenError::Expired);
         check(&token, ISSUER, 900, TokenError::NotYet);
@@ -145,7 +150,10 @@ mod tests {
         let key = key();
         let header = Header { alg: "none".into(), kid: String::new() };
         let token = format!("{}.{}.", encode(&header), encode(&claims()));
-        assert_eq!(verify(&[key.public().clone()], ISSUER, &token, 1_500), Err(TokenError::Signature));
+        assert_eq!(
+            verify(&[key.public().clone()], &[ISSUER.into()], &token, 1_500),
+            Err(TokenError::Signature)
+        );
     }
 
     #[test]

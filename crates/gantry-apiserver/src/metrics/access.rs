@@ -1,0 +1,289 @@
+//! What is counted of authentication and authorization.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use super::Histograms;
+use crate::authn::Age;
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResultOnly {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Username {
+    username: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Decided {
+    r#type: &'static str,
+    name: String,
+    decision: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Asked {
+    name: String,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Conditioned {
+    r#type: &'static str,
+    name: String,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Verified {
+    result: &'static str,
+    jwt_issuer_hash: String,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Status {
+    status: &'static str,
+}
+
+/// The metrics of authentication and authorization.
+pub(crate) struct AccessMetrics {
+    attempts: Family<ResultOnly, Counter>,
+    authentication: Histograms<ResultOnly>,
+    users: Family<Username, Counter>,
+    authorizations: Family<ResultOnly, Counter>,
+    authorization: Histograms<ResultOnly>,
+    decisions: Family<Decided, Counter>,
+    asked: Family<Asked, Counter>,
+    asking: Histograms<Asked>,
+    fail_open: Family<Asked, Counter>,
+    condition_failures: Family<Conditioned, Counter>,
+    condition_exclusions: Family<Conditioned, Counter>,
+    verifying: Histograms<Verified>,
+    fetched: Family<Verified, Gauge>,
+    remembered: Family<Status, Counter>,
+    reloads: [(Family<Status, Counter>, Family<Status, Gauge>); 2],
+    /// Legacy and stale service account tokens, and good ones.
+    legacy: Counter,
+    stale: Counter,
+    valid: Counter,
+}
+
+/// A configuration file that is read again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reloaded {
+    Authentication,
+    Authorization,
+}
+
+impl Default for AccessMetrics {
+    fn default() -> Self {
+        let quick = || Histogram::new(exponential_buckets(0.001, 2.0, 15));
+        Self {
+            attempts: Family::default(),
+            authentication: Histograms::new_with_constructor(quick),
+            users: Family::default(),
+            authorizations: Family::default(),
+            authorization: Histograms::new_with_constructor(quick),
+            decisions: Family::default(),
+            asked: Family::default(),
+            asking: Histograms::new_with_constructor(quick),
+            fail_open: Family::default(),
+            condition_failures: Family::default(),
+            condition_exclusions: Family::default(),
+            verifying: Histograms::new_with_constructor(quick),
+            fetched: Family::default(),
+            remembered: Family::default(),
+            reloads: Default::default(),
+            legacy: Counter::default(),
+            stale: Counter::default(),
+            valid: Counter::default(),
+        }
+    }
+}
+
+impl AccessMetrics {
+    /// Metrics that `registry` shows under upstream's names.
+    pub fn new(registry: &mut Registry) -> Self {
+        let own = Self::default();
+        for (name, help, counter) in [
+            ("authentication_attempts", "Attempts to authenticate", &own.attempts),
+            ("authorization_attempts", "Requests that authorization decided on", &own.authorizations),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+        for (name, help, histogram) in [
+            ("authentication_duration_seconds", "Time that authentication took", &own.authentication),
+            ("authorization_duration_seconds", "Time that authorization took", &own.authorization),
+        ] {
+            registry.register(name, help, histogram.clone());
+        }
+        registry.register("authenticated_user_requests", "Requests by known users", own.users.clone());
+        registry.register(
+            "apiserver_authorization_decisions",
+            "Requests that an authorizer allowed or denied",
+            own.decisions.clone(),
+        );
+        let webhook = "apiserver_authorization_webhook";
+        registry.register(
+            format!("{webhook}_evaluations"),
+            "Questions to authorization webhooks",
+            own.asked.clone(),
+        );
+        registry.register(
+            format!("{webhook}_duration_seconds"),
+            "Time that authorization webhooks took",
+            own.asking.clone(),
+        );
+        registry.register(
+            format!("{webhook}_evaluations_fail_open"),
+            "Questions without an answer that left the decision to others",
+            own.fail_open.clone(),
+        );
+        let condition = "apiserver_authorization_match_condition_evaluation";
+        registry.register(
+            format!("{condition}_errors"),
+            "Match conditions that could not be evaluated",
+            own.condition_failures.clone(),
+        );
+        registry.register(
+            "apiserver_authorization_match_condition_exclusions",
+            "Requests that match conditions kept from a webhook",
+            own.condition_exclusions.clone(),
+        );
+        let jwt = "apiserver_authentication_jwt_authenticator";
+        registry.register(
+            format!("{jwt}_latency_seconds"),
+            "Time that the verification of a token took",
+            own.verifying.clone(),
+        );
+        registry.register(
+            format!("{jwt}_jwks_fetch_last_timestamp_seconds"),
+            "When an issuer's keys were fetched last",
+            own.fetched.clone(),
+        );
+        registry.register(
+            "authentication_token_cache_request",
+            "Answers to token reviews that were remembered, or not",
+            own.remembered.clone(),
+        );
+        for (part, (count, time)) in ["authentication", "authorization"].iter().zip(&own.reloads) {
+            let name = format!("apiserver_{part}_config_controller_automatic_reload");
+            registry.register(format!("{name}s"), "Reloads of the configuration", count.clone());
+            registry.register(
+                format!("{name}_last_timestamp_seconds"),
+                "When the configuration was reloaded last",
+                time.clone(),
+            );
+        }
+        for (name, help, counter) in [
+            ("legacy", "Requests with tokens that are kept in Secrets", &own.legacy),
+            ("stale", "Requests with tokens that should have been renewed", &own.stale),
+            ("valid", "Requests with tokens that have an end", &own.valid),
+        ] {
+            registry.register(format!("serviceaccount_{name}_tokens"), help, counter.clone());
+        }
+        own
+    }
+
+    /// Counts an attempt to authenticate: `success`, `failure` (nothing was shown) or `error`.
+    pub fn authenticated(&self, result: &'static str, took: Duration) {
+        self.attempts.get_or_create(&ResultOnly { result }).inc();
+        self.authentication.get_or_create(&ResultOnly { result }).observe(took.as_secs_f64());
+    }
+
+    /// Counts a request of `user`, whose name is shown where it is one of few.
+    pub fn user(&self, user: &str) {
+        let username = match user {
+            "system:anonymous" => "system:anonymous",
+            "system:apiserver" => "system:apiserver",
+            "system:kube-controller-manager" => "system:kube-controller-manager",
+            "system:kube-scheduler" => "system:kube-scheduler",
+            "system:kube-proxy" => "system:kube-proxy",
+            "kubernetes-admin" => "kubernetes-admin",
+            name if name.starts_with("system:serviceaccount:") => "system:serviceaccount",
+            name if name.starts_with("system:node:") => "system:node",
+            _ => "other",
+        };
+        self.users.get_or_create(&Username { username }).inc();
+    }
+
+    /// Counts a decision: `allowed`, `denied`, `no-opinion` or `error`.
+    pub fn authorized(&self, result: &'static str, took: Duration) {
+        self.authorizations.get_or_create(&ResultOnly { result }).inc();
+        self.authorization.get_or_create(&ResultOnly { result }).observe(took.as_secs_f64());
+    }
+
+    /// The counters of what an authorizer allows and denies.
+    pub fn decisions(&self, r#type: &'static str, name: &str) -> [Counter; 2] {
+        ["allowed", "denied"].map(|decision| {
+            let labels = Decided { r#type, name: name.to_owned(), decision };
+            self.decisions.get_or_create(&labels).clone()
+        })
+    }
+
+    /// Counts a question to an authorization webhook; `open`: it failed, and others decide.
+    pub fn webhook_asked(&self, name: &str, result: &'static str, took: Duration, open: bool) {
+        let labels = Asked { name: name.to_owned(), result };
+        self.asked.get_or_create(&labels).inc();
+        self.asking.get_or_create(&labels).observe(took.as_secs_f64());
+        if open {
+            self.fail_open.get_or_create(&labels).inc();
+        }
+    }
+
+    /// Counts a match condition that could not be evaluated.
+    pub fn condition_failed(&self, name: &str) {
+        let labels = Conditioned { r#type: "Webhook", name: name.to_owned() };
+        self.condition_failures.get_or_create(&labels).inc();
+    }
+
+    /// Counts a request that match conditions keep from a webhook.
+    pub fn condition_excluded(&self, name: &str) {
+        let labels = Conditioned { r#type: "Webhook", name: name.to_owned() };
+        self.condition_exclusions.get_or_create(&labels).inc();
+    }
+
+    /// Counts a token of an issuer: `success` or `failure`.
+    pub fn verified(&self, issuer_hash: &str, result: &'static str, took: Duration) {
+        let labels = Verified { result, jwt_issuer_hash: issuer_hash.to_owned() };
+        self.verifying.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// Notes that an issuer's keys were fetched, or could not be.
+    pub fn fetched(&self, issuer_hash: &str, success: bool) {
+        let result = if success { "success" } else { "failure" };
+        let labels = Verified { result, jwt_issuer_hash: issuer_hash.to_owned() };
+        self.fetched.get_or_create(&labels).set(jiff::Timestamp::now().as_second());
+    }
+
+    /// Counts whether the answer to a token review was `remembered`.
+    pub fn remembered(&self, remembered: bool) {
+        let status = if remembered { "hit" } else { "miss" };
+        self.remembered.get_or_create(&Status { status }).inc();
+    }
+
+    /// Notes that a configuration file was read again.
+    pub fn reloaded(&self, which: Reloaded, success: bool) {
+        let (count, time) = &self.reloads[which as usize];
+        let status = Status { status: if success { "success" } else { "failure" } };
+        count.get_or_create(&status).inc();
+        time.get_or_create(&status).set(jiff::Timestamp::now().as_second());
+    }
+
+    /// Counts a request with a service account token.
+    pub fn service_account(&self, age: Age) {
+        match age {
+            Age::Legacy => &self.legacy,
+            Age::Stale => &self.stale,
+            Age::Fresh => &self.valid,
+        }
+        .inc();
+    }
+}
