@@ -22,6 +22,7 @@ pub mod rules;
 mod scale;
 mod structure;
 mod validate;
+pub mod warnings;
 
 use serde_json::Value;
 
@@ -48,7 +49,7 @@ impl CustomSchema {
     /// are left out.
     pub fn new(version: &Value, compiler: Option<&dyn Compiler>) -> Self {
         Self {
-            root: Node::read(&version["schema"]["openAPIV3Schema"], compiler),
+            root: Node::read(&version["schema"]["openAPIV3Schema"], true, compiler),
             scale: Scale::read(&version["subresources"]["scale"]),
         }
     }

@@ -43,7 +43,7 @@ impl Checks {
         let number = |key: &str| schema[key].as_f64();
         let whole = |key: &str| schema[key].as_i64();
         Self {
-            format: Some(text(schema, "format")).filter(|format| supported(format, kind)).map(Box::from),
+            format: Some(text(schema, "format")).filter(|format| is_checked(format, kind)).map(Box::from),
             maximum: number("maximum"),
             exclusive_maximum: schema["exclusiveMaximum"] == true,
             minimum: number("minimum"),
@@ -91,7 +91,7 @@ impl Checks {
 }
 
 /// Whether a format is one that values of the kind are checked by; others are notes for people.
-fn supported(format: &str, kind: Kind) -> bool {
+pub(crate) fn is_checked(format: &str, kind: Kind) -> bool {
     match kind {
         Kind::Any | Kind::String | Kind::IntOrString => formats::check_of(format).is_some(),
         Kind::Integer => matches!(format, "int32" | "int64"),

@@ -34,6 +34,20 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// What the place of a schema may hold.
+    pub fn read(schema: &Value) -> Self {
+        match text(schema, "type") {
+            _ if is_true(schema, "x-kubernetes-int-or-string") => Self::IntOrString,
+            "object" => Self::Object,
+            "array" => Self::Array,
+            "string" => Self::String,
+            "integer" => Self::Integer,
+            "number" => Self::Number,
+            "boolean" => Self::Boolean,
+            _ => Self::Any,
+        }
+    }
+
     /// As schemas and messages call it; empty for anything.
     pub fn name(self) -> &'static str {
         match self {
@@ -104,9 +118,10 @@ impl Has {
 }
 
 impl Node {
-    /// Reads a schema. What a schema cannot say is left out: a definition was checked when it was written.
-    pub fn read(schema: &Value, compiler: Option<&dyn Compiler>) -> Self {
-        Reader { compiler, patterns: HashMap::new() }.node(schema, true)
+    /// Reads the schema of a whole `resource`, or of a value. What a schema cannot say is left out: a
+    /// definition was checked when it was written.
+    pub fn read(schema: &Value, resource: bool, compiler: Option<&dyn Compiler>) -> Self {
+        Reader { compiler, patterns: HashMap::new() }.node(schema, resource)
     }
 
     /// The node of a property.
@@ -158,16 +173,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// The node of `schema`; `resource` where it stands for a whole resource.
     fn node(&mut self, schema: &Value, resource: bool) -> Node {
-        let kind = match text(schema, "type") {
-            _ if is_true(schema, "x-kubernetes-int-or-string") => Kind::IntOrString,
-            "object" => Kind::Object,
-            "array" => Kind::Array,
-            "string" => Kind::String,
-            "integer" => Kind::Integer,
-            "number" => Kind::Number,
-            "boolean" => Kind::Boolean,
-            _ => Kind::Any,
-        };
+        let kind = Kind::read(schema);
         let mut node = Node {
             kind,
             nullable: is_true(schema, "nullable"),

@@ -103,14 +103,30 @@ impl Expressions {
     }
 }
 
-/// What is wrong by the rules with `new`, beside `old` in an update.
+/// What is wrong by its own rules with the defaults in a schema at `path`, which has nothing else wrong.
+pub fn validate_defaults(path: &Path, schema: &Value, compiler: &dyn Compiler) -> Vec<FieldError> {
+    super::default::validate::by_rules(path, schema, compiler)
+}
+
+/// What is wrong by the rules with `new`, beside `old` in an update, which tolerates what did not change.
 pub(crate) fn validate(node: &Node, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    walk(&Path::default(), node, new, old, true)
+}
+
+/// What is wrong by the rules with a default at `path`: it is what it was.
+pub(crate) fn validate_default(path: &Path, node: &Node, value: &Value) -> Vec<FieldError> {
+    walk(path, node, value, Some(value), false)
+}
+
+fn walk(path: &Path, node: &Node, new: &Value, old: Option<&Value>, tolerant: bool) -> Vec<FieldError> {
     if !node.has.rules {
         return Vec::new();
     }
-    let mut walk = Walk { budget: BUDGET, errors: Vec::new() };
+    let mut walk = Walk { start: path, budget: BUDGET, errors: Vec::new() };
     let unchanged = Unchanged {
-        here: old.map(|old| Rc::new(Pair { new, old: Some(old), equal: Cell::new(None) })),
+        here: old
+            .filter(|_| tolerant)
+            .map(|old| Rc::new(Pair { new, old: Some(old), equal: Cell::new(None) })),
         above: None,
         root: true,
     };
@@ -172,12 +188,13 @@ impl<'a> Unchanged<'a> {
     }
 }
 
-struct Walk {
+struct Walk<'s> {
+    start: &'s Path,
     budget: u64,
     errors: Vec<FieldError>,
 }
 
-impl Walk {
+impl Walk<'_> {
     /// Checks a place and what is below; `None` when no rule may run any more.
     fn place<'a>(
         &mut self,
@@ -235,7 +252,7 @@ impl Walk {
         old: Option<&Value>,
         unchanged: &Unchanged<'_>,
     ) -> Option<()> {
-        let path = || place.path(&Path::default());
+        let path = || place.path(self.start);
         let program = match &expressions.program {
             Ok(program) => program,
             Err(error) => {

@@ -1,9 +1,10 @@
 //! Whether the rules of a definition can be compiled, and cost no more than rules may.
 
+use gantry_api::custom::rules::validate_defaults;
 use gantry_api::field::{FieldError, Path};
 use serde_json::Value as Json;
 
-use super::{Scope, message_program, rule_program, rules_of, schema, text};
+use super::{RuleCompiler, Scope, message_program, rule_program, rules_of, schema, text};
 
 /// What one expression may cost at most.
 const PER_EXPRESSION: u64 = 10_000_000;
@@ -56,6 +57,9 @@ fn validate_schema(path: &Path, validation: &Json, errors: &mut Vec<FieldError>)
         }
         let what = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema";
         errors.push(FieldError::forbidden(&path, exceeds(what, total, PER_SCHEMA)));
+    }
+    if errors.is_empty() {
+        errors.extend(validate_defaults(&path, &validation["openAPIV3Schema"], &RuleCompiler));
     }
 }
 

@@ -51,6 +51,13 @@ fn rules_of_definitions() {
         bad[0].contains("messageExpression compilation failed: ERROR: <input>:1:5: undefined field 'b'"),
         "{bad:?}"
     );
+    // Defaults keep to the rules beside them.
+    let positive = |default: i64| {
+        of_definition(json!({"type": "object", "properties": {"a": {"type": "integer", "default": default,
+            "x-kubernetes-validations": [{"rule": "self > 0", "message": "must be positive"}]}}}))
+    };
+    assert_eq!(positive(1), [""; 0]);
+    assert_eq!(positive(0), [format!("{AT}.properties[a].default: Invalid value: 0: must be positive")]);
     // The root knows the metadata of every resource, and nothing but names in it.
     let root = |rule: &str| {
         let schema = json!({"type": "object", "x-kubernetes-validations": [{"rule": rule}]});

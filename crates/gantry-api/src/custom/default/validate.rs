@@ -4,13 +4,23 @@ use serde_json::{Map, Value, json};
 
 use crate::custom::meta::{self, Malformed};
 use crate::custom::node::{Node, is_true};
+use crate::custom::rules::{self, Compiler};
 use crate::custom::{prune, validate};
 use crate::field::{FieldError, Path};
 
 /// What is wrong with the defaults of a version's structural schema at `path`.
 pub(crate) fn validate_defaults(path: &Path, schema: &Value) -> Vec<FieldError> {
+    walk(path, schema, None)
+}
+
+/// What is wrong with them by the rules beside them.
+pub(crate) fn by_rules(path: &Path, schema: &Value, compiler: &dyn Compiler) -> Vec<FieldError> {
+    walk(path, schema, Some(compiler))
+}
+
+fn walk(path: &Path, schema: &Value, compiler: Option<&dyn Compiler>) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    let whole = Around { root: schema, steps: Vec::new(), metadata: false };
+    let whole = Around { root: schema, steps: Vec::new(), metadata: false, compiler };
     place(path, schema, true, &whole, &mut errors);
     errors
 }
@@ -22,6 +32,8 @@ struct Around<'a> {
     steps: Vec<Step<'a>>,
     /// Whether it is within what every resource has.
     metadata: bool,
+    /// Where defaults are checked by rules, what compiles those.
+    compiler: Option<&'a dyn Compiler>,
 }
 
 #[derive(Clone, Copy)]
@@ -39,7 +51,7 @@ fn place<'a>(
 ) {
     let own;
     let around = if resource {
-        own = Around { root: schema, steps: Vec::new(), metadata: false };
+        own = Around { root: schema, steps: Vec::new(), metadata: false, compiler: around.compiler };
         &own
     } else {
         around
@@ -85,10 +97,14 @@ impl<'a> Around<'a> {
 
 fn default(path: &Path, schema: &Value, resource: bool, around: &Around<'_>, errors: &mut Vec<FieldError>) {
     let value = &schema["default"];
-    let node = Node::read(schema, None);
+    if let Some(compiler) = around.compiler {
+        let node = Node::read(schema, resource, Some(compiler));
+        return errors.extend(rules::validate_default(path, &node, value));
+    }
+    let node = Node::read(schema, resource, None);
     if around.metadata {
         let mut whole = around.surround(value);
-        let root = Node::read(around.root, None);
+        let root = Node::read(around.root, true, None);
         let words = match meta::coerce(&mut whole, &root, true, Malformed::Refused) {
             Err(error) => Some(error.to_string()),
             Ok(_) => {
