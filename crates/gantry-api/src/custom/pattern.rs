@@ -41,7 +41,18 @@ pub fn compile(text: &str) -> Result<Regex, String> {
         // The crate draws a picture over several lines; its last line says what is wrong.
         let words = error.to_string();
         let last = words.lines().last().unwrap_or_default().trim();
-        format!("error parsing regexp: {}: `{text}`", last.trim_start_matches("error: "))
+        let (words, shown) = match last.trim_start_matches("error: ") {
+            "repetition operator missing expression" => {
+                ("missing argument to repetition operator", text.trim_start_matches(|c| !"*+?".contains(c)))
+            }
+            "unclosed character class" => {
+                ("missing closing ]", text.rfind('[').map_or(text, |at| &text[at..]))
+            }
+            "unclosed group" => ("missing closing )", text),
+            "unopened group" => ("unexpected )", text),
+            other => (other, text),
+        };
+        format!("error parsing regexp: {words}: `{shown}`")
     })
 }
 

@@ -219,3 +219,49 @@ fn junctors() {
         &["<nil>: Invalid value: \"\": \"spec.x\" must not validate the schema (not)"],
     );
 }
+
+#[test]
+fn integers_or_texts() {
+    let schema = json!({"nullable": true, "x-kubernetes-int-or-string": true,
+        "allOf": [{"anyOf": [{"type": "integer"}, {"type": "string"}]}]});
+    for fine in [json!(null), json!(42), json!("foo")] {
+        check(schema.clone(), fine, &[]);
+    }
+    check(
+        schema,
+        json!([]),
+        &[
+            "spec.x: Invalid value: \"array\": spec.x in body must be of type integer,string: \"array\"",
+            "<nil>: Invalid value: \"\": \"spec.x\" must validate at least one schema (anyOf)",
+            "spec.x: Invalid value: \"array\": spec.x in body must be of type integer: \"array\"",
+            "<nil>: Invalid value: \"\": \"spec.x\" must validate all the schemas (allOf). None validated",
+        ],
+    );
+}
+
+#[test]
+fn several_faults_of_one_value() {
+    check(
+        json!({"type": "string", "enum": ["a", "b"]}),
+        json!(true),
+        &[
+            "spec.x: Invalid value: \"boolean\": spec.x in body must be of type string: \"boolean\"",
+            "spec.x: Unsupported value: true: supported values: \"a\", \"b\"",
+        ],
+    );
+    check(
+        json!({"type": "integer", "format": "int32", "minimum": 1, "multipleOf": 2}),
+        json!(-1),
+        &[
+            "spec.x: Invalid value: -1: spec.x in body should be a multiple of 2",
+            "spec.x: Invalid value: -1: spec.x in body should be greater than or equal to 1",
+        ],
+    );
+    check(
+        json!({"type": "string", "pattern": "+"}),
+        json!("foo"),
+        &[
+            "spec.x: Invalid value: \"foo\": spec.x in body should match '+, but pattern is invalid: error parsing regexp: missing argument to repetition operator: `+`'",
+        ],
+    );
+}

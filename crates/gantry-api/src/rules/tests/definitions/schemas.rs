@@ -64,7 +64,7 @@ fn types() {
     check(
         field(json!({"type": "string", "pattern": "[a"})),
         &[
-            ".properties[a].pattern: Invalid value: \"[a\": must be a valid regular expression, but isn't: error parsing regexp: unclosed character class: `[a`",
+            ".properties[a].pattern: Invalid value: \"[a\": must be a valid regular expression, but isn't: error parsing regexp: missing closing ]: `[a`",
         ],
     );
 }
