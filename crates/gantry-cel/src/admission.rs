@@ -16,7 +16,7 @@ fn words(names: &[&str]) -> Vec<Field> {
 }
 
 fn object(name: &str, fields: Vec<Field>) -> Form {
-    Form::Object(Arc::new(ObjectType::new(name, fields)))
+    Form::Object(Arc::new(ObjectType::plain(name, fields)))
 }
 
 fn list(item: Form) -> Form {
@@ -54,7 +54,7 @@ pub fn request() -> &'static Arc<Declared> {
 /// The schema of `namespaceObject`: the namespace of the object, but for what names who wrote it.
 pub fn namespace() -> &'static Arc<Declared> {
     static NAMESPACE: LazyLock<Arc<Declared>> = LazyLock::new(|| {
-        let mut metadata = words(&["name", "generateName", "namespace", "UID", "resourceVersion"]);
+        let mut metadata = words(&["name", "generateName", "namespace", "uid", "resourceVersion"]);
         metadata.extend([
             field("labels", map(Form::String)),
             field("annotations", map(Form::String)),
@@ -65,7 +65,11 @@ pub fn namespace() -> &'static Arc<Declared> {
             field("finalizers", list(Form::String)),
         ]);
         let spec = object("kubernetes.NamespaceSpec", vec![field("finalizers", list(Form::String))]);
-        let status = object("kubernetes.NamespaceStatus", words(&["phase"]));
+        let mut condition = words(&["type", "status", "reason", "message"]);
+        condition.push(field("lastTransitionTime", Form::Timestamp));
+        let mut status = words(&["phase"]);
+        status.push(field("conditions", list(object("kubernetes.NamespaceCondition", condition))));
+        let status = object("kubernetes.NamespaceStatus", status);
         let fields = vec![
             field("metadata", object("kubernetes.NamespaceMetadata", metadata)),
             field("spec", spec),

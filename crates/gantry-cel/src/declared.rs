@@ -164,14 +164,17 @@ impl ObjectType {
             Fields::Builtin(definition, fields) => fields.get_or_init(|| {
                 let fields = Schemas::builtin().get(*definition).fields.iter();
                 fields
-                    .filter_map(|field| {
+                    .flat_map(|field| {
                         let known = Field {
                             json: field.name.to_string(),
                             declared: Declared::builtin(&field.kind),
                             required: field.required,
                             has_default: false,
                         };
-                        Some((escape(&field.name)?, known))
+                        // Expressions about data without a schema spell reserved words as they are.
+                        let spelled = escape(&field.name).filter(|spelled| **spelled != *field.name);
+                        let plain = (field.name.to_string(), known.clone());
+                        spelled.map(|spelled| (spelled, known)).into_iter().chain([plain])
                     })
                     .collect()
             }),

@@ -1,11 +1,11 @@
 //! Expressions in CEL over a request: what they may name, and the conditions that webhooks and policies
 //! have in them.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use gantry_cel::{
     AuthorizerAttributes, AuthorizerDecision, Budget, Composition, Declared, Environment, EvaluationError,
-    Field, Form, ListForm, ObjectType, Opaque, Program, Session, Type, Value as Cel, Variables,
+    Program, Session, Type, Value as Cel, Variables, admission,
 };
 use serde_json::{Map, Value, json};
 
@@ -14,69 +14,9 @@ use super::matching::{Resource, Versioned};
 use crate::authz::{Authorizer, Decision};
 use crate::{Attributes, User, rest};
 
-fn object(name: &str, fields: impl IntoIterator<Item = (&'static str, Declared)>) -> Declared {
-    let fields = fields.into_iter().map(|(json, declared)| Field {
-        json: json.to_owned(),
-        declared,
-        required: false,
-        has_default: false,
-    });
-    Declared::new(Form::Object(Arc::new(ObjectType::plain(name, fields))))
-}
-
-/// What `request` is: an AdmissionRequest without its objects.
-static REQUEST: LazyLock<Arc<Declared>> = LazyLock::new(|| {
-    let text = || Declared::new(Form::String);
-    let texts = || Declared::new(Form::List(Box::new(text()), ListForm::Atomic));
-    let kind =
-        || object("kubernetes.GroupVersionKind", ["group", "version", "kind"].map(|name| (name, text())));
-    let resource = || {
-        let fields = ["group", "version", "resource"].map(|name| (name, text()));
-        object("kubernetes.GroupVersionResource", fields)
-    };
-    let extra = Declared::new(Form::Map(Box::new(texts())));
-    let user = object(
-        "kubernetes.UserInfo",
-        [("username", text()), ("uid", text()), ("groups", texts()), ("extra", extra)],
-    );
-    Arc::new(object(
-        "kubernetes.AdmissionRequest",
-        [
-            ("kind", kind()),
-            ("resource", resource()),
-            ("subResource", text()),
-            ("requestKind", kind()),
-            ("requestResource", resource()),
-            ("requestSubResource", text()),
-            ("name", text()),
-            ("namespace", text()),
-            ("operation", text()),
-            ("userInfo", user),
-            ("dryRun", Declared::new(Form::Bool)),
-            ("options", Declared::new(Form::Dyn)),
-        ],
-    ))
-});
-
-/// What `namespaceObject` is.
-static NAMESPACE: LazyLock<Arc<Declared>> = LazyLock::new(|| {
-    let kind = Declared::kind("", "v1", "Namespace");
-    Arc::new(kind.unwrap_or_else(|| Declared::new(Form::Dyn)))
-});
-
 /// What expressions may name. `params` only where there are some.
 pub(super) fn environment(params: bool) -> Environment {
-    static BASE: LazyLock<Environment> = LazyLock::new(|| {
-        Environment::new()
-            .with("object", Type::Dyn)
-            .with("oldObject", Type::Dyn)
-            .with_declared("request", REQUEST.clone())
-            .with_declared("namespaceObject", NAMESPACE.clone())
-            .with("authorizer", Type::Opaque(Opaque::Authorizer))
-            .with("authorizer.requestResource", Type::Opaque(Opaque::ResourceCheck))
-    });
-    let base = BASE.clone();
-    if params { base.with("params", Type::Dyn) } else { base }
+    admission::environment(params, true)
 }
 
 /// An expression of a stored object: its text, and its program or why there is none.
@@ -171,12 +111,13 @@ impl<'a> Inputs<'a> {
     pub fn variables<'v>(&'v self, composition: Option<&'v Composition>) -> Variables<'v> {
         let declared =
             |json: &'v Value, declared: &'static Declared| Cel::declared(json, declared).unwrap_or(Cel::Null);
-        let namespace = self.namespace.map_or(Cel::Null, |namespace| declared(namespace, &NAMESPACE));
+        let namespace =
+            self.namespace.map_or(Cel::Null, |namespace| declared(namespace, admission::namespace()));
         let asked = self.authorizer.clone();
         let variables = Variables::new()
             .with("object", Cel::json(&self.versioned.object))
             .with("oldObject", Cel::json(&self.versioned.old))
-            .with("request", declared(&self.request, &REQUEST))
+            .with("request", declared(&self.request, admission::request()))
             .with("namespaceObject", namespace)
             .with("params", self.params.map_or(Cel::Null, Cel::json))
             .with("authorizer", Cel::authorizer(asked.clone()))

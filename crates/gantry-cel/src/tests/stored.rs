@@ -141,6 +141,7 @@ fn conditions_of_webhooks() {
             "request.userInfo.username == 'a' && 'g' in request.userInfo.groups",
             "object.metadata.labels['a'] == 'b' || oldObject == null",
             "authorizer.group('').resource('pods').check('get').allowed()",
+            "request.namespace == 'a' && request.name == 'b' && namespaceObject.metadata.name == 'a'",
             "authorizer.requestResource.check('get').allowed() && request.kind.group == ''",
             "namespaceObject.metadata.labels.exists(k, k == 'a') && request.options.dryRun",
         ] {
