@@ -12,7 +12,7 @@ mod formats;
 mod keyed;
 mod lists;
 mod meta;
-mod node;
+pub(crate) mod node;
 pub mod path;
 pub mod pattern;
 mod place;
@@ -20,7 +20,6 @@ mod prune;
 pub mod publish;
 pub mod rules;
 mod scale;
-mod structure;
 mod validate;
 pub mod warnings;
 
@@ -32,7 +31,7 @@ pub(crate) use default::validate::validate_defaults;
 pub(crate) use formats::is_request_uri;
 
 use crate::field::{FieldError, FieldErrorKind, Path};
-use crate::schema::{DecodeError, Decoded, DefinitionId, Schemas};
+use crate::schema::{DecodeError, Decoded};
 use meta::Malformed;
 use node::Node;
 use rules::Compiler;
@@ -54,22 +53,14 @@ impl CustomSchema {
         }
     }
 
+    /// The node of whole objects.
+    pub(crate) fn root(&self) -> &Node {
+        &self.root
+    }
+
     /// Where the numbers of the scale subresource are, if it has one.
     pub fn scale(&self) -> Option<&Scale> {
         self.scale.as_ref()
-    }
-
-    /// Adds the structure of the kind, of that group, version and name, to `schemas`: what patches and
-    /// field management walk.
-    pub fn add_structure(
-        &self,
-        schemas: &mut Schemas,
-        group: &str,
-        version: &str,
-        kind: &str,
-    ) -> DefinitionId {
-        let name = publish::definition_name(group, version, kind);
-        structure::add(schemas, &self.root, &name, [group, version, kind])
     }
 
     /// Reads an object that was sent: fields that the schema does not know are left out and told, and

@@ -6,6 +6,7 @@
 pub mod certificate_request;
 pub mod cron;
 pub mod custom;
+pub mod custom_kind;
 pub mod discovery;
 pub mod field;
 pub mod group_priority;

@@ -13,8 +13,11 @@ use std::sync::{Arc, LazyLock};
 use hashbrown::{Equivalent, HashMap};
 use serde_json::Value;
 
-use crate::field::FieldError;
-use crate::schema::{DefinitionId, Schemas};
+use crate::custom::publish;
+use crate::custom_kind::CustomKind;
+use crate::field::{FieldError, Path};
+use crate::patch::apply::Structure;
+use crate::schema::{self, DecodeError, Decoded, DefinitionId, Format, Schemas};
 
 /// What a kind does beyond its structure.
 #[derive(Clone, Copy)]
@@ -105,10 +108,8 @@ pub struct Kind {
     pub subresources: Vec<Subresource>,
     /// Whether objects are in namespaces.
     pub namespaced: bool,
-    /// The structure, in [`Kind::schemas`].
+    /// The structure among the built-in ones; that of a custom kind is its metadata's alone.
     pub schema: DefinitionId,
-    /// Definitions of its own, where its structure is none of the built-in ones.
-    own_schemas: Option<Arc<Schemas>>,
     /// The fields that selectors may name, beside `metadata.name` and `metadata.namespace`.
     pub selectable_fields: Vec<Name>,
     /// The fields of an object that [`Rules::selectable`] reads.
@@ -127,29 +128,136 @@ pub struct Kind {
 enum Behaviour {
     /// What the program says.
     Builtin(Rules),
+    /// What a CustomResourceDefinition says.
+    Custom(CustomKind),
+}
+
+/// What [`Kind::custom`] takes over as it is.
+pub(crate) struct Custom {
+    pub group: String,
+    pub version: String,
+    pub kind: Name,
+    pub list_kind: Name,
+    pub plural: Name,
+    pub singular: Name,
+    pub short_names: Vec<Name>,
+    pub categories: Vec<Name>,
+    pub verbs: &'static [&'static str],
+    pub namespaced: bool,
+    pub selectable_fields: Vec<Name>,
+    pub has_status: bool,
 }
 
 impl Kind {
-    /// The definitions that its structure is one of.
-    pub fn schemas(&self) -> &Schemas {
-        self.own_schemas.as_deref().unwrap_or_else(|| Schemas::builtin())
+    /// A custom kind.
+    pub(crate) fn custom(names: Custom, subresources: Vec<Subresource>, custom: CustomKind) -> Self {
+        Self {
+            group: names.group.into(),
+            version: names.version.into(),
+            kind: names.kind,
+            list_kind: names.list_kind,
+            plural: names.plural,
+            singular: names.singular,
+            short_names: names.short_names,
+            categories: names.categories,
+            verbs: names.verbs,
+            subresources,
+            namespaced: names.namespaced,
+            schema: Schemas::object_meta(),
+            selectable_fields: names.selectable_fields,
+            selected_from: &[],
+            has_status: names.has_status,
+            generation: true,
+            stored: None,
+            behaviour: Behaviour::Custom(custom),
+        }
     }
 
+    /// What it is where it is a custom kind.
+    pub fn as_custom(&self) -> Option<&CustomKind> {
+        match &self.behaviour {
+            Behaviour::Custom(custom) => Some(custom),
+            Behaviour::Builtin(_) => None,
+        }
+    }
+
+    /// Whether it is the built-in kind of that group and name, in whichever version.
+    pub fn is(&self, group: &str, kind: &str) -> bool {
+        self.group == group && self.kind == kind && self.as_custom().is_none()
+    }
+
+    /// The structure that field management goes by.
+    pub fn structure(&self) -> Structure<'_> {
+        match self.as_custom() {
+            Some(custom) => Structure::custom(&custom.version().schema, self.has_status),
+            None => Structure::builtin(self.schema),
+        }
+    }
+
+    /// The name of its definition in OpenAPI documents.
+    pub fn definition_name(&self) -> Cow<'_, str> {
+        if self.as_custom().is_none() {
+            return Cow::Borrowed(&Schemas::builtin().get(self.schema).name);
+        }
+        Cow::Owned(publish::definition_name(&self.group, &self.version, &self.kind))
+    }
+
+    /// Reads a whole object. An object of a custom kind has no protobuf form.
+    pub fn decode(&self, bytes: &[u8], format: Format) -> Result<Decoded, DecodeError> {
+        let Some(custom) = self.as_custom() else {
+            return schema::decode(Schemas::builtin(), self.schema, bytes, format);
+        };
+        let free = schema::decode_free(bytes, format)?;
+        let mut decoded = custom.version().schema.decode(free.value)?;
+        decoded.strict.splice(0..0, free.strict);
+        Ok(decoded)
+    }
+
+    /// Reads an object that is already a value, such as the outcome of a patch.
+    pub fn decode_value(&self, value: Value) -> Result<Decoded, DecodeError> {
+        match self.as_custom() {
+            Some(custom) => custom.version().schema.decode(value),
+            None => schema::decode_value(Schemas::builtin(), self.schema, value),
+        }
+    }
+
+    /// Reads what a client applies: every value that it gives is its own, zero values too.
+    pub fn decode_given(&self, value: Value) -> Result<Decoded, DecodeError> {
+        match self.as_custom() {
+            Some(custom) => custom.version().schema.decode(value),
+            None => schema::decode_given(Schemas::builtin(), self.schema, value),
+        }
+    }
+
+    /// The rules of a built-in kind; a custom one has none of these.
     fn rules(&self) -> &Rules {
-        let Behaviour::Builtin(rules) = &self.behaviour;
-        rules
+        match &self.behaviour {
+            Behaviour::Builtin(rules) => rules,
+            Behaviour::Custom(_) => &Rules::NONE,
+        }
     }
 
     /// Fills in what was left out. Idempotent.
     pub fn default(&self, object: &mut Value) {
-        (self.rules().default)(object);
+        match &self.behaviour {
+            Behaviour::Builtin(rules) => (rules.default)(object),
+            Behaviour::Custom(custom) => custom.version().schema.default(object),
+        }
     }
 
     /// Makes a new object ready: what clients may not set is reset, what every object has is there.
     pub fn prepare_create(&self, object: &mut Value) {
-        (self.rules().prepare_create)(object);
-        if let Some(object) = object.as_object_mut() {
-            self.schemas().get(self.schema).write_zeros(object);
+        match &self.behaviour {
+            Behaviour::Builtin(rules) => {
+                (rules.prepare_create)(object);
+                if let Some(object) = object.as_object_mut() {
+                    Schemas::builtin().get(self.schema).write_zeros(object);
+                }
+            }
+            Behaviour::Custom(_) if self.has_status => {
+                object.as_object_mut().map(|fields| fields.remove("status"));
+            }
+            Behaviour::Custom(_) => {}
         }
     }
 
@@ -165,7 +273,13 @@ impl Kind {
 
     /// What is wrong with an object.
     pub fn validate(&self, object: &Value) -> Vec<FieldError> {
-        (self.rules().validate)(object)
+        match &self.behaviour {
+            Behaviour::Builtin(rules) => (rules.validate)(object),
+            Behaviour::Custom(custom) => match self.validate_type(object) {
+                errors if errors.is_empty() => custom.version().schema.validate(object),
+                errors => errors,
+            },
+        }
     }
 
     /// What is wrong with a new object alone.
@@ -173,17 +287,46 @@ impl Kind {
         (self.rules().validate_create)(object)
     }
 
-    /// What is wrong with a change: new, old.
+    /// What is wrong with a changed object: new, old. What was wrong before may be no fault of a custom
+    /// kind's.
+    pub fn validate_change(&self, object: &Value, old: &Value) -> Vec<FieldError> {
+        match &self.behaviour {
+            Behaviour::Builtin(rules) => {
+                let mut errors = (rules.validate)(object);
+                errors.extend((rules.validate_update)(object, old));
+                errors
+            }
+            Behaviour::Custom(custom) => match self.validate_type(object) {
+                errors if errors.is_empty() => custom.version().schema.validate_update(object, old),
+                errors => errors,
+            },
+        }
+    }
+
+    /// What is wrong with a change alone: new, old.
     pub fn validate_update(&self, object: &Value, old: &Value) -> Vec<FieldError> {
         (self.rules().validate_update)(object, old)
     }
 
     /// What is wrong with a change of the status or the approval: new, old, the subresource.
     pub fn validate_status(&self, object: &Value, old: &Value, part: &str) -> Vec<FieldError> {
-        (self.rules().validate_status)(object, old, part)
+        match &self.behaviour {
+            Behaviour::Builtin(rules) => (rules.validate_status)(object, old, part),
+            Behaviour::Custom(custom) => custom.version().schema.validate_status(object, old),
+        }
     }
 
-    /// The fields that an object is selected by, with their values.
+    /// What is wrong with what an object says of its kind.
+    fn validate_type(&self, object: &Value) -> Vec<FieldError> {
+        let check = |field: &str, wanted: &str| {
+            let given = object[field].as_str().unwrap_or_default();
+            let fault = || FieldError::invalid(&Path::new(field), given, format!("must be {wanted}"));
+            (given != wanted).then(fault)
+        };
+        check("kind", &self.kind).or_else(|| check("apiVersion", &self.api_version())).into_iter().collect()
+    }
+
+    /// The fields that an object is selected by, with their values; not those of custom kinds.
     pub fn selectable(&self, object: &Value) -> Vec<(&'static str, String)> {
         (self.rules().selectable)(object)
     }

@@ -145,13 +145,9 @@ impl Definition {
     }
 }
 
-/// Definitions that refer to each other. Those of a custom kind stand on the built-in ones: ids below
-/// the built-in definitions' count are theirs.
+/// Definitions that refer to each other.
 #[derive(Debug, Default)]
 pub struct Schemas {
-    base: Option<&'static Schemas>,
-    /// How many definitions `base` has.
-    skipped: usize,
     definitions: Vec<Definition>,
     by_name: HashMap<Box<str>, DefinitionId>,
 }
@@ -165,32 +161,23 @@ impl Schemas {
         &BUILTIN
     }
 
-    /// The built-in definitions, to which [`Schemas::add`] adds.
-    pub fn over_builtin() -> Self {
-        let base = Self::builtin();
-        Self { base: Some(base), skipped: base.definitions.len(), ..Self::default() }
-    }
-
-    /// Adds a definition whose fields are ordered by name.
-    pub fn add(&mut self, definition: Definition) -> DefinitionId {
-        let id = DefinitionId((self.skipped + self.definitions.len()) as u32);
-        self.by_name.insert(definition.name.clone(), id);
-        self.definitions.push(definition);
-        id
+    /// The definition of what every object has.
+    pub(crate) fn object_meta() -> DefinitionId {
+        static META: LazyLock<DefinitionId> = LazyLock::new(|| {
+            let meta = Schemas::builtin().by_name("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+            meta.expect("the facts have it, as a test checks")
+        });
+        *META
     }
 
     /// A definition.
     pub fn get(&self, id: DefinitionId) -> &Definition {
-        match (id.index().checked_sub(self.skipped), self.base) {
-            (Some(own), _) => &self.definitions[own],
-            (None, base) => base.unwrap_or_else(|| Self::builtin()).get(id),
-        }
+        &self.definitions[id.index()]
     }
 
     /// The definition of that name.
     pub fn by_name(&self, name: &str) -> Option<DefinitionId> {
-        let own = self.by_name.get(name).copied();
-        own.or_else(|| self.base?.by_name(name))
+        self.by_name.get(name).copied()
     }
 
     /// The definition of the kind; of several (such as `DeleteOptions`) the first.
@@ -199,14 +186,12 @@ impl Schemas {
         let has = |definition: &Definition| {
             definition.kinds.iter().any(|each| each.iter().map(|part| &**part).eq(wanted))
         };
-        let own = self.definitions.iter().position(has).map(|at| DefinitionId((self.skipped + at) as u32));
-        own.or_else(|| self.base?.by_kind(group, version, kind))
+        self.definitions.iter().position(has).map(|at| DefinitionId(at as u32))
     }
 
-    /// All definitions but those that it stands on.
+    /// All definitions.
     pub fn iter(&self) -> impl Iterator<Item = (DefinitionId, &Definition)> {
-        let id = |at: usize| DefinitionId((self.skipped + at) as u32);
-        self.definitions.iter().enumerate().map(move |(at, definition)| (id(at), definition))
+        self.definitions.iter().enumerate().map(|(at, definition)| (DefinitionId(at as u32), definition))
     }
 }
 
@@ -235,24 +220,6 @@ mod tests {
     }
 
     #[test]
-    fn definitions_stand_on_the_built_in_ones() {
-        let mut schemas = Schemas::over_builtin();
-        let meta = schemas.by_name("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta").expect("built in");
-        let own = schemas.add(Definition {
-            name: "com.example.v1.Thing".into(),
-            kinds: vec![["example.com".into(), "v1".into(), "Thing".into()]],
-            fields: Vec::new(),
-            atomic: false,
-            written: Vec::new(),
-        });
-        assert_eq!(schemas.get(meta).short_name(), "ObjectMeta");
-        assert_eq!(schemas.get(own).short_name(), "Thing");
-        assert_eq!(schemas.by_kind("example.com", "v1", "Thing"), Some(own));
-        assert_eq!(schemas.by_kind("", "v1", "Pod"), Schemas::builtin().by_kind("", "v1", "Pod"));
-        assert_eq!(schemas.iter().map(|(id, _)| id).collect::<Vec<_>>(), [own]);
-    }
-
-    #[test]
     fn every_reference_resolves() {
         fn check(schemas: &Schemas, kind: &Type) {
             match kind {
@@ -262,6 +229,7 @@ mod tests {
             }
         }
         let schemas = Schemas::builtin();
+        assert_eq!(schemas.get(Schemas::object_meta()).short_name(), "ObjectMeta");
         for (_, definition) in schemas.iter() {
             definition.fields.iter().for_each(|field| check(schemas, &field.kind));
         }

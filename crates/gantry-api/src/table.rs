@@ -5,6 +5,7 @@ mod columns;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::custom_kind::CustomKind;
 use crate::registry::Kind;
 
 /// What a row carries beside its cells.
@@ -25,16 +26,17 @@ pub fn partial(object: &Value) -> Value {
 
 /// The Table of `items`, of one kind, with list metadata `meta`.
 pub fn table(kind: &Kind, items: &[Value], meta: Value, include: IncludeObject, now: Timestamp) -> Value {
+    let custom = kind.as_custom();
     let columns = columns::of(kind);
-    let definitions: Vec<Value> = columns
-        .iter()
-        .map(|column| {
+    let definitions = custom.map(CustomKind::columns).unwrap_or_else(|| {
+        let definition = |column: &columns::Column| {
             json!({
                 "name": column.name, "type": column.kind, "format": if column.name == "Name" { "name" } else { "" },
                 "description": "", "priority": column.priority,
             })
-        })
-        .collect();
+        };
+        columns.iter().map(definition).collect()
+    });
     let rows: Vec<Value> = items
         .iter()
         .map(|item| {
@@ -44,7 +46,10 @@ pub fn table(kind: &Kind, items: &[Value], meta: Value, include: IncludeObject, 
                 kept
             });
             let shown = kept.as_ref().unwrap_or(item);
-            let cells: Vec<Value> = columns.iter().map(|column| (column.cell)(shown, now)).collect();
+            let cells = match custom {
+                Some(custom) => custom.cells(shown, now),
+                None => columns.iter().map(|column| (column.cell)(shown, now)).collect(),
+            };
             let mut row = json!({"cells": cells});
             if let Some(condition) = columns::over(kind, item) {
                 row["conditions"] = json!([condition]);

@@ -1,5 +1,5 @@
-//! Discovery and OpenAPI documents. Discovery is made once and served from memory. OpenAPI is large
-//! and seldom asked for: of version 3 only the hashes of the documents are kept, and version 2 is
+//! Discovery and OpenAPI documents of the kinds at one moment. Discovery is made when it is first asked
+//! for and served from memory. OpenAPI is large and seldom asked for: of version 3 only the hashes of the documents are kept, and version 2 is
 //! made when it is first asked for and kept compressed.
 
 use std::collections::BTreeMap;
@@ -69,9 +69,9 @@ fn hash(bytes: &[u8]) -> String {
 pub(crate) struct Documents {
     registry: Arc<Registry>,
     version: Version,
-    pub groups: Value,
-    pub aggregated_core: Document,
-    pub aggregated_groups: Document,
+    groups: OnceLock<Value>,
+    aggregated_core: OnceLock<Document>,
+    aggregated_groups: OnceLock<Document>,
     index: OnceLock<Document>,
     v2_json: OnceLock<Packed>,
     v2_protobuf: OnceLock<Packed>,
@@ -82,9 +82,9 @@ impl Documents {
     pub fn new(registry: Arc<Registry>, version: &Version) -> Self {
         Self {
             version: version.clone(),
-            groups: discovery::api_group_list(&registry),
-            aggregated_core: Document::new(&discovery::aggregated(&registry, true), AGGREGATED),
-            aggregated_groups: Document::new(&discovery::aggregated(&registry, false), AGGREGATED),
+            groups: OnceLock::new(),
+            aggregated_core: OnceLock::new(),
+            aggregated_groups: OnceLock::new(),
             index: OnceLock::new(),
             v2_json: OnceLock::new(),
             v2_protobuf: OnceLock::new(),
@@ -93,10 +93,27 @@ impl Documents {
         }
     }
 
+    /// `/apis`.
+    pub fn groups(&self) -> &Value {
+        self.groups.get_or_init(|| discovery::api_group_list(&self.registry))
+    }
+
+    /// Aggregated discovery of the core group.
+    pub fn aggregated_core(&self) -> &Document {
+        let made = || Document::new(&discovery::aggregated(&self.registry, true), AGGREGATED);
+        self.aggregated_core.get_or_init(made)
+    }
+
+    /// Aggregated discovery of the named groups.
+    pub fn aggregated_groups(&self) -> &Document {
+        let made = || Document::new(&discovery::aggregated(&self.registry, false), AGGREGATED);
+        self.aggregated_groups.get_or_init(made)
+    }
+
     /// Every path that is served.
     pub fn paths(&self) -> Vec<String> {
         let mut paths: Vec<String> = ["/api", "/api/v1", "/apis"].map(str::to_owned).into();
-        for group in self.groups["groups"].as_array().into_iter().flatten() {
+        for group in self.groups()["groups"].as_array().into_iter().flatten() {
             paths.push(format!("/apis/{}", group["name"].as_str().unwrap_or_default()));
             for version in group["versions"].as_array().into_iter().flatten() {
                 paths.push(format!("/apis/{}", version["groupVersion"].as_str().unwrap_or_default()));
@@ -109,7 +126,7 @@ impl Documents {
 
     /// One group's document.
     pub fn group(&self, name: &str) -> Option<Value> {
-        let groups = self.groups["groups"].as_array()?;
+        let groups = self.groups()["groups"].as_array()?;
         let mut group = groups.iter().find(|group| group["name"] == name)?.clone();
         group["kind"] = "APIGroup".into();
         group["apiVersion"] = "v1".into();

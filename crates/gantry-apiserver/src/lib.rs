@@ -9,6 +9,7 @@
 mod aggregation;
 mod attributes;
 mod config;
+mod custom_resources;
 mod documents;
 mod duration;
 mod error;

@@ -51,11 +51,20 @@ impl Output {
 
     /// What `headers` and `query` accept, best quality first; `None`: nothing we can make.
     pub fn negotiate(headers: &HeaderMap, query: &Query) -> Option<Self> {
+        Self::choose(headers, query, |_| true)
+    }
+
+    /// What is accepted of an object that has no protobuf form.
+    pub fn without_protobuf(headers: &HeaderMap, query: &Query) -> Option<Self> {
+        Self::choose(headers, query, |form| form != (Encoding::Protobuf, Shape::Object))
+    }
+
+    fn choose(headers: &HeaderMap, query: &Query, can: impl Fn(Form) -> bool) -> Option<Self> {
         let watch = query.flag("watch");
         let (encoding, shape) = match headers.get(ACCEPT).map(|value| value.to_str()) {
             None => (Encoding::Json, Shape::Object),
             Some(Err(_)) => return None,
-            Some(Ok(accept)) => form(accept, watch)?,
+            Some(Ok(accept)) => form(accept, watch, can)?,
         };
         let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let pretty = match query.get("pretty") {
@@ -82,7 +91,7 @@ fn takes_gzip(coding: &str) -> bool {
 
 type Form = (Encoding, Shape);
 
-fn form(accept: &str, watch: bool) -> Option<Form> {
+fn form(accept: &str, watch: bool, can: impl Fn(Form) -> bool) -> Option<Form> {
     let ranges = accept.split(',').filter(|range| !range.trim().is_empty());
     let mut choices: Vec<(f32, Option<Form>)> = ranges.map(|range| media_range(range, watch)).collect();
     if choices.is_empty() {
@@ -90,7 +99,10 @@ fn form(accept: &str, watch: bool) -> Option<Form> {
     }
     // A stable sort keeps the client's order among equals.
     choices.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    choices.into_iter().filter(|(quality, _)| *quality > 0.0).find_map(|(_, form)| form)
+    choices
+        .into_iter()
+        .filter(|(quality, _)| *quality > 0.0)
+        .find_map(|(_, form)| form.filter(|form| can(*form)))
 }
 
 fn media_range(range: &str, watch: bool) -> (f32, Option<Form>) {
@@ -143,13 +155,13 @@ mod tests {
     use super::*;
 
     fn check(accept: &str, expect: Option<Shape>) {
-        assert_eq!(form(accept, false).map(|(_, shape)| shape), expect, "{accept}");
+        assert_eq!(form(accept, false, |_| true).map(|(_, shape)| shape), expect, "{accept}");
     }
 
     #[test]
     fn the_best_accepted_encoding_is_chosen() {
         let check = |accept, watch, expect| {
-            assert_eq!(form(accept, watch).map(|(encoding, _)| encoding), expect, "{accept}");
+            assert_eq!(form(accept, watch, |_| true).map(|(encoding, _)| encoding), expect, "{accept}");
         };
         check("application/vnd.kubernetes.protobuf,application/json", false, Some(Encoding::Protobuf));
         check("application/vnd.kubernetes.protobuf;q=0.5,application/json", false, Some(Encoding::Json));

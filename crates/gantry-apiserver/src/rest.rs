@@ -78,8 +78,32 @@ impl Context<'_> {
         ApiError::not_found(&self.kind.group, &self.kind.plural, &self.info.name)
     }
 
-    fn current(&self) -> Result<Arc<Entry>, ApiError> {
-        self.server.store.snapshot().get(&self.key()).cloned().ok_or_else(|| self.not_found())
+    /// Whether the object that the path names is stored.
+    fn exists(&self) -> bool {
+        self.server.store.snapshot().get(&self.key()).is_some()
+    }
+
+    /// The stored object that the path names, as the kind shows it.
+    async fn current(&self) -> Result<Arc<Entry>, ApiError> {
+        self.stored(&self.key()).await?.ok_or_else(|| self.not_found())
+    }
+
+    /// The stored object under `key`, as the kind shows it.
+    async fn stored(&self, key: &str) -> Result<Option<Arc<Entry>>, ApiError> {
+        let Some(entry) = self.server.store.snapshot().get(key).cloned() else { return Ok(None) };
+        self.server.custom.converter.entry(self.kind, entry).await.map(Some)
+    }
+
+    /// Whether the object is stored in another version than it would be stored in now.
+    fn is_outdated(&self, key: &str) -> bool {
+        let Some(custom) = self.kind.as_custom() else { return false };
+        let snapshot = self.server.store.snapshot();
+        snapshot.get(key).is_some_and(|entry| !custom.definition.storage().is_form_of(&entry.value))
+    }
+
+    /// The bytes of an object, as they are stored.
+    async fn encode(&self, object: &Value) -> Result<Vec<u8>, ApiError> {
+        self.server.custom.converter.encode(self.kind, object).await
     }
 
     /// An entry, shaped as the client asked.
@@ -149,6 +173,14 @@ pub(crate) async fn serve(
             return Err(ApiError::not_acceptable(&ACCEPTED));
         }
     };
+    let output = match output {
+        // Custom resources have no protobuf form; their metadata has.
+        Output { encoding: Encoding::Protobuf, shape: Shape::Object, .. } if kind.as_custom().is_some() => {
+            let other = Output::without_protobuf(request.headers(), query);
+            other.ok_or_else(|| ApiError::not_acceptable(&ACCEPTED[..2]))?
+        }
+        output => output,
+    };
     let annotations = request.extensions().get::<Annotations>().cloned();
     let annotations = annotations.as_ref();
     let warnings = Vec::new();
@@ -165,7 +197,10 @@ pub(crate) async fn serve(
 }
 
 /// What clients of a kind are told to use instead.
-fn deprecation(kind: &Kind) -> Option<&'static str> {
+fn deprecation(kind: &Kind) -> Option<&str> {
+    if let Some(custom) = kind.as_custom() {
+        return custom.warning();
+    }
     match (&*kind.group, &*kind.kind) {
         ("", "ComponentStatus") => Some("v1 ComponentStatus is deprecated in v1.19+"),
         ("", "Endpoints") => {
@@ -180,8 +215,15 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
     if !info.subresource.is_empty() {
         return subresource::serve(context, request).await;
     }
-    if !context.kind.verbs.contains(&info.verb) {
-        return Err(ApiError::method_not_allowed());
+    match context.kind.as_custom() {
+        // Objects of a kind that goes may be changed until they have gone.
+        Some(custom) if custom.definition.terminating && info.verb == "create" => {
+            let mut error = ApiError::method_not_allowed();
+            error.message = "create not allowed while custom resource definition is terminating".to_owned();
+            return Err(error);
+        }
+        None if !context.kind.verbs.contains(&info.verb) => return Err(ApiError::method_not_allowed()),
+        _ => {}
     }
     if let Some(warning) = deprecation(context.kind) {
         context.warnings.push(warning.to_owned());
@@ -199,13 +241,12 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
                     list::reach(&context.server.store, version).await?;
                 }
             }
-            Ok(context.entry(StatusCode::OK, &*context.current()?))
+            Ok(context.entry(StatusCode::OK, &*context.current().await?))
         }
         "list" => {
             let options = ListOptions::parse(context.query, false)?;
             let filter = filter::Filter::parse(context.kind, context.query, &info.name)?;
-            let page =
-                list::page(&context.server.store, context.kind, context.namespace(), &options, &filter).await;
+            let page = list::page(context.server, context.kind, context.namespace(), &options, &filter).await;
             match page {
                 Ok(page) => Ok(list::respond(context.kind, page, context.output, context.query)),
                 Err(error) => list::restart(&options, error),
@@ -225,7 +266,8 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
             context.output.gzip = false;
             let (server, kind) = (context.server, context.kind);
             let sent = server.metrics.watch_events(kind);
-            watch::respond(&server.store, request, server.stopping.clone(), sent).await
+            let ended = server.custom.ended(kind);
+            watch::respond(server, request, ended, sent).await
         }
         "create" => create::serve(context, request).await,
         "update" => update::serve(context, request).await,

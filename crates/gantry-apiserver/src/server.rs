@@ -29,6 +29,7 @@ use crate::aggregation::{self, Aggregation};
 use crate::audit::Audit;
 use crate::authn::{Authenticators, ServiceAccounts};
 use crate::authz::Authorizer;
+use crate::custom_resources::CustomResources;
 use crate::documents::Documents;
 use crate::fairness::Fairness;
 use crate::metrics::Metrics;
@@ -49,6 +50,7 @@ pub struct ApiServer {
     pub(crate) store: Store,
     /// The kinds that are served.
     pub(crate) registry: ArcSwap<Registry>,
+    pub(crate) custom: CustomResources,
     pub(crate) authenticators: Authenticators,
     pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) admission: Admission,
@@ -105,12 +107,15 @@ impl ApiServer {
                 observed.admitted(name, operation.word(), step, refused, took);
             }),
         );
+        let custom = CustomResources::new(&config.store);
+        let registry = Arc::new(custom.registry());
         let audit = config.audit.as_ref().map(|settings| Audit::new(settings, metrics.clone()));
         let audit = audit.transpose()?.map(Arc::new);
         Ok(Self {
             audit,
             store: config.store.clone(),
-            registry: ArcSwap::new(Registry::builtin().clone()),
+            registry: ArcSwap::new(registry.clone()),
+            custom,
             authenticators,
             admission,
             aggregation: Aggregation::new(&config.store, proxy_client)?,
@@ -120,7 +125,7 @@ impl ApiServer {
             metrics,
             in_flight: InFlight::new(&config.limits),
             fairness: config.limits.fairness.then(|| Fairness::new(&config.store, &config.limits)),
-            documents: ArcSwap::from_pointee(Documents::new(Registry::builtin().clone(), &config.version)),
+            documents: ArcSwap::from_pointee(Documents::new(registry, &config.version)),
             acceptor: listener::acceptor(&config, serving.clone())?,
             kubelets: proxy::connector(&config, kubelet_client.clone())?,
             serving,
@@ -160,6 +165,10 @@ impl ApiServer {
             let server = self.clone();
             tokio::spawn(async move { admission::policies::status::follow(&server).await })
         };
+        let kinds = {
+            let server = self.clone();
+            tokio::spawn(async move { server.follow_definitions().await })
+        };
         let stopping = self.stopping.clone();
         let stop = async {
             shutdown.cancelled().await;
@@ -185,7 +194,7 @@ impl ApiServer {
             _ = served => {}
             () = configured => {}
         }
-        for task in [indexes, registration, availability, policies] {
+        for task in [indexes, registration, availability, policies, kinds] {
             task.abort();
         }
     }

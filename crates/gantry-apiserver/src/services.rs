@@ -29,7 +29,7 @@ impl Services {
 
     /// Allocates for a new object, where it is a Service.
     pub fn create(&self, kind: &Kind, object: &mut Value) -> Result<Option<Reservation>, ApiError> {
-        if kind.kind != "Service" {
+        if !kind.is("", "Service") {
             return Ok(None);
         }
         let result = self.0.lock().create(object, &mut random);
@@ -43,7 +43,7 @@ impl Services {
         old: &Value,
         object: &mut Value,
     ) -> Result<Option<Reservation>, ApiError> {
-        if kind.kind != "Service" {
+        if !kind.is("", "Service") {
             return Ok(None);
         }
         let result = self.0.lock().update(object, old, &mut random);
@@ -61,7 +61,7 @@ impl Services {
 
     /// Gives back what a deleted object had.
     pub fn deleted(&self, kind: &Kind, object: &Value) {
-        if kind.kind == "Service" {
+        if kind.is("", "Service") {
             self.0.lock().delete(object);
         }
     }

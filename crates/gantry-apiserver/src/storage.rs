@@ -6,6 +6,7 @@
 
 mod header;
 
+use bytes::Bytes;
 use gantry_api::registry::{Kind, Registry};
 use gantry_store::Options;
 use serde::de::IgnoredAny;
@@ -50,12 +51,28 @@ pub fn decode(kind: &Kind, bytes: &[u8]) -> Option<Value> {
     Some(object)
 }
 
-/// The bytes of an object of `kind`, as they are stored.
+/// The bytes of an object of `kind`, as they are stored; not those that a webhook has to convert.
 pub fn encode_as(kind: &Kind, object: &Value) -> Vec<u8> {
-    let Some(stored) = kind.stored else { return encode(object) };
-    let mut object = object.clone();
-    (stored.pack)(&mut object);
-    encode(&object)
+    if let Some(stored) = kind.stored {
+        let mut object = object.clone();
+        (stored.pack)(&mut object);
+        return encode(&object);
+    }
+    match kind.as_custom().map(|custom| &custom.definition.storage().api_version) {
+        Some(stored) if object["apiVersion"] != stored.as_str() => {
+            let mut object = object.clone();
+            object["apiVersion"] = stored.as_str().into();
+            encode(&object)
+        }
+        _ => encode(object),
+    }
+}
+
+/// The bytes of an object as they would be stored at `revision`.
+pub fn encode_at(object: &Value, revision: u64) -> Bytes {
+    let mut bytes = encode(object);
+    stamp(&mut bytes, revision);
+    bytes.into()
 }
 
 /// The key of one object. `namespace` is empty for objects without one.

@@ -29,6 +29,19 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The same key at the same revisions with another value.
+    pub fn with_value(&self, value: Bytes) -> Self {
+        Self {
+            key: self.key.clone(),
+            value,
+            create_revision: self.create_revision,
+            mod_revision: self.mod_revision,
+            expires_ms: self.expires_ms,
+            make_header: self.make_header,
+            header: OnceLock::new(),
+        }
+    }
+
     /// The header as a `T`, made on first use. `None` where the store's [`HeaderFn`] makes
     /// another type.
     pub fn header<T: Any + Send + Sync>(&self) -> Option<&T> {

@@ -112,31 +112,43 @@ fn resources_within_resources() {
 }
 
 #[test]
-fn structure_for_patches() {
-    let schema = json!({"type": "object", "required": ["a"], "properties": {
-        "a": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
-            "items": {"type": "object", "properties": {"k": {"type": "string"}}}},
+fn structure_for_field_management() {
+    use crate::patch::apply::{Operation, Structure, apply, update};
+
+    let schema = of(json!({"type": "object", "properties": {
+        "a": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k", "p"],
+            "items": {"type": "object", "properties": {"k": {"type": "string"}, "v": {"type": "integer"},
+                "p": {"type": "string", "default": "x"}}}},
         "b": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
         "c": {"type": "object", "x-kubernetes-map-type": "atomic", "additionalProperties": {"type": "string"}},
         "d": {"x-kubernetes-int-or-string": true}, "e": {"x-kubernetes-preserve-unknown-fields": true},
-    }});
-    let mut schemas = Schemas::over_builtin();
-    let id = of(schema).add_structure(&mut schemas, "a.b", "v1", "Thing");
-    assert_eq!(schemas.by_kind("a.b", "v1", "Thing"), Some(id));
-    let root = schemas.get(id);
-    assert_eq!(&*root.name, "b.a.v1.Thing");
-    assert!(root.field("metadata").is_some() && root.field("kind").is_some());
-    let crate::schema::Type::Object(spec) = root.field("spec").expect("spec").kind else {
-        panic!("an object")
-    };
-    let spec = schemas.get(spec);
-    let field = |name: &str| spec.field(name).expect("there");
-    assert_eq!(field("a").list, crate::schema::ListType::Map);
-    assert_eq!(field("a").keys, [Box::from("k")]);
-    assert!(field("a").required && !field("b").required && field("c").atomic);
-    assert_eq!(field("b").list, crate::schema::ListType::Set);
-    assert_eq!(field("d").kind, crate::schema::Type::IntOrString);
-    assert_eq!(field("e").kind, crate::schema::Type::Any);
+        "f": {"type": "object", "additionalProperties": {"type": "array", "x-kubernetes-list-type": "set",
+            "items": {"type": "string"}}},
+    }}));
+    let structure = Structure::custom(&schema, true);
+    let mut made = object(json!({"a": [{"k": "1", "v": 2}], "b": ["s"], "c": {"q": "r"}, "d": 1,
+        "e": {"g": {"h": [1]}}, "f": {"m": ["n"]}}));
+    made["metadata"] = json!({"name": "t", "labels": {"l": "1"}});
+    update(structure, "a.b/v1", &Value::Null, &mut made, "me", Operation::Update, "", "now");
+    assert_eq!(
+        made["metadata"]["managedFields"][0]["fieldsV1"],
+        json!({
+            "f:metadata": {"f:labels": {".": {}, "f:l": {}}},
+            "f:spec": {
+                ".": {}, "f:a": {".": {}, "k:{\"k\":\"1\",\"p\":\"x\"}": {".": {}, "f:k": {}, "f:v": {}}},
+                "f:b": {".": {}, "v:\"s\"": {}}, "f:c": {}, "f:d": {},
+                "f:e": {".": {}, "f:g": {".": {}, "f:h": {}}},
+                "f:f": {".": {}, "f:m": {".": {}, "v:\"n\"": {}}},
+            },
+        })
+    );
+    let wanted = object(json!({"a": [{"k": "2"}], "b": ["t"], "f": {"m": ["o"]}}));
+    let merged = apply(structure, "a.b/v1", &made, &wanted, "other", false, "", "now").expect("no conflict");
+    assert_eq!(merged["spec"]["a"], json!([{"k": "1", "v": 2}, {"k": "2"}]));
+    assert_eq!((&merged["spec"]["b"], &merged["spec"]["f"]), (&json!(["s", "t"]), &json!({"m": ["n", "o"]})));
+    assert!(
+        apply(structure, "a.b/v1", &made, &object(json!({"c": {"q": "z"}})), "x", false, "", "now").is_err()
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use crate::custom::publish::{self, Names};
 use crate::registry::Kind;
 use crate::schema::{Definition, DefinitionId, Field, ListType, Schemas, Type};
 
@@ -23,6 +24,18 @@ pub(super) fn definitions(kinds: &[&Kind], others: &[&str], style: &Style) -> Ma
     let mut waiting: Vec<DefinitionId> = kinds.iter().map(|kind| kind.schema).collect();
     waiting.extend(others.iter().filter_map(|name| schemas.by_name(name)));
     for kind in kinds {
+        if let Some(custom) = kind.as_custom() {
+            let names = Names {
+                group: &kind.group,
+                version: &kind.version,
+                kind: &kind.kind,
+                list_kind: &kind.list_kind,
+                plural: &kind.plural,
+            };
+            let form = if style.v3 { publish::Style::V3 } else { publish::Style::V2 };
+            out.extend(publish::definitions(names, &custom.version().open_api, form));
+            waiting.extend(schemas.by_name("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"));
+        }
         waiting.extend(schemas.by_kind(&kind.group, &kind.version, &kind.list_kind));
         for [group, version, name] in kind.subresources.iter().filter_map(|each| each.kind) {
             waiting.extend(schemas.by_kind(group, version, name));

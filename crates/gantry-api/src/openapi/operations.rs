@@ -5,6 +5,7 @@ mod parameters;
 
 pub(super) use parameters::Parameter;
 
+use crate::custom::publish;
 use crate::registry::{Kind, Name, Registry, Subresource};
 use crate::schema::Schemas;
 
@@ -212,7 +213,7 @@ impl<'a> Subject<'a> {
     fn new(kind: &'a Kind) -> Self {
         Self {
             kind,
-            definition: kind.schemas().get(kind.schema).name.to_string(),
+            definition: kind.definition_name().into_owned(),
             title: format!("{}{}", title(&kind.group), capital(&kind.version)),
             scope: if kind.namespaced { "Namespaced" } else { "" },
         }
@@ -224,6 +225,9 @@ impl<'a> Subject<'a> {
 
     fn list_definition(&self) -> String {
         let Kind { group, version, list_kind, .. } = self.kind;
+        if self.kind.as_custom().is_some() {
+            return publish::definition_name(group, version, list_kind);
+        }
         definition([group, version, list_kind]).unwrap_or_else(|| self.definition.clone())
     }
 
@@ -252,7 +256,7 @@ impl<'a> Subject<'a> {
                 out.push(path);
             }
         }
-        if self.has("watch") {
+        if self.has("watch") && self.kind.as_custom().is_none() {
             let watched = format!("/{base}/watch/{within}{plural}");
             let (title, scope, kind) = (&self.title, self.scope, &self.kind.kind);
             let list = self.watch("watchlist", format!("watch{title}{scope}{kind}List"));
@@ -303,7 +307,7 @@ impl<'a> Subject<'a> {
             parameters: &[],
             body: None,
             consumes: ANY,
-            produces: PLAIN,
+            produces: if self.kind.as_custom().is_some() { &PLAIN[..2] } else { PLAIN },
             answers: &[200],
             answer: Answer::Definition(self.definition.clone()),
         }
@@ -405,7 +409,7 @@ impl<'a> Subject<'a> {
             out.push(Operation {
                 parameters: parameters::PATCH,
                 body: Some((format!("{META}.Patch"), true)),
-                consumes: PATCHES,
+                consumes: if self.kind.as_custom().is_some() { &PATCHES[..3] } else { PATCHES },
                 answers: &[200, 201],
                 answer: answer(),
                 ..self.operation("patch", "patch", id("patch"), about("patch"))

@@ -14,12 +14,41 @@ use self::compare::{Changes, changes, owned};
 use self::managers::{Manager, Managers};
 use super::fields::FieldSet;
 use super::layout::Layout;
+use crate::custom::CustomSchema;
 use crate::schema::{DefinitionId, Schemas};
 use crate::status::ApiError;
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Who owns the fields of an object from before the first apply.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+
+/// The structure of a kind, as ownership of fields goes by it.
+#[derive(Clone, Copy)]
+pub struct Structure<'a> {
+    root: Layout<'a>,
+    has_status: bool,
+}
+
+impl<'a> Structure<'a> {
+    /// That of a built-in kind.
+    pub fn builtin(id: DefinitionId) -> Structure<'static> {
+        Structure { root: Layout::root(Schemas::builtin(), id), has_status: true }
+    }
+
+    /// That of a custom kind, which may have its status as a subresource.
+    pub fn custom(schema: &'a CustomSchema, has_status: bool) -> Self {
+        Self { root: Layout::Resource(schema.root()), has_status }
+    }
+
+    /// The fields that an apply to the subresource leaves as they are.
+    fn kept(&self, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "status" => &["spec"],
+            _ if self.has_status => &["status"],
+            _ => &[],
+        }
+    }
+}
 
 /// How a manager writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -103,8 +132,7 @@ fn is_object(value: &Value) -> bool {
 /// object without tracking stays without until the first apply.
 #[expect(clippy::too_many_arguments)]
 pub fn update(
-    schemas: &Schemas,
-    schema: DefinitionId,
+    structure: Structure<'_>,
     api_version: &str,
     old: &Value,
     new: &mut Value,
@@ -128,7 +156,7 @@ pub fn update(
         return;
     }
     let me = Manager::new(manager, operation, api_version, subresource);
-    let changes = changes(schemas, Layout::root(schemas, schema), old, new);
+    let changes = changes(Schemas::builtin(), structure.root, old, new);
     let mut mine = managers.take(&me).unwrap_or_default();
     managers.yield_to(&changes);
     mine.subtract(&changes.removed);
@@ -146,8 +174,7 @@ pub fn update(
 /// `live` (null for a new object) with what `manager` wants, `applied`, and field ownership noted.
 #[expect(clippy::too_many_arguments)]
 pub fn apply(
-    schemas: &Schemas,
-    schema: DefinitionId,
+    structure: Structure<'_>,
     api_version: &str,
     live: &Value,
     applied: &Value,
@@ -156,7 +183,7 @@ pub fn apply(
     subresource: &str,
     now: &str,
 ) -> Result<Value, Conflicts> {
-    let root = Layout::root(schemas, schema);
+    let (schemas, root) = (Schemas::builtin(), structure.root);
     let mut base = live.clone();
     let mut managers = Managers::parse(&live["metadata"]["managedFields"]);
     if let Some(metadata) = base.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -170,12 +197,10 @@ pub fn apply(
     let me = Manager::new(manager, Operation::Apply, api_version, subresource);
     let last = managers.take(&me);
     let mut wanted = owned(schemas, root, applied);
-    wanted.children.remove(if subresource == "status" { "f:spec" } else { "f:status" });
+    let kept = structure.kept(subresource);
+    kept.iter().for_each(|field| drop(wanted.children.remove(&*format!("f:{field}"))));
     let mut merged = merge::merge(schemas, root, &base, applied);
-    match subresource {
-        "status" => restore(&mut merged, &base, "spec"),
-        _ => restore(&mut merged, &base, "status"),
-    }
+    kept.iter().for_each(|field| restore(&mut merged, &base, field));
     if let Some(last) = last {
         let mut others = managers.all();
         others.add(&wanted);

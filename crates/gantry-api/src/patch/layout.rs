@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::custom::node::{Additional, Kind, Node};
 use crate::schema::{Definition, DefinitionId, Field, ListType, Schemas, Type};
 
 /// How a value merges in server-side apply.
@@ -19,6 +20,12 @@ pub(super) enum Layout<'a> {
     ListMap(&'a Type, &'a [Box<str>]),
     /// Objects entry by entry, all else as one value.
     Free,
+    /// A custom resource: metadata, and what its schema says.
+    Resource(&'a Node),
+    /// An object that a custom kind's schema describes.
+    Node(&'a Node),
+    /// A list of a custom kind whose items are found by the values of keys.
+    NodeList(&'a Node),
 }
 
 const ANY: Type = Type::Any;
@@ -26,6 +33,40 @@ const ANY: Type = Type::Any;
 impl<'a> Layout<'a> {
     pub fn root(schemas: &'a Schemas, id: DefinitionId) -> Self {
         Self::Object(schemas.get(id))
+    }
+
+    /// Whether it merges field by field or entry by entry.
+    pub fn is_object(self) -> bool {
+        matches!(self, Self::Object(_) | Self::Map(_) | Self::Free | Self::Resource(_) | Self::Node(_))
+    }
+
+    /// Whether it is a list that merges item by item.
+    pub fn is_list(self) -> bool {
+        matches!(self, Self::Set | Self::ListMap(..) | Self::NodeList(_))
+    }
+
+    fn of_node(node: &'a Node) -> Self {
+        match node.kind {
+            Kind::Object if node.atomic => Self::Leaf,
+            Kind::Object if node.embedded => Self::Resource(node),
+            Kind::Object if node.has_properties() || node.additional.is_some() => Self::Node(node),
+            Kind::Object | Kind::Any => Self::Free,
+            Kind::Array => match (node.list, &node.items) {
+                (ListType::Set, _) => Self::Set,
+                (ListType::Map, Some(_)) if !node.keys.is_empty() => Self::NodeList(node),
+                _ => Self::Leaf,
+            },
+            Kind::String | Kind::Integer | Kind::Number | Kind::Boolean | Kind::IntOrString => Self::Leaf,
+        }
+    }
+
+    /// The layout of a field of what a custom kind's schema describes.
+    fn node_child(node: &'a Node, name: &str) -> (Self, bool) {
+        match (node.property(name), &node.additional) {
+            (Some(below), _) => (Self::of_node(below), true),
+            (None, Some(Additional::Node(below))) => (Self::of_node(below), false),
+            (None, _) => (Self::Free, false),
+        }
     }
 
     fn field(schemas: &'a Schemas, field: &'a Field) -> Self {
@@ -63,6 +104,12 @@ impl<'a> Layout<'a> {
                 None => (Self::of(schemas, &ANY), false),
             },
             Self::Map(inner) => (Self::of(schemas, inner), false),
+            Self::Resource(node) => match name {
+                "metadata" => (Self::root(schemas, Schemas::object_meta()), true),
+                "apiVersion" | "kind" => (Self::Leaf, true),
+                _ => Self::node_child(node, name),
+            },
+            Self::Node(node) => Self::node_child(node, name),
             _ => (Self::of(schemas, &ANY), false),
         }
     }
@@ -71,14 +118,32 @@ impl<'a> Layout<'a> {
     pub fn item(self, schemas: &'a Schemas) -> Self {
         match self {
             Self::ListMap(inner, _) => Self::of(schemas, inner),
+            Self::NodeList(node) => node.items.as_deref().map_or(Self::Leaf, Self::of_node),
             _ => Self::Leaf,
+        }
+    }
+
+    /// What stands for a key that an item does not have.
+    fn default_key(self, key: &str) -> Option<String> {
+        match self {
+            Self::NodeList(node) => {
+                let default = node.items.as_ref()?.property(key)?.default.as_ref()?;
+                Some(default.to_string())
+            }
+            // The one key of a built-in kind that has a default.
+            _ => (key == "protocol").then(|| "\"TCP\"".to_owned()),
         }
     }
 
     /// The path element of a list item, as `fieldsV1` spells it.
     pub fn element(self, item: &Value) -> String {
         match self {
-            Self::ListMap(_, keys) => {
+            Self::ListMap(..) | Self::NodeList(_) => {
+                let keys: &[Box<str>] = match self {
+                    Self::ListMap(_, keys) => keys,
+                    Self::NodeList(node) => &node.keys,
+                    _ => &[],
+                };
                 let mut text = String::from("k:{");
                 let mut first = true;
                 let mut sorted: Vec<&str> = keys.iter().map(|key| &**key).collect();
@@ -86,9 +151,10 @@ impl<'a> Layout<'a> {
                 for key in sorted {
                     let value = match item.get(key) {
                         Some(value) if !value.is_null() => value.to_string(),
-                        // The one key that has a default.
-                        _ if key == "protocol" => "\"TCP\"".to_owned(),
-                        _ => continue,
+                        _ => match self.default_key(key) {
+                            Some(value) => value,
+                            None => continue,
+                        },
                     };
                     if !first {
                         text.push(',');

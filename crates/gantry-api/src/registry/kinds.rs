@@ -413,7 +413,6 @@ pub(super) fn kind(row: &Row) -> Option<Kind> {
         subresources: row.subresources.iter().map(|name| subresource(name)).collect(),
         namespaced: row.namespaced,
         schema: Schemas::builtin().by_kind(row.group, row.version, row.kind)?,
-        own_schemas: None,
         selectable_fields: names(row.selectable),
         selected_from: if row.selected_from.is_empty() { row.selectable } else { row.selected_from },
         has_status: row.subresources.contains(&"status"),

@@ -212,6 +212,9 @@ fn masked(base: &str) -> Cow<'_, str> {
 }
 
 fn name(kind: &Kind, path: &Path, name: &str, errors: &mut Vec<FieldError>) {
+    if kind.as_custom().is_some() {
+        return dns_subdomain(path, name, errors);
+    }
     match &*kind.kind {
         "Namespace" => dns_label(path, name, errors),
         "Service" => dns_1035(path, name, errors),

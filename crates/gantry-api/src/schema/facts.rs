@@ -74,7 +74,7 @@ pub(super) fn parse(text: &str, marks: &str) -> Schemas {
     for (definition, written) in definitions.iter_mut().zip(written) {
         definition.written = written;
     }
-    Schemas { definitions, by_name, ..Schemas::default() }
+    Schemas { definitions, by_name }
 }
 
 /// Notes what a word such as `paused=7?` says of a field's zero value.

@@ -343,6 +343,10 @@ async fn convert(mut object: Value, from: &Kind, to: &Kind) -> Result<Value, Api
     if !object.is_object() || same(from, to) {
         return Ok(object);
     }
+    if let Some(custom) = to.as_custom() {
+        custom.relabel(&mut object);
+        return Ok(object);
+    }
     if let Some(stored) = from.stored {
         (stored.pack)(&mut object);
     }
@@ -360,7 +364,7 @@ pub(super) fn read(
 ) -> Result<Value, String> {
     let known = registry.by_gvk(group, version, kind);
     let decoded = match known {
-        Some(known) => schema::decode_value(known.schemas(), known.schema, object),
+        Some(known) => known.decode_value(object),
         None => match Schemas::builtin().by_kind(group, version, kind) {
             Some(id) => schema::decode_value(Schemas::builtin(), id, object),
             None => return Ok(object),

@@ -76,14 +76,14 @@ impl Context<'_> {
     ) -> Result<(), ApiError> {
         // What is written is the whole object, what is asked for its Scale.
         let scaled = (self.info.subresource == "scale" && operation == Operation::Update)
-            .then(|| (scale::scale_of(object), old.map(scale::scale_of)));
+            .then(|| (scale::scale_of(self.kind, object), old.map(|old| scale::scale_of(self.kind, old))));
         if let Some((scale, old)) = scaled {
             let mut request = self.admission_request(operation, scale, old.as_ref());
             request.dry_run = dry_run;
             let outcome = run(self.server, request, mutate).await;
             let (result, scale) = self.take(outcome);
             if let Some(replicas) = scale["spec"].get("replicas") {
-                object["spec"]["replicas"] = replicas.clone();
+                scale::set_replicas(self.kind, object, replicas.clone());
             }
             return result;
         }

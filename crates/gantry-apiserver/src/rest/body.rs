@@ -70,6 +70,9 @@ impl Context<'_> {
     /// Decodes a whole object of this request's kind.
     pub(super) fn decode(&mut self, bytes: &[u8], format: Format) -> Result<Value, ApiError> {
         let kind = self.kind;
+        if format == Format::Protobuf && kind.as_custom().is_some() {
+            return Err(ApiError::unsupported_media_type(&ACCEPTED[..2]));
+        }
         self.decode_as(kind, &kind.kind, &kind.api_version(), bytes, format)
     }
 
@@ -82,17 +85,16 @@ impl Context<'_> {
         bytes: &[u8],
         format: Format,
     ) -> Result<Value, ApiError> {
-        let decoded =
-            schema::decode(kind.schemas(), kind.schema, bytes, format).map_err(|error| match error {
-                DecodeError::Syntax(why) => unrecognized(name, &why, bytes, format),
-                // What is of another kind is first of all that.
-                DecodeError::Type(why) => match sent_kind(bytes, format) {
-                    Some(mut sent) => check_kind(self.registry, &mut sent, name, api_version)
-                        .err()
-                        .unwrap_or_else(|| undecodable(name, &kind.version, &why)),
-                    None => undecodable(name, &kind.version, &why),
-                },
-            })?;
+        let decoded = kind.decode(bytes, format).map_err(|error| match error {
+            DecodeError::Syntax(why) => unrecognized(name, &why, bytes, format),
+            // What is of another kind is first of all that.
+            DecodeError::Type(why) => match sent_kind(bytes, format) {
+                Some(mut sent) => check_kind(self.registry, &mut sent, name, api_version)
+                    .err()
+                    .unwrap_or_else(|| undecodable(name, &kind.version, &why)),
+                None => undecodable(name, &kind.version, &why),
+            },
+        })?;
         let mut object = decoded.value;
         check_kind(self.registry, &mut object, name, api_version)?;
         self.report(decoded.strict, name)?;
@@ -183,12 +185,25 @@ pub(super) fn check_kind(
         text.unwrap_or(usual).to_owned()
     };
     let (sent, sent_version) = (given("kind", kind), given("apiVersion", api_version));
-    if (sent.as_str(), sent_version.as_str()) != (kind, api_version) {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let custom = registry.by_gvk(group, version, kind).is_some_and(|kind| kind.as_custom().is_some());
+    if custom && sent_version != api_version {
+        return Err(other_version(&sent_version, api_version));
+    }
+    // Another name than that of a custom kind is a fault of the object's content.
+    if !custom && (sent.as_str(), sent_version.as_str()) != (kind, api_version) {
         return Err(other_kind(registry, &sent, &sent_version, kind, api_version));
     }
     fields.insert("kind".into(), sent.into());
     fields.insert("apiVersion".into(), sent_version.into());
     Ok(())
+}
+
+/// The error about an object of another version than the path's.
+fn other_version(sent_version: &str, api_version: &str) -> ApiError {
+    ApiError::bad_request(format!(
+        "the API version in the data ({sent_version}) does not match the expected API version ({api_version})"
+    ))
 }
 
 /// The error about an object of another kind or version than the path's.
@@ -207,9 +222,7 @@ fn other_kind(
     let why = if registry.by_gvk(&group, &version, sent).is_none() {
         format!("no kind {sent:?} is registered for version {sent_version:?}")
     } else if sent == kind {
-        return ApiError::bad_request(format!(
-            "the API version in the data ({sent_version}) does not match the expected API version ({api_version})"
-        ));
+        return other_version(sent_version, api_version);
     } else {
         let (group, _) = split(api_version);
         let internal = if group.is_empty() { "core" } else { group.split('.').next().unwrap_or_default() };

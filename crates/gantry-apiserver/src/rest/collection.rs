@@ -20,7 +20,7 @@ pub(super) async fn serve(
     let options = DeleteOptions::read(context, &parts.headers, content).await?;
     let wanted = ListOptions::parse(context.query, false)?;
     let filter = Filter::parse(context.kind, context.query, "")?;
-    let page = list::page(&context.server.store, context.kind, context.namespace(), &wanted, &filter).await?;
+    let page = list::page(context.server, context.kind, context.namespace(), &wanted, &filter).await?;
     for object in page.entries.iter().filter_map(|entry| list::value(context.kind, entry)) {
         let info = RequestInfo {
             name: meta_text(&object, "name").to_owned(),

@@ -13,7 +13,7 @@ use super::charged::Write;
 use super::preparation::{fill_new, generate_name, meta_text};
 use super::{Context, body, expressions};
 use crate::body::Body;
-use crate::{respond, storage};
+use crate::respond;
 
 /// How long an Event is kept.
 pub(crate) const EVENT_TTL: Duration = Duration::from_secs(3600);
@@ -37,7 +37,7 @@ pub(super) async fn serve(
         return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
     }
     let stored = insert(context, object, Manage::Update(&manager)).await?;
-    Ok(answer(context, StatusCode::CREATED, stored))
+    answer(context, StatusCode::CREATED, stored).await
 }
 
 /// How a new object's fields are attributed.
@@ -54,11 +54,18 @@ pub(super) enum Written {
     Dry(Value),
 }
 
-pub(super) fn answer(context: &Context<'_>, code: StatusCode, written: Written) -> Response<Body> {
-    match written {
-        Written::Stored(entry) => context.entry(code, &entry),
+/// The answer that shows what was written.
+pub(super) async fn answer(
+    context: &Context<'_>,
+    code: StatusCode,
+    written: Written,
+) -> Result<Response<Body>, ApiError> {
+    Ok(match written {
+        Written::Stored(entry) => {
+            context.entry(code, &*context.server.custom.converter.entry(context.kind, entry).await?)
+        }
         Written::Dry(object) => context.object(code, object),
-    }
+    })
 }
 
 /// Prepares, admits, checks and stores a new object.
@@ -106,7 +113,7 @@ async fn finish(
         return Err(ApiError::invalid(&kind.group, &kind.kind, meta_text(&object, "name"), &errors));
     }
     context.validate(Operation::Create, &mut object, None, dry_run).await?;
-    let ttl = (kind.kind == "Event").then_some(EVENT_TTL);
+    let ttl = (kind.kind == "Event" && kind.as_custom().is_none()).then_some(EVENT_TTL);
     if dry_run {
         context.charge(Operation::Create, &mut object, None)?;
         let name = meta_text(&object, "name");
@@ -115,7 +122,7 @@ async fn finish(
         }
         return Ok(Written::Dry(object));
     }
-    let mut bytes = storage::encode_as(kind, &object);
+    let mut bytes = context.encode(&object).await?;
     for attempt in 1.. {
         let name = meta_text(&object, "name").to_owned();
         let key = context.key_of(&name);
@@ -125,7 +132,7 @@ async fn finish(
             Err(Error::Exists { .. }) if generated && attempt < NAMES => {
                 let name = generate_name(meta_text(&object, "generateName"));
                 object["metadata"]["name"] = name.into();
-                bytes = storage::encode_as(kind, &object);
+                bytes = context.encode(&object).await?;
             }
             Err(Error::Exists { .. }) => {
                 return Err(ApiError::already_exists(&kind.group, &kind.plural, &name));

@@ -13,7 +13,7 @@ use super::preparation::{meta_text, metadata};
 use super::write_options::{dry_run_errors, refuse};
 use super::{Context, body, list};
 use crate::body::Body;
-use crate::{respond, storage};
+use crate::{custom_resources, respond};
 
 /// What a deletion may carry.
 const OPTIONS: [&str; 3] = ["", "v1", "DeleteOptions"];
@@ -185,7 +185,7 @@ pub(super) async fn delete(
     let key = context.key_of(name);
     let not_found = || ApiError::not_found(&context.kind.group, &context.kind.plural, name);
     for _ in 0..ATTEMPTS {
-        let entry = store.snapshot().get(&key).cloned().ok_or_else(not_found)?;
+        let entry = context.stored(&key).await?.ok_or_else(not_found)?;
         let current = list::value(context.kind, &entry)
             .ok_or_else(|| ApiError::internal("a stored object is damaged"))?;
         context.check_deletion(name, &options.preconditions, &current)?;
@@ -200,7 +200,7 @@ pub(super) async fn delete(
         }
         // Watchers see what has no grace period as it last was.
         let last = if graceful(context) { &object } else { &current };
-        let bytes = storage::encode_as(context.kind, if gone { last } else { &object });
+        let bytes = context.encode(if gone { last } else { &object }).await?;
         let result = match gone {
             true => store.delete(&key, Some(entry.mod_revision), Some(bytes)).await,
             false => store.update(&key, entry.mod_revision, bytes).await,
@@ -210,6 +210,7 @@ pub(super) async fn delete(
                 if gone {
                     context.server.deleted(context.kind, &current);
                 }
+                let entry = context.server.custom.converter.entry(context.kind, entry).await?;
                 return Ok(Outcome { object: list::value(context.kind, &entry).unwrap_or(object), gone });
             }
             Err(Error::Conflict { .. } | Error::NotFound { .. }) => {}
@@ -237,16 +238,19 @@ fn marked(context: &Context<'_>, current: &Value, options: &DeleteOptions) -> Va
         already.map_or_else(|| later(now, grace), |end: Timestamp| later(end, grace - before)).to_string();
     let already = already.is_some();
     let metadata = metadata(&mut object);
-    metadata.insert("deletionTimestamp".into(), at.into());
+    metadata.insert("deletionTimestamp".into(), at.clone().into());
     metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
     if let Some(generation) = metadata.get("generation").and_then(Value::as_i64)
         && !already
     {
         metadata.insert("generation".into(), (generation + 1).into());
     }
-    if context.kind.kind == "Namespace" {
+    if context.kind.is("", "Namespace") {
         metadata.remove("deletionGracePeriodSeconds");
         object["status"]["phase"] = json!("Terminating");
+    }
+    if context.kind.is("apiextensions.k8s.io", "CustomResourceDefinition") && !already {
+        custom_resources::terminate(&mut object, &at);
     }
     object
 }
@@ -289,7 +293,7 @@ fn set_finalizers(
         _ => None,
     });
     let usual = || ORPHANING.contains(&(&*kind.group, &*kind.kind)).then_some(Propagation::Orphan);
-    let wanted = match CHILDLESS.contains(&&*kind.kind) {
+    let wanted = match CHILDLESS.contains(&&*kind.kind) && kind.as_custom().is_none() {
         true => Propagation::Background,
         false => asked.or(standing).or_else(usual).unwrap_or(Propagation::Background),
     };

@@ -34,7 +34,7 @@ pub(super) async fn evict(context: &mut Context<'_>, eviction: &mut Value) -> Re
     context.validate(Operation::Create, eviction, None, dry_run).await?;
     let mut options = DeleteOptions::from_value(context, &eviction["deleteOptions"])?;
     let name = context.info.name.clone();
-    let pod = list::value(context.kind, &*context.current()?).unwrap_or_default();
+    let pod = list::value(context.kind, &*context.current().await?).unwrap_or_default();
     if asks_nobody(&pod) {
         return delete(context, &name, &options).await.map(drop);
     }

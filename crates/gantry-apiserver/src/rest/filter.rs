@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use gantry_api::custom_kind::CustomKind;
 use gantry_api::registry::Kind;
 use gantry_api::selector::{FieldSelector, LabelSelector};
 use gantry_api::status::ApiError;
 use gantry_store::{Entry, Event, EventFilter, EventKind};
+use serde_json::Value;
 
 use crate::request::Query;
 use crate::storage::Header;
@@ -17,6 +19,8 @@ pub struct Filter {
     fields: FieldSelector,
     /// A single object, as the path names it.
     name: Option<String>,
+    /// The kind, where objects are selected by fields that it defines.
+    custom: Option<CustomKind>,
 }
 
 /// What an event is to a watcher with selectors.
@@ -50,22 +54,46 @@ impl Filter {
         for field in fields.requirements().iter().map(|each| each.field.as_str()) {
             let known = matches!(field, "metadata.name" | "metadata.namespace");
             if !known && !kind.selectable_fields.iter().any(|each| *each == field) {
-                return Err(ApiError::bad_request(if kind.selectable_fields.is_empty() {
-                    format!(
-                        "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
-                    )
-                } else {
-                    format!("field label not supported: {field}")
-                }));
+                return Err(ApiError::bad_request(
+                    if kind.selectable_fields.is_empty() && kind.as_custom().is_none() {
+                        format!(
+                            "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                        )
+                    } else {
+                        format!("field label not supported: {field}")
+                    },
+                ));
             }
         }
         let fields = fields.renamed(|field| kind.stored_field(field));
-        Ok(Self { labels, fields, name: (!name.is_empty()).then(|| name.to_owned()) })
+        let defined = |field: &str| !matches!(field, "metadata.name" | "metadata.namespace");
+        let by_defined = fields.requirements().iter().any(|each| defined(&each.field));
+        let custom = kind.as_custom().filter(|_| by_defined).cloned();
+        Ok(Self { labels, fields, name: (!name.is_empty()).then(|| name.to_owned()), custom })
     }
 
     /// Whether everything passes.
     pub fn is_empty(&self) -> bool {
         self.labels.is_everything() && self.fields.is_everything() && self.name.is_none()
+    }
+
+    /// Whether it looks at fields that a custom kind defines, which are read from the object itself, as the
+    /// kind shows it.
+    pub fn looks_inside(&self) -> bool {
+        self.custom.is_some()
+    }
+
+    /// Whether a stored object may pass, however the kind shows it.
+    pub fn may_match(&self, entry: &Entry) -> bool {
+        match self.looks_inside() {
+            true => self.outside().matches(entry),
+            false => self.matches(entry),
+        }
+    }
+
+    /// The filter without the fields that a custom kind defines.
+    fn outside(&self) -> Self {
+        Self { fields: FieldSelector::default(), custom: None, ..self.clone() }
     }
 
     /// Whether the object passes.
@@ -82,7 +110,18 @@ impl Filter {
             return true;
         }
         let Some(header) = entry.header::<Header>() else { return false };
-        self.labels.matches(header) && self.fields.matches(|field| header.field(field))
+        if !self.labels.matches(header) {
+            return false;
+        }
+        let Some(custom) = &self.custom else { return self.fields.matches(|field| header.field(field)) };
+        let object: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
+        let read = |name: &str| Some((name.to_owned(), custom.selected(&object, name)?));
+        let own: Vec<(String, String)> =
+            self.fields.requirements().iter().filter_map(|each| read(&each.field)).collect();
+        self.fields.matches(|field| {
+            let own = own.iter().find(|(name, _)| name == field).map(|(_, value)| value.as_str());
+            own.or_else(|| header.field(field))
+        })
     }
 
     /// What `event` is to this filter; `None`: nothing.
@@ -111,7 +150,10 @@ impl Filter {
         if self.is_empty() {
             return None;
         }
-        let filter = self.clone();
+        let filter = if self.looks_inside() { Arc::new(self.outside()) } else { self.clone() };
+        if filter.is_empty() {
+            return None;
+        }
         Some(Arc::new(move |event: &Event| filter.transition(event).is_some()))
     }
 }

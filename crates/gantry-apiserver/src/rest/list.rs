@@ -18,8 +18,8 @@ use super::filter::Filter;
 use super::options::{ListOptions, Match};
 use crate::body::Body;
 use crate::negotiate::{Encoding, Output, Shape};
-use crate::respond;
 use crate::storage;
+use crate::{ApiServer, respond};
 
 /// How long a list waits for a revision that has not been reached yet.
 const WAIT_FOR_REVISION: Duration = Duration::from_secs(3);
@@ -40,12 +40,13 @@ pub struct Page {
 
 /// Reads the page that `options` ask for.
 pub async fn page(
-    store: &Store,
+    server: &ApiServer,
     kind: &Kind,
     namespace: &str,
     options: &ListOptions,
     filter: &Filter,
 ) -> Result<Page, ApiError> {
+    let (store, converter) = (&server.store, &server.custom.converter);
     let resource = storage::prefix_of(kind);
     let prefix = if namespace.is_empty() { resource.clone() } else { format!("{resource}{namespace}/") };
     let (snapshot, start, as_of) = match &options.resume {
@@ -54,18 +55,30 @@ pub async fn page(
     };
     let limit = if options.limit == 0 { usize::MAX } else { options.limit };
     let mut entries = Vec::new();
-    let mut range = snapshot.range(&prefix, start.as_deref());
-    let mut more = false;
-    for entry in range.by_ref() {
-        if filter.matches(entry) {
-            if entries.len() == limit {
-                more = true;
-                break;
+    let (mut more, mut remaining) = (false, None);
+    if filter.looks_inside() {
+        // What such a filter looks at is known only of an object as the kind shows it.
+        let all = snapshot.range(&prefix, start.as_deref()).filter(|entry| filter.may_match(entry));
+        entries = converter.entries(kind, all.cloned().collect()).await?;
+        entries.retain(|entry| filter.matches(entry));
+        more = entries.len() > limit;
+        entries.truncate(limit);
+    } else {
+        let mut range = snapshot.range(&prefix, start.as_deref());
+        for entry in range.by_ref() {
+            if filter.matches(entry) {
+                if entries.len() == limit {
+                    more = true;
+                    break;
+                }
+                entries.push(entry.clone());
             }
-            entries.push(entry.clone());
         }
+        if more && filter.is_empty() {
+            remaining = Some(range.count() + 1);
+        }
+        entries = converter.entries(kind, entries).await?;
     }
-    let remaining = (more && filter.is_empty()).then(|| range.count() + 1);
     let last = entries.last().map(|entry| entry.key[prefix.len()..].to_owned());
     let revision = as_of.unwrap_or(snapshot.revision());
     let resume = match (more, last) {

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use gantry_api::field::{FieldError, Path};
 use gantry_api::patch::{self, apply};
-use gantry_api::schema::{self, Format};
+use gantry_api::registry::Kind;
+use gantry_api::schema::{self, Format, Schemas};
 use gantry_api::status::ApiError;
 use http::{Request, Response, StatusCode};
 use serde_json::Value;
@@ -27,13 +28,22 @@ pub(super) enum Patch {
 }
 
 impl Patch {
-    pub fn of(content_type: &str) -> Result<Self, ApiError> {
+    /// The format of that media type; custom kinds have no strategic merge patch.
+    pub fn of(content_type: &str, kind: &Kind) -> Result<Self, ApiError> {
+        let custom = kind.as_custom().is_some();
         Ok(match content_type {
             "application/json-patch+json" => Self::Json,
             "application/merge-patch+json" => Self::Merge,
-            "application/strategic-merge-patch+json" => Self::Strategic,
+            "application/strategic-merge-patch+json" if !custom => Self::Strategic,
             "application/apply-patch+yaml" => Self::Apply(Format::Yaml),
             "application/apply-patch+json" => Self::Apply(Format::Json),
+            _ if custom => {
+                return Err(ApiError::unsupported_media_type(&[
+                    "application/json-patch+json",
+                    "application/merge-patch+json",
+                    "application/apply-patch+yaml",
+                ]));
+            }
             _ => {
                 return Err(ApiError::unsupported_media_type(&[
                     "application/json-patch+json",
@@ -50,7 +60,7 @@ pub(super) async fn serve(
     context: &mut Context<'_>,
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
-    let format = Patch::of(&content_type(request.headers()))?;
+    let format = Patch::of(&content_type(request.headers()), context.kind)?;
     context.check_patch_options(matches!(format, Patch::Apply(_)))?;
     let agent = user_agent(request.headers());
     let bytes = body::read(request.into_body()).await?;
@@ -81,7 +91,7 @@ async fn serve_patch(
         Ok(patched)
     })
     .await?;
-    Ok(answer(context, StatusCode::OK, written))
+    answer(context, StatusCode::OK, written).await
 }
 
 /// `current` with the patch in `bytes`, decoded as the kind.
@@ -106,7 +116,7 @@ pub(super) fn patched(
         _ => {
             let patch = parse()?;
             let schema = context.kind.schema;
-            let merged = patch::strategic_merge(context.kind.schemas(), schema, current, &patch.value)?;
+            let merged = patch::strategic_merge(Schemas::builtin(), schema, current, &patch.value)?;
             (merged, patch.strict, Some(patch.value.to_string()))
         }
     };
@@ -115,8 +125,7 @@ pub(super) fn patched(
         let error = FieldError::invalid(&Path::new("patch"), shown.as_str(), why);
         ApiError::invalid("", "", "", &[error])
     };
-    let decoded = schema::decode_value(context.kind.schemas(), context.kind.schema, patched)
-        .map_err(|why| refused(why.to_string()))?;
+    let decoded = context.kind.decode_value(patched).map_err(|why| refused(why.to_string()))?;
     let mut object = decoded.value;
     body::check_kind(context.registry, &mut object, &context.kind.kind, &context.kind.api_version())?;
     findings.extend(decoded.strict);
@@ -142,7 +151,7 @@ async fn serve_apply(
     let mut placed = applied.clone();
     context.place(&mut placed, &name)?;
     let applied = placed;
-    if context.info.subresource.is_empty() && context.current().is_err() {
+    if context.info.subresource.is_empty() && !context.exists() {
         let asked = Preconditions::read(&applied["metadata"]);
         if asked.uid.is_some() {
             return Err(context.conflict(&format!(
@@ -153,7 +162,7 @@ async fn serve_apply(
         let mut object = merged(context, &Value::Null, &applied, &manager, force)?;
         metadata(&mut object).remove("resourceVersion");
         let written = create::insert(context, object, Manage::Done).await?;
-        return Ok(answer(context, StatusCode::CREATED, written));
+        return answer(context, StatusCode::CREATED, written).await;
     }
     let asked = Preconditions::read(&applied["metadata"]);
     let written = change(context, None, |context, current, _| {
@@ -168,7 +177,7 @@ async fn serve_apply(
         merged(context, current, &applied, &manager, force)
     })
     .await?;
-    Ok(answer(context, StatusCode::OK, written))
+    answer(context, StatusCode::OK, written).await
 }
 
 /// Reads an apply's object. Fields that its kind does not have cannot be owned, so that whatever the
@@ -191,8 +200,7 @@ fn read_applied(context: &mut Context<'_>, bytes: &[u8], format: Format) -> Resu
     };
     let mut applied = free.value.clone();
     body::check_kind(context.registry, &mut applied, &kind.kind, &kind.api_version())?;
-    let decoded = schema::decode_given(kind.schemas(), kind.schema, applied)
-        .map_err(|why| untyped(&free.value, &why.to_string()))?;
+    let decoded = kind.decode_given(applied).map_err(|why| untyped(&free.value, &why.to_string()))?;
     let unknown = decoded.strict.iter().filter_map(|finding| finding.strip_prefix("unknown field "));
     let unknown: Vec<String> =
         unknown.map(|field| format!(".{}: field not declared in schema", field.trim_matches('"'))).collect();
@@ -225,8 +233,7 @@ fn merged(
 ) -> Result<Value, ApiError> {
     let api_version = context.kind.api_version();
     let merged = apply::apply(
-        context.kind.schemas(),
-        context.kind.schema,
+        context.kind.structure(),
         &api_version,
         live,
         applied,
@@ -238,6 +245,6 @@ fn merged(
     .map_err(|conflicts| {
         conflicts.into_error(&context.kind.group, &context.kind.plural, &context.info.name)
     })?;
-    let settled = schema::decode_value(context.kind.schemas(), context.kind.schema, merged);
+    let settled = context.kind.decode_value(merged);
     Ok(settled.map_err(|why| ApiError::internal(why.to_string()))?.value)
 }

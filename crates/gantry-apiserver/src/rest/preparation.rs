@@ -76,8 +76,7 @@ impl Context<'_> {
     /// Sets `metadata.managedFields` for a write that is not an apply.
     pub(super) fn manage(&self, old: &Value, object: &mut Value, manager: &str) {
         apply::update(
-            self.kind.schemas(),
-            self.kind.schema,
+            self.kind.structure(),
             &self.kind.api_version(),
             old,
             object,
@@ -136,10 +135,14 @@ pub(super) fn count_generation(kind: &Kind, object: &mut Value, old: &Value) {
     if !kind.generation {
         return;
     }
-    let annotations_count = kind.kind == "Deployment";
+    let annotations_count = kind.is("apps", "Deployment");
     let (new, before) = (object.as_object(), old.as_object());
-    let own = |(name, _): &(&String, &Value)| {
-        !matches!(name.as_str(), "metadata" | "status" | "kind" | "apiVersion")
+    // A custom kind may have a status that is a field like any other.
+    let status_counts = kind.as_custom().is_some() && !kind.has_status;
+    let own = |(name, _): &(&String, &Value)| match name.as_str() {
+        "metadata" | "kind" | "apiVersion" => false,
+        "status" => status_counts,
+        _ => true,
     };
     let changed = match (new, before) {
         (Some(new), Some(before)) => new.iter().filter(own).ne(before.iter().filter(own)),

@@ -1,5 +1,8 @@
 //! The scale subresource: replicas alone, in one shape for every workload.
 
+use gantry_api::custom::value_at;
+use gantry_api::custom_kind::CustomKind;
+use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
@@ -22,7 +25,7 @@ pub(super) async fn serve(
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
     let written = match context.info.verb {
-        "get" => Written::Stored(context.current()?),
+        "get" => Written::Stored(context.current().await?),
         "update" => {
             context.check_options("UpdateOptions")?;
             let manager = context.field_manager(&user_agent(request.headers()));
@@ -33,7 +36,7 @@ pub(super) async fn serve(
         }
         "patch" => {
             let manager = context.field_manager(&user_agent(request.headers()));
-            let format = Patch::of(&content_type(request.headers()))?;
+            let format = Patch::of(&content_type(request.headers()), context.kind)?;
             context.check_patch_options(matches!(format, Patch::Apply(_)))?;
             let bytes = body::read(request.into_body()).await?;
             set(context, &manager, move |_, current| {
@@ -55,10 +58,13 @@ pub(super) async fn serve(
         _ => return Err(ApiError::method_not_allowed()),
     };
     let object = match written {
-        Written::Stored(entry) => list::value(context.kind, &entry).unwrap_or_default(),
+        Written::Stored(entry) => {
+            let entry = context.server.custom.converter.entry(context.kind, entry).await?;
+            list::value(context.kind, &entry).unwrap_or_default()
+        }
         Written::Dry(object) => object,
     };
-    Ok(respond::json(StatusCode::OK, &scale_of(&object), context.output))
+    Ok(respond::json(StatusCode::OK, &scale_of(context.kind, &object), context.output))
 }
 
 /// Sets replicas to what `edit` makes of the object's Scale.
@@ -68,7 +74,7 @@ async fn set(
     edit: impl Fn(&Context<'_>, Value) -> Result<Value, ApiError>,
 ) -> Result<Written, ApiError> {
     change(context, Some(manager), |context, current, _| {
-        let scale = edit(context, scale_of(current))?;
+        let scale = edit(context, scale_of(context.kind, current))?;
         let mut asked = Preconditions::read(&scale["metadata"]);
         if asked.resource_version.take().is_some_and(|asked| asked != meta_text(current, "resourceVersion")) {
             return Err(context.conflict(MODIFIED));
@@ -87,14 +93,14 @@ async fn set(
             return Err(ApiError::invalid("autoscaling", "Scale", &context.info.name, &[error]));
         }
         let mut object = current.clone();
-        object["spec"]["replicas"] = replicas.into();
+        set_replicas(context.kind, &mut object, replicas.into());
         Ok(object)
     })
     .await
 }
 
 /// The Scale of a workload.
-pub(super) fn scale_of(object: &Value) -> Value {
+pub(super) fn scale_of(kind: &Kind, object: &Value) -> Value {
     let metadata = &object["metadata"];
     let mut scale = json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1",
@@ -102,17 +108,50 @@ pub(super) fn scale_of(object: &Value) -> Value {
             "name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"],
             "resourceVersion": metadata["resourceVersion"], "creationTimestamp": metadata["creationTimestamp"],
         },
-        "spec": {},
-        "status": {"replicas": object["status"]["replicas"].as_i64().unwrap_or(0)},
+        "spec": {}, "status": {},
     });
-    if let Some(replicas) = object["spec"]["replicas"].as_i64() {
+    if let Some(fields) = scale["metadata"].as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    let (replicas, current, selector) = match kind.as_custom().and_then(CustomKind::scale) {
+        Some(paths) => {
+            let at = |path: &str| value_at(object, path).ok().flatten().cloned().unwrap_or_default();
+            let selector = match paths.label_selector.as_str() {
+                "" => String::new(),
+                path => at(path).as_str().unwrap_or_default().to_owned(),
+            };
+            (at(&paths.spec_replicas).as_i64(), at(&paths.status_replicas).as_i64(), selector)
+        }
+        None => (
+            object["spec"]["replicas"].as_i64(),
+            object["status"]["replicas"].as_i64(),
+            selector_text(&object["spec"]["selector"]),
+        ),
+    };
+    scale["status"]["replicas"] = current.unwrap_or(0).into();
+    if let Some(replicas) = replicas {
         scale["spec"]["replicas"] = replicas.into();
     }
-    let selector = selector_text(&object["spec"]["selector"]);
     if !selector.is_empty() {
         scale["status"]["selector"] = selector.into();
     }
     scale
+}
+
+/// Sets the wanted replicas of a workload.
+pub(super) fn set_replicas(kind: &Kind, object: &mut Value, replicas: Value) {
+    let Some(paths) = kind.as_custom().and_then(CustomKind::scale) else {
+        object["spec"]["replicas"] = replicas;
+        return;
+    };
+    let mut place = object;
+    for name in paths.spec_replicas.trim_start_matches('.').split('.') {
+        if !place.is_object() {
+            *place = json!({});
+        }
+        place = &mut place[name];
+    }
+    *place = replicas;
 }
 
 /// A label selector as text, as it is used in queries.
@@ -140,6 +179,8 @@ pub(super) fn selector_text(selector: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use gantry_api::registry::Registry;
+
     use super::*;
 
     #[test]
@@ -151,7 +192,8 @@ mod tests {
             }},
             "status": {"replicas": 1},
         });
-        let scale = scale_of(&object);
+        let kind = Registry::builtin().lookup("apps", "v1", "deployments").unwrap();
+        let scale = scale_of(kind, &object);
         assert_eq!(scale["spec"]["replicas"], 2);
         assert_eq!(scale["status"], json!({"replicas": 1, "selector": "app=a,t in (x,y)"}));
     }

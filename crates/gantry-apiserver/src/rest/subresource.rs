@@ -44,7 +44,7 @@ pub(super) async fn serve(
         _ => {}
     }
     match info.verb {
-        "get" => Ok(context.entry(StatusCode::OK, &*context.current()?)),
+        "get" => Ok(context.entry(StatusCode::OK, &*context.current().await?)),
         "update" => update::serve(context, request).await,
         "patch" => patch::serve(context, request).await,
         _ => Err(ApiError::method_not_allowed()),
@@ -197,7 +197,7 @@ async fn token(
     let dry_run = context.dry_run();
     context.mutate(Operation::Create, &mut review, None, dry_run).await?;
     context.validate(Operation::Create, &mut review, None, dry_run).await?;
-    let account = super::list::value(context.kind, &*context.current()?).unwrap_or_default();
+    let account = super::list::value(context.kind, &*context.current().await?).unwrap_or_default();
     let made = context.server.issue_token(&account, &review)?;
     Ok(respond::json(StatusCode::CREATED, &made, context.output))
 }

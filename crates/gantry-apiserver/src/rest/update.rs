@@ -15,7 +15,7 @@ use super::precondition::{MODIFIED, Preconditions};
 use super::preparation::{count_generation, keep_system, meta_text, metadata, now};
 use super::{Context, body, expressions, list};
 use crate::body::Body;
-use crate::{respond, storage};
+use crate::respond;
 
 /// How often a write is made anew because another one came first.
 const ATTEMPTS: usize = 32;
@@ -41,12 +41,14 @@ pub(super) async fn serve(
             context.info.name
         )));
     }
-    let creates = matches!(&*context.kind.kind, "Lease" | "Event") && context.info.subresource.is_empty();
-    if creates && context.current().is_err() {
+    let creates = matches!(&*context.kind.kind, "Lease" | "Event")
+        && context.kind.as_custom().is_none()
+        && context.info.subresource.is_empty();
+    if creates && !context.exists() {
         let mut object = object;
         metadata(&mut object).remove("resourceVersion");
         let written = create::insert(context, object, Manage::Update(&manager)).await?;
-        return Ok(answer(context, StatusCode::CREATED, written));
+        return answer(context, StatusCode::CREATED, written).await;
     }
     let mut first = Preconditions::read(&object["metadata"]);
     let version = first.resource_version.take();
@@ -58,7 +60,7 @@ pub(super) async fn serve(
         Ok(object.clone())
     })
     .await?;
-    Ok(answer(context, StatusCode::OK, written))
+    answer(context, StatusCode::OK, written).await
 }
 
 /// Reads the object, makes the new one by `edit(context, current, attempt)`, admits, checks and
@@ -69,7 +71,7 @@ pub(super) async fn change(
     mut edit: impl FnMut(&mut Context<'_>, &Value, usize) -> Result<Value, ApiError>,
 ) -> Result<Written, ApiError> {
     for attempt in 0..ATTEMPTS {
-        let entry = context.current()?;
+        let entry = context.current().await?;
         let current = list::value(context.kind, &entry)
             .ok_or_else(|| ApiError::internal("a stored object is damaged"))?;
         let warned = context.warnings.len();
@@ -137,7 +139,7 @@ pub(super) async fn replace(
 fn time_phase(kind: &Kind, object: &mut Value, current: &Value) {
     const TIME: &str = "lastPhaseTransitionTime";
     let (status, before) = (&object["status"], &current["status"]);
-    if kind.kind == "PersistentVolume" && status["phase"] != before["phase"] && status[TIME] == before[TIME] {
+    if kind.is("", "PersistentVolume") && status["phase"] != before["phase"] && status[TIME] == before[TIME] {
         object["status"][TIME] = now().into();
     }
 }
@@ -166,15 +168,21 @@ fn split(context: &Context<'_>, object: &mut Value, current: &Value) {
                 };
             }
             // Agents report on nodes and pods by labels and annotations too.
-            let free = matches!(&*kind.kind, "Pod" | "Node");
+            let free = kind.is("", "Pod") || kind.is("", "Node");
             // A Deployment's revision, which belongs with the status, is an annotation.
-            let revised = kind.kind == "Deployment";
+            let revised = kind.is("apps", "Deployment");
+            // Who has removed what a definition defines says so in one write.
+            let released = kind.is("apiextensions.k8s.io", "CustomResourceDefinition");
             if let Some(Value::Object(new)) = new_metadata {
                 let metadata = metadata(&mut kept);
+                if released {
+                    metadata.remove("finalizers");
+                }
                 for (name, value) in new {
                     let reported = match name.as_str() {
                         "annotations" => free || revised,
-                        "labels" | "finalizers" => free,
+                        "finalizers" => free || released,
+                        "labels" => free,
                         other => other == "managedFields",
                     };
                     if reported {
@@ -217,8 +225,7 @@ async fn finish(
         }
         "finalize" => {}
         _ => {
-            errors.extend(kind.validate(&object));
-            errors.extend(kind.validate_update(&object, current));
+            errors.extend(kind.validate_change(&object, current));
             expressions::validate(kind, &object, Some(current), &mut errors);
         }
     }
@@ -234,7 +241,7 @@ async fn finish(
     }
     let store = &context.server.store;
     if finished(&object) {
-        let bytes = storage::encode_as(kind, &object);
+        let bytes = context.encode(&object).await?;
         return match store.delete(&entry.key, Some(entry.mod_revision), Some(bytes)).await {
             Ok(entry) => {
                 context.server.deleted(kind, &object);
@@ -243,12 +250,14 @@ async fn finish(
             Err(error) => Err(raced(&error)),
         };
     }
-    if unchanged(&object, current) {
+    if unchanged(&object, current) && !context.is_outdated(&entry.key) {
         return Ok(Written::Stored(entry.clone()));
     }
-    let bytes = storage::encode_as(kind, &object);
+    let bytes = context.encode(&object).await?;
     let result = match &*kind.kind {
-        "Event" => store.update_with_ttl(&entry.key, entry.mod_revision, bytes, create::EVENT_TTL).await,
+        "Event" if kind.as_custom().is_none() => {
+            store.update_with_ttl(&entry.key, entry.mod_revision, bytes, create::EVENT_TTL).await
+        }
         _ => {
             let write = Write::Update { key: &entry.key, expected: entry.mod_revision };
             context.write_charged(write, bytes, &mut object, Some(current)).await?

@@ -11,7 +11,7 @@ use futures::{Stream, StreamExt};
 use gantry_api::protobuf;
 use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
-use gantry_store::{Error, Event, Store, WatchEnd, Watcher};
+use gantry_store::{Entry, Error, Event, Store, WatchEnd, Watcher};
 use http::{Response, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 use serde_json::{Value, json};
@@ -22,9 +22,10 @@ use super::filter::{Filter, Transition};
 use super::list;
 use super::options::ListOptions;
 use crate::body::Body;
+use crate::custom_resources::Converter;
 use crate::negotiate::{Encoding, Output, Shape};
 use crate::request::Query;
-use crate::{respond, storage};
+use crate::{ApiServer, respond, storage};
 
 /// A busy watcher waits this long for more events before the next piece.
 const COALESCE: Duration = Duration::from_millis(2);
@@ -67,16 +68,22 @@ struct Running {
     last_piece: Instant,
     columns_sent: bool,
     shutdown: CancellationToken,
+    /// Cancelled when the kind is another or none, where it is a custom one.
+    ended: Option<CancellationToken>,
+    converter: Arc<Converter>,
+    /// Whether an error has been sent, which is the last event.
+    failed: bool,
     sent: Counter,
 }
 
 /// Starts a watch. It ends at its time-out, when the server stops or when it fell behind.
 pub async fn respond(
-    store: &Store,
+    server: &ApiServer,
     request: Request,
-    shutdown: CancellationToken,
+    ended: Option<CancellationToken>,
     sent: Counter,
 ) -> Result<Response<Body>, ApiError> {
+    let (store, shutdown) = (&server.store, server.stopping.clone());
     let filter = Arc::new(request.filter.clone());
     let resource = storage::prefix_of(&request.kind);
     let prefix = match request.namespace.as_str() {
@@ -104,9 +111,18 @@ pub async fn respond(
     let now = Instant::now();
     let timeout = request.options.timeout_seconds.filter(|seconds| *seconds > 0);
     let timeout = timeout.unwrap_or_else(|| SHORTEST + rand::random_range(0..SHORTEST));
-    let initial = snapshot
-        .filter(|_| with_initial)
-        .map(|snapshot| initial(&request, &snapshot, &prefix, &filter, bookmark_initial));
+    let initial = match snapshot.filter(|_| with_initial) {
+        Some(snapshot) => {
+            let stored: Vec<_> =
+                snapshot.range(&prefix, None).filter(|entry| filter.may_match(entry)).cloned().collect();
+            let mut entries = server.custom.converter.entries(&request.kind, stored).await?;
+            if filter.looks_inside() {
+                entries.retain(|entry| filter.matches(entry));
+            }
+            Some(initial(&request, entries, snapshot.revision(), bookmark_initial))
+        }
+        None => None,
+    };
     let running = Running {
         store: store.clone(),
         filter,
@@ -118,6 +134,9 @@ pub async fn respond(
         bookmark: now + BOOKMARKS,
         last_piece: now - COALESCE,
         shutdown,
+        ended,
+        converter: server.custom.converter.clone(),
+        failed: false,
         sent,
         request,
     };
@@ -128,15 +147,12 @@ pub async fn respond(
 /// The objects that exist, as ADDED events, and the bookmark that ends them.
 fn initial(
     request: &Request,
-    snapshot: &gantry_store::Snapshot,
-    prefix: &str,
-    filter: &Filter,
+    entries: Vec<Arc<Entry>>,
+    revision: u64,
     bookmark: bool,
 ) -> Box<dyn Iterator<Item = Bytes> + Send> {
-    let entries: Vec<_> =
-        snapshot.range(prefix, None).filter(|entry| filter.matches(entry)).cloned().collect();
     let (kind, output, query) = (request.kind.clone(), request.output, request.query.clone());
-    let last = bookmark.then(|| Bytes::from(bookmark_line(&kind, output, snapshot.revision(), true)));
+    let last = bookmark.then(|| Bytes::from(bookmark_line(&kind, output, revision, true)));
     let mut entries = entries.into_iter().peekable();
     let mut first = true;
     let pieces = std::iter::from_fn(move || {
@@ -168,6 +184,9 @@ impl Running {
             }
             self.initial = None;
         }
+        if self.failed {
+            return None;
+        }
         let bookmark = if self.request.options.bookmarks { self.bookmark } else { self.deadline };
         let event = tokio::select! {
             biased;
@@ -176,9 +195,10 @@ impl Running {
                 if Instant::now() >= self.deadline {
                     return None;
                 }
-                return Some(self.send_bookmark());
+                return Some(self.send_bookmark().await);
             }
             () = self.shutdown.cancelled() => return None,
+            () = ended(self.ended.as_ref()) => return None,
         };
         let Some(event) = event else {
             return match self.watcher.end() {
@@ -199,9 +219,24 @@ impl Running {
             events.push(event);
         }
         let mut piece = BytesMut::with_capacity(size);
-        events.iter().for_each(|event| self.write(&mut piece, event));
+        self.write_all(&mut piece, events).await;
         self.last_piece = Instant::now();
         if piece.is_empty() { Box::pin(self.next_piece()).await } else { Some(piece.freeze()) }
+    }
+
+    /// Writes events; those that the kind cannot show end the watch.
+    async fn write_all(&mut self, piece: &mut BytesMut, events: Vec<Arc<Event>>) {
+        for event in events {
+            match shown(&self.converter, &self.request.kind, &event).await {
+                Ok(Some(shown)) => self.write(piece, &shown),
+                Ok(None) => self.write(piece, &event),
+                Err(error) => {
+                    piece.put_slice(&line("ERROR", &error.to_value(), self.request.output));
+                    self.failed = true;
+                    return;
+                }
+            }
+        }
     }
 
     fn write(&mut self, piece: &mut BytesMut, event: &Event) {
@@ -228,19 +263,45 @@ impl Running {
         }
     }
 
-    fn send_bookmark(&mut self) -> Bytes {
+    async fn send_bookmark(&mut self) -> Bytes {
         self.bookmark = Instant::now() + BOOKMARKS;
         // Every event up to the store's revision has been offered; what waits goes first.
         let mut piece = BytesMut::new();
         let reached = self.store.revision();
         // Asks for the lock under which events up to `reached` are handed to watchers.
         let _ = self.store.compacted_revision();
+        let mut waiting = Vec::new();
         while let Some(event) = self.watcher.try_next() {
-            self.write(&mut piece, &event);
+            waiting.push(event);
+        }
+        self.write_all(&mut piece, waiting).await;
+        if self.failed {
+            return piece.freeze();
         }
         self.revision = self.revision.max(reached);
         piece.put_slice(&bookmark_line(&self.request.kind, self.request.output, self.revision, false));
         piece.freeze()
+    }
+}
+
+/// An event as a custom kind shows it.
+async fn shown(converter: &Converter, kind: &Kind, event: &Event) -> Result<Option<Event>, ApiError> {
+    if kind.as_custom().is_none() {
+        return Ok(None);
+    }
+    let entry = converter.entry(kind, event.entry.clone()).await?;
+    let prev = match &event.prev {
+        Some(prev) => Some(converter.entry(kind, prev.clone()).await?),
+        None => None,
+    };
+    Ok(Some(Event { kind: event.kind, entry, prev }))
+}
+
+/// Returns when the kind is no longer what it was; never for a built-in one.
+async fn ended(token: Option<&CancellationToken>) {
+    match token {
+        Some(token) => token.cancelled().await,
+        None => std::future::pending().await,
     }
 }
 

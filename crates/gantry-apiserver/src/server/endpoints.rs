@@ -54,13 +54,13 @@ fn read(
         }
         ["metrics"] => Ok(metrics(server, accept)),
         [] => ok(json!({"paths": documents.paths()})),
-        ["api"] if aggregated => shared(&request, &documents.aggregated_core, output),
-        ["apis"] if aggregated => shared(&request, &documents.aggregated_groups, output),
+        ["api"] if aggregated => shared(&request, documents.aggregated_core(), output),
+        ["apis"] if aggregated => shared(&request, documents.aggregated_groups(), output),
         ["api"] => ok(json!({
             "kind": "APIVersions", "versions": ["v1"],
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": server.config.advertise.to_string()}],
         })),
-        ["apis"] => ok(documents.groups.clone()),
+        ["apis"] => ok(documents.groups().clone()),
         ["apis", group] => documents.group(group).map_or_else(missing, ok),
         ["api", version] => documents.resources("", version).map_or_else(missing, ok),
         ["apis", group, version] => documents.resources(group, version).map_or_else(missing, ok),

@@ -129,7 +129,6 @@ proptest! {
         let _ = schema.decode(new.clone());
         let mut adopted = new;
         schema.adopt(&mut adopted);
-        schema.add_structure(&mut Schemas::over_builtin(), "a.b", "v1", "Thing");
     }
 
     #[test]

@@ -25,7 +25,7 @@ fn is_empty_map(value: &Value) -> bool {
 pub(super) fn owned(schemas: &Schemas, layout: Layout<'_>, value: &Value) -> FieldSet {
     let mut set = FieldSet::default();
     match (layout, value) {
-        (Layout::Object(_) | Layout::Map(_) | Layout::Free, Value::Object(fields)) => {
+        (layout, Value::Object(fields)) if layout.is_object() => {
             for (name, value) in fields {
                 let (below, named) = layout.child(schemas, name);
                 let mut child = owned(schemas, below, value);
@@ -33,7 +33,7 @@ pub(super) fn owned(schemas: &Schemas, layout: Layout<'_>, value: &Value) -> Fie
                 set.put(|| format!("f:{name}"), child);
             }
         }
-        (Layout::Set | Layout::ListMap(..), Value::Array(items)) => {
+        (layout, Value::Array(items)) if layout.is_list() => {
             let below = layout.item(schemas);
             for item in items {
                 let mut child = owned(schemas, below, item);
@@ -50,13 +50,13 @@ pub(super) fn owned(schemas: &Schemas, layout: Layout<'_>, value: &Value) -> Fie
 fn everything(schemas: &Schemas, layout: Layout<'_>, value: &Value) -> FieldSet {
     let mut set = FieldSet { member: true, ..FieldSet::default() };
     match (layout, value) {
-        (Layout::Object(_) | Layout::Map(_) | Layout::Free, Value::Object(fields)) => {
+        (layout, Value::Object(fields)) if layout.is_object() => {
             for (name, value) in fields {
                 let below = layout.child(schemas, name).0;
                 set.put(|| format!("f:{name}"), everything(schemas, below, value));
             }
         }
-        (Layout::Set | Layout::ListMap(..), Value::Array(items)) => {
+        (layout, Value::Array(items)) if layout.is_list() => {
             let below = layout.item(schemas);
             for item in items {
                 set.put(|| layout.element(item), everything(schemas, below, item));
@@ -67,8 +67,12 @@ fn everything(schemas: &Schemas, layout: Layout<'_>, value: &Value) -> FieldSet 
     set
 }
 
-/// Places that every object of a kind has, so that nobody adds them.
-fn always_there(name: &str) -> bool {
+/// Places that every object of a kind has, so that nobody adds them. A custom resource has what it was
+/// written with.
+fn always_there(layout: Layout<'_>, name: &str) -> bool {
+    if matches!(layout, Layout::Resource(_) | Layout::Node(_)) {
+        return name == "metadata";
+    }
     matches!(
         name,
         "metadata"
@@ -89,12 +93,12 @@ pub(super) fn changes(schemas: &Schemas, layout: Layout<'_>, old: &Value, new: &
         return changes;
     }
     match (layout, old, new) {
-        (Layout::Object(_) | Layout::Map(_) | Layout::Free, Value::Object(before), Value::Object(after)) => {
+        (layout, Value::Object(before), Value::Object(after)) if layout.is_object() => {
             for (name, value) in after {
                 let (below, named) = layout.child(schemas, name);
                 let inner = match before.get(name) {
                     Some(old) => self::changes(schemas, below, old, value),
-                    None => added(schemas, below, value, named && always_there(name)),
+                    None => added(schemas, below, value, named && always_there(layout, name)),
                 };
                 place(&mut changes, inner, || format!("f:{name}"));
             }
@@ -105,7 +109,7 @@ pub(super) fn changes(schemas: &Schemas, layout: Layout<'_>, old: &Value, new: &
                 changes.removed.put(|| format!("f:{name}"), everything(schemas, below, value));
             }
         }
-        (Layout::Set | Layout::ListMap(..), Value::Array(before), Value::Array(after)) => {
+        (layout, Value::Array(before), Value::Array(after)) if layout.is_list() => {
             let below = layout.item(schemas);
             let mut earlier: HashMap<String, &Value> =
                 before.iter().map(|item| (layout.element(item), item)).collect();
@@ -121,7 +125,9 @@ pub(super) fn changes(schemas: &Schemas, layout: Layout<'_>, old: &Value, new: &
                 changes.removed.put(|| element, everything(schemas, below, item));
             }
         }
-        (Layout::Object(_), Value::Null, _) => return added(schemas, layout, new, true),
+        (Layout::Object(_) | Layout::Resource(_), Value::Null, _) => {
+            return added(schemas, layout, new, true);
+        }
         _ => {
             changes.written = everything(schemas, layout, new);
             if old.is_object() || old.is_array() {
@@ -149,11 +155,11 @@ fn place(changes: &mut Changes, inner: Changes, element: impl FnOnce() -> String
 /// A value where none was. `implied`: the place itself was always there.
 fn added(schemas: &Schemas, layout: Layout<'_>, value: &Value, implied: bool) -> Changes {
     let written = match (layout, value) {
-        (Layout::Object(_), Value::Object(fields)) if implied => {
+        (Layout::Object(_) | Layout::Resource(_), Value::Object(fields)) if implied => {
             let mut set = FieldSet::default();
             for (name, value) in fields {
                 let (below, named) = layout.child(schemas, name);
-                let inner = added(schemas, below, value, named && always_there(name));
+                let inner = added(schemas, below, value, named && always_there(layout, name));
                 set.put(|| format!("f:{name}"), inner.written);
             }
             set

@@ -11,7 +11,7 @@ use crate::schema::Schemas;
 /// `live` with `applied` over it.
 pub(super) fn merge(schemas: &Schemas, layout: Layout<'_>, live: &Value, applied: &Value) -> Value {
     match (layout, live, applied) {
-        (Layout::Object(_) | Layout::Map(_) | Layout::Free, Value::Object(fields), Value::Object(wanted)) => {
+        (layout, Value::Object(fields), Value::Object(wanted)) if layout.is_object() => {
             let mut merged = fields.clone();
             for (name, value) in wanted {
                 let below = layout.child(schemas, name).0;
@@ -23,7 +23,7 @@ pub(super) fn merge(schemas: &Schemas, layout: Layout<'_>, live: &Value, applied
             }
             Value::Object(merged)
         }
-        (Layout::Set | Layout::ListMap(..), Value::Array(items), Value::Array(wanted)) => {
+        (layout, Value::Array(items), Value::Array(wanted)) if layout.is_list() => {
             Value::Array(merge_lists(schemas, layout, items, wanted))
         }
         _ => applied.clone(),
@@ -74,7 +74,7 @@ pub(super) fn prune(
 ) {
     let nothing = FieldSet::default();
     match (layout, value) {
-        (Layout::Object(_) | Layout::Map(_) | Layout::Free, Value::Object(fields)) => {
+        (layout, Value::Object(fields)) if layout.is_object() => {
             fields.retain(|name, value| {
                 let element = format!("f:{name}");
                 let Some(mine) = last.children.get(&element) else { return true };
@@ -85,7 +85,7 @@ pub(super) fn prune(
                 prune_child(schemas, below, value, mine, others.children.get(&element).unwrap_or(&nothing))
             });
         }
-        (Layout::Set | Layout::ListMap(..), Value::Array(items)) => {
+        (layout, Value::Array(items)) if layout.is_list() => {
             let below = layout.item(schemas);
             items.retain_mut(|item| {
                 let element = layout.element(item);

@@ -4,19 +4,16 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn deployment() -> (&'static Schemas, DefinitionId) {
-    let schemas = Schemas::builtin();
-    (schemas, schemas.by_kind("apps", "v1", "Deployment").expect("there"))
+fn deployment() -> Structure<'static> {
+    Structure::builtin(Schemas::builtin().by_kind("apps", "v1", "Deployment").expect("there"))
 }
 
 fn applied(live: &Value, wanted: &Value, manager: &str, force: bool) -> Result<Value, Conflicts> {
-    let (schemas, id) = deployment();
-    apply(schemas, id, "apps/v1", live, wanted, manager, force, "", "2026-01-01T00:00:00Z")
+    apply(deployment(), "apps/v1", live, wanted, manager, force, "", "2026-01-01T00:00:00Z")
 }
 
 fn updated(old: &Value, mut new: Value, manager: &str, now: &str) -> Value {
-    let (schemas, id) = deployment();
-    update(schemas, id, "apps/v1", old, &mut new, manager, Operation::Update, "", now);
+    update(deployment(), "apps/v1", old, &mut new, manager, Operation::Update, "", now);
     new
 }
 
@@ -122,11 +119,10 @@ fn kubectl_takes_over_what_it_wrote_by_client_side_apply() {
 
 #[test]
 fn status_and_the_rest_have_their_own_entries() {
-    let (schemas, id) = deployment();
     let live = updated(&Value::Null, base(), "a", "t1");
     let wanted = json!({"metadata": {"name": "d"}, "spec": {"replicas": 9}, "status": {"replicas": 1}});
     let written =
-        apply(schemas, id, "apps/v1", &live, &wanted, "s", false, "status", "t2").expect("no conflict");
+        apply(deployment(), "apps/v1", &live, &wanted, "s", false, "status", "t2").expect("no conflict");
     assert_eq!((&written["spec"]["replicas"], &written["status"]["replicas"]), (&json!(1), &json!(1)));
     let entry = &written["metadata"]["managedFields"][0];
     assert_eq!(

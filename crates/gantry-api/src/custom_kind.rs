@@ -1,0 +1,286 @@
+//! Custom kinds: what a CustomResourceDefinition makes of the kinds that it defines, one for each
+//! version that is served.
+
+mod columns;
+pub mod definition;
+pub mod version;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::custom::path::JsonPath;
+use crate::custom::rules::Compiler;
+use crate::custom::{CustomSchema, Scale};
+use crate::registry::{Kind, Name, Subresource};
+
+use columns::Column;
+
+const VERBS: &[&str] = &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
+/// The verbs while the definition is being deleted.
+const LAST_VERBS: &[&str] = &["delete", "deletecollection", "get", "list", "watch"];
+const PART: &[&str] = &["get", "patch", "update"];
+
+/// How an object of one version becomes one of another.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Conversion {
+    /// It says that it is one.
+    None,
+    /// A webhook is asked: the `spec.conversion.webhook` of the definition.
+    Webhook(Value),
+}
+
+/// One version of a custom kind.
+#[derive(Debug)]
+pub struct Version {
+    /// Its name.
+    pub name: String,
+    /// `group/version`.
+    pub api_version: String,
+    /// What its objects are.
+    pub schema: CustomSchema,
+    /// The schema as it was written; null where there is none.
+    pub open_api: Value,
+    served: bool,
+    has_status: bool,
+    /// How stored objects of the version begin.
+    head: Vec<u8>,
+    columns: Vec<Column>,
+    selectable: Vec<(Name, Option<JsonPath>)>,
+    /// What who uses it is told.
+    warning: Option<String>,
+}
+
+/// A definition, read.
+#[derive(Debug)]
+pub struct Definition {
+    /// The name of the CustomResourceDefinition.
+    pub name: String,
+    /// The resource version of the definition that was read.
+    pub resource_version: String,
+    /// How its objects are converted.
+    pub conversion: Conversion,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    versions: Vec<Version>,
+    storage: usize,
+    /// Whether what was stored of one version is as it would be stored of every other now.
+    plain: bool,
+}
+
+impl Version {
+    /// Whether these stored bytes are an object of the version.
+    pub fn is_form_of(&self, stored: &[u8]) -> bool {
+        stored.starts_with(&self.head)
+    }
+}
+
+impl Definition {
+    /// The version that is stored.
+    pub fn storage(&self) -> &Version {
+        &self.versions[self.storage]
+    }
+
+    /// The version with this `group/version`.
+    pub fn version(&self, api_version: &str) -> Option<&Version> {
+        self.versions.iter().find(|version| version.api_version == api_version)
+    }
+}
+
+/// A custom kind in one of its versions.
+#[derive(Debug, Clone)]
+pub struct CustomKind {
+    /// The definition, which its other versions share.
+    pub definition: Arc<Definition>,
+    at: usize,
+}
+
+/// What has to be done to show a stored object in a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// Nothing.
+    AsIs,
+    /// What [`CustomKind::show`] does.
+    Adopted,
+    /// A webhook has to convert it first.
+    Converted,
+}
+
+impl CustomKind {
+    /// The version.
+    pub fn version(&self) -> &Version {
+        &self.definition.versions[self.at]
+    }
+
+    /// Where the numbers of the scale subresource are.
+    pub fn scale(&self) -> Option<&Scale> {
+        self.version().schema.scale()
+    }
+
+    /// What who uses the version is told.
+    pub fn warning(&self) -> Option<&str> {
+        self.version().warning.as_deref()
+    }
+
+    /// What has to be done to show these stored bytes.
+    pub fn shown(&self, stored: &[u8]) -> Shown {
+        match self.version().is_form_of(stored) {
+            true if self.definition.plain => Shown::AsIs,
+            true => Shown::Adopted,
+            false if self.definition.conversion == Conversion::None => Shown::Adopted,
+            false => Shown::Converted,
+        }
+    }
+
+    /// A stored object as this version shows it, where no webhook is asked.
+    pub fn show(&self, object: &mut Value) {
+        let version = self.version();
+        let stored = object["apiVersion"].as_str().and_then(|stored| self.definition.version(stored));
+        if let Some(stored) = stored {
+            stored.schema.adopt(object);
+        }
+        if stored.is_none_or(|stored| stored.api_version != version.api_version) {
+            self.relabel(object);
+        }
+    }
+
+    /// What a conversion leads to, as this version shows it.
+    pub fn relabel(&self, object: &mut Value) {
+        let version = self.version();
+        object["apiVersion"] = version.api_version.as_str().into();
+        if let Ok(decoded) = version.schema.decode(object.clone()) {
+            *object = decoded.value;
+        }
+    }
+
+    /// The value of a field that selectors may name; `None` where it has none.
+    pub fn selected(&self, object: &Value, field: &str) -> Option<String> {
+        let (_, path) = self.version().selectable.iter().find(|(name, _)| name == field)?;
+        match path.as_ref()?.first(object)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Null | Value::Object(_) | Value::Array(_) => None,
+            other => Some(other.to_string()),
+        }
+    }
+
+    /// The definitions of the columns of a table.
+    pub(crate) fn columns(&self) -> Vec<Value> {
+        columns::definitions(&self.version().columns)
+    }
+
+    /// The cells of an object in a table.
+    pub(crate) fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        columns::cells(&self.version().columns, object, now)
+    }
+}
+
+fn text(value: &Value, field: &str) -> String {
+    value[field].as_str().unwrap_or_default().to_owned()
+}
+
+fn names(value: &Value) -> Vec<Name> {
+    let list = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+    list.map(|name| Name::Owned(name.to_owned())).collect()
+}
+
+fn version(definition: &Value, version: &Value, compiler: Option<&dyn Compiler>) -> Version {
+    let spec = &definition["spec"];
+    let (group, kind, name) = (text(spec, "group"), text(&spec["names"], "kind"), text(version, "name"));
+    let api_version = format!("{group}/{name}");
+    let fields = version["selectableFields"].as_array().into_iter().flatten();
+    let selectable = fields.filter_map(|field| {
+        let path = field["jsonPath"].as_str()?;
+        Some((Name::Owned(path.trim_start_matches('.').to_owned()), JsonPath::parse(path).ok()))
+    });
+    let warning = (version["deprecated"] == true).then(|| {
+        let said = version["deprecationWarning"].as_str();
+        said.map_or_else(|| format!("{api_version} {kind} is deprecated"), str::to_owned)
+    });
+    let mut head = json!({"kind": kind}).to_string();
+    head.pop();
+    head += &format!(",\"apiVersion\":{},", Value::from(api_version.as_str()));
+    Version {
+        name,
+        schema: CustomSchema::new(version, compiler),
+        open_api: version["schema"]["openAPIV3Schema"].clone(),
+        served: version["served"] == true,
+        has_status: version["subresources"]["status"].is_object(),
+        head: head.into_bytes(),
+        columns: columns::read(version),
+        selectable: selectable.collect(),
+        warning,
+        api_version,
+    }
+}
+
+/// The kinds of a definition whose names are accepted, one for each version that is served. Without a
+/// compiler the rules in its schemas are left out.
+pub fn kinds(definition: &Value, compiler: Option<&dyn Compiler>) -> Vec<Arc<Kind>> {
+    let (spec, status) = (&definition["spec"], &definition["status"]);
+    let listed = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut versions: Vec<(bool, &Value, Version)> = listed
+        .iter()
+        .map(|each| (each["storage"] == true, each, version(definition, each, compiler)))
+        .collect();
+    versions.sort_by(|a, b| version::compare(&a.2.name, &b.2.name));
+    let Some(storage) = versions.iter().position(|(storage, ..)| *storage) else { return Vec::new() };
+    let same = versions.windows(2).all(|pair| pair[0].2.open_api == pair[1].2.open_api);
+    // What an earlier schema let through may not be what this one has.
+    let unchanged = definition["metadata"]["generation"].as_i64().is_none_or(|generation| generation <= 1);
+    let read = Arc::new(Definition {
+        name: text(&definition["metadata"], "name"),
+        resource_version: text(&definition["metadata"], "resourceVersion"),
+        conversion: match text(&spec["conversion"], "strategy").as_str() {
+            "Webhook" => Conversion::Webhook(spec["conversion"]["webhook"].clone()),
+            _ => Conversion::None,
+        },
+        terminating: definition::has(definition, "Terminating"),
+        storage,
+        plain: same && unchanged,
+        versions: versions.into_iter().map(|(_, _, version)| version).collect(),
+    });
+    let accepted = match status["acceptedNames"]["kind"].as_str() {
+        Some(kind) if !kind.is_empty() => &status["acceptedNames"],
+        _ => &spec["names"],
+    };
+    let kinds = (0..read.versions.len()).filter(|at| read.versions[*at].served).map(|at| {
+        let custom = CustomKind { definition: read.clone(), at };
+        Arc::new(kind(spec, accepted, custom))
+    });
+    kinds.collect()
+}
+
+fn kind(spec: &Value, accepted: &Value, custom: CustomKind) -> Kind {
+    let version = custom.version();
+    let mut subresources = Vec::new();
+    if version.has_status {
+        subresources.push(Subresource { name: "status", kind: None, verbs: PART });
+    }
+    if version.schema.scale().is_some() {
+        let kind = Some(["autoscaling", "v1", "Scale"]);
+        subresources.push(Subresource { name: "scale", kind, verbs: PART });
+    }
+    let name = |field: &str| Name::Owned(text(accepted, field));
+    Kind::custom(
+        crate::registry::Custom {
+            group: text(spec, "group"),
+            version: version.name.clone(),
+            kind: name("kind"),
+            list_kind: name("listKind"),
+            plural: name("plural"),
+            singular: name("singular"),
+            short_names: names(&accepted["shortNames"]),
+            categories: names(&accepted["categories"]),
+            verbs: if custom.definition.terminating { LAST_VERBS } else { VERBS },
+            namespaced: spec["scope"] == "Namespaced",
+            selectable_fields: version.selectable.iter().map(|(name, _)| name.clone()).collect(),
+            has_status: version.has_status,
+        },
+        subresources,
+        custom,
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! Stored objects of custom kinds as a version shows them, and objects as they are stored.
+//!
+//! Nearly all are stored as they are shown. Others are read, take what their schema has come to say
+//! since, and are relabelled or handed to the conversion webhook, all of a list in one call.
+
+use std::sync::Arc;
+
+use gantry_api::custom_kind::{Conversion, CustomKind, Shown};
+use gantry_api::registry::Kind;
+use gantry_api::status::ApiError;
+use gantry_store::Entry;
+use serde_json::{Value, json};
+
+use crate::storage;
+
+/// Objects that a webhook is asked about at once, at most.
+const BATCH: usize = 500;
+
+/// Converts objects of custom kinds.
+#[derive(Default)]
+pub(crate) struct Converter {}
+
+impl Converter {
+    /// Entries as `kind` shows them.
+    pub async fn entries(
+        &self,
+        kind: &Kind,
+        mut entries: Vec<Arc<Entry>>,
+    ) -> Result<Vec<Arc<Entry>>, ApiError> {
+        let Some(custom) = kind.as_custom() else { return Ok(entries) };
+        let mut asked = Vec::new();
+        for (at, entry) in entries.iter_mut().enumerate() {
+            match custom.shown(&entry.value) {
+                Shown::AsIs => {}
+                Shown::Adopted => {
+                    let mut object = parse(entry)?;
+                    custom.show(&mut object);
+                    *entry = with_object(entry, &object);
+                }
+                Shown::Converted => asked.push(at),
+            }
+        }
+        for batch in asked.chunks(BATCH) {
+            let stored: Result<Vec<Value>, ApiError> = batch.iter().map(|at| parse(&entries[*at])).collect();
+            let wanted = &custom.version().api_version;
+            for (at, mut object) in batch.iter().zip(self.convert(custom, stored?, wanted).await?) {
+                custom.relabel(&mut object);
+                entries[*at] = with_object(&entries[*at], &object);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// An entry as `kind` shows it.
+    pub async fn entry(&self, kind: &Kind, entry: Arc<Entry>) -> Result<Arc<Entry>, ApiError> {
+        if kind.as_custom().is_none_or(|custom| custom.shown(&entry.value) == Shown::AsIs) {
+            return Ok(entry);
+        }
+        let shown = self.entries(kind, vec![entry]).await?;
+        shown.into_iter().next().ok_or_else(|| ApiError::internal("an object was lost in its conversion"))
+    }
+
+    /// The bytes of an object of `kind`, as they are stored.
+    pub async fn encode(&self, kind: &Kind, object: &Value) -> Result<Vec<u8>, ApiError> {
+        let Some(custom) = kind.as_custom() else { return Ok(storage::encode_as(kind, object)) };
+        let stored = &custom.definition.storage().api_version;
+        let asked = custom.definition.conversion != Conversion::None;
+        if !asked || object["apiVersion"] == stored.as_str() {
+            return Ok(storage::encode_as(kind, object));
+        }
+        let converted = self.convert(custom, vec![object.clone()], stored).await?;
+        let mut converted = converted.into_iter().next().unwrap_or_default();
+        if let Some(version) = custom.definition.version(stored)
+            && let Ok(decoded) = version.schema.decode(converted.clone())
+        {
+            converted = decoded.value;
+        }
+        Ok(storage::encode(&converted))
+    }
+
+    /// Objects as `wanted`, a `group/version`, has them, converted by the definition's webhook. Those that
+    /// are stored take what is missing first.
+    async fn convert(
+        &self,
+        custom: &CustomKind,
+        mut objects: Vec<Value>,
+        wanted: &str,
+    ) -> Result<Vec<Value>, ApiError> {
+        for object in &mut objects {
+            let version = object["apiVersion"].as_str().and_then(|stored| custom.definition.version(stored));
+            if let Some(version) = version {
+                version.schema.adopt(object);
+            }
+        }
+        let Conversion::Webhook(_) = &custom.definition.conversion else { return Ok(objects) };
+        let kind = objects.first().map_or("", |object| object["kind"].as_str().unwrap_or_default());
+        Err(ApiError::internal(format!(
+            "conversion webhook for {}, Kind={kind} failed: webhooks cannot be called for {}",
+            objects.first().map_or(wanted, |object| object["apiVersion"].as_str().unwrap_or_default()),
+            json!(wanted)
+        )))
+    }
+}
+
+fn parse(entry: &Entry) -> Result<Value, ApiError> {
+    serde_json::from_slice(&entry.value).map_err(|_| ApiError::internal("a stored object is damaged"))
+}
+
+fn with_object(entry: &Entry, object: &Value) -> Arc<Entry> {
+    Arc::new(entry.with_value(storage::encode_at(object, entry.mod_revision)))
+}

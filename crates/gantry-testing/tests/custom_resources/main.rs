@@ -1,0 +1,12 @@
+//! Custom kinds against a whole API server: how they come and go, and what their objects do.
+
+mod definitions;
+mod discovery;
+mod documents;
+mod fixture;
+mod kubectl;
+mod objects;
+mod patches;
+mod removal;
+mod subresources;
+mod versions;
