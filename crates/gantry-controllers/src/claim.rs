@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use gantry_client::{Cached, Meta, ObjectKey};
+use gantry_client::{Cached, Change, Informer, Meta, ObjectKey, PodView};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::api::{Patch, PatchParams};
 use kube::core::{Selector, SelectorExt};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -91,8 +91,14 @@ pub enum ClaimError {
 }
 
 /// Carries `claims` out for `owner` and gives what it owns then. Before the first adoption the owner
-/// is read from the API itself: what the informer shows may be gone already.
-pub async fn settle<O, T>(client: &Client, owner: &O, claims: Claims<T>) -> Result<Vec<Arc<T>>, ClaimError>
+/// is read from the API itself: what the informer shows may be gone already. What is adopted gets the
+/// `finalizer`, where there is one, and what is released loses it.
+pub async fn settle<O, T>(
+    client: &Client,
+    owner: &O,
+    claims: Claims<T>,
+    finalizer: Option<&str>,
+) -> Result<Vec<Arc<T>>, ClaimError>
 where
     O: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
     T: Cached,
@@ -101,9 +107,12 @@ where
     let namespace = owner.namespace().unwrap_or_default();
     let api: Api<T::Object> = Api::namespaced(client.clone(), &namespace);
     let params = PatchParams { field_manager: Some(MANAGER.into()), ..Default::default() };
-    let change = async |object: &T, owners: serde_json::Value| {
+    let change = async |object: &T, owners: serde_json::Value, finalizers: &str| {
         let meta = object.meta();
-        let patch = json!({"metadata": {"uid": meta.uid(), "ownerReferences": [owners]}});
+        let mut patch = json!({"metadata": {"uid": meta.uid(), "ownerReferences": [owners]}});
+        if let Some(finalizer) = finalizer {
+            patch["metadata"][finalizers] = json!([finalizer]);
+        }
         let name = meta.name().unwrap_or_default();
         match api.patch(name, &params, &Patch::Strategic(&patch)).await {
             Ok(changed) => Ok(Some(changed)),
@@ -115,7 +124,8 @@ where
     let Claims { mut owned, adopt, release } = claims;
     let uid = owner.uid().unwrap_or_default();
     for object in release {
-        change(&object, json!({"$patch": "delete", "uid": uid})).await?;
+        let owner = json!({"$patch": "delete", "uid": uid});
+        change(&object, owner, "$deleteFromPrimitiveList/finalizers").await?;
     }
     if !adopt.is_empty() {
         let owners: Api<O> = Api::namespaced(client.clone(), &namespace);
@@ -131,11 +141,33 @@ where
     }
     let reference = json!(controller_reference(owner));
     for object in adopt {
-        if let Some(adopted) = change(&object, reference.clone()).await? {
+        if let Some(adopted) = change(&object, reference.clone(), "finalizers").await? {
             owned.push(Arc::new(T::from_object(adopted)));
         }
     }
     Ok(owned)
+}
+
+/// The pods of `owner`, after those that `selector` and `fits` say were adopted and released.
+pub async fn pods_of<O>(
+    client: &Client,
+    owner: &O,
+    selector: &LabelSelector,
+    (pods, orphans): (&Informer<PodView>, &Orphans),
+    finalizer: Option<&str>,
+    fits: impl Fn(&PodView) -> bool,
+) -> Result<Vec<Arc<PodView>>, ClaimError>
+where
+    O: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+{
+    let controlled = pods.controlled_by(owner.meta().uid.as_deref().unwrap_or_default());
+    // A selector that selects everything is never meant.
+    let selector = Selector::try_from(selector.clone()).ok().filter(|selector| !selector.selects_all());
+    let Some(selector) = selector else { return Ok(controlled) };
+    let namespace = owner.namespace().unwrap_or_default();
+    let orphans =
+        orphans.of(&namespace).iter().filter_map(|key| pods.get(key)).filter(|pod| fits(pod)).collect();
+    settle(client, owner, claims(owner.meta(), &selector, controlled, orphans), finalizer).await
 }
 
 /// The objects that have no controller, by namespace: what may be adopted, without a look at all the
@@ -158,6 +190,37 @@ impl Orphans {
             }
         }
         orphan
+    }
+
+    /// The owners that a change of a pod concerns: those that it has and had by `owner`, and, where it has
+    /// no controller, those in `owners` whose selector it matches.
+    pub fn concerned<O>(
+        &self,
+        change: &Change<PodView>,
+        owner: fn(&dyn Meta) -> Option<&OwnerReference>,
+        owners: &Informer<O>,
+        selector: impl Fn(&O) -> Option<LabelSelector>,
+    ) -> Vec<ObjectKey>
+    where
+        O: Cached,
+    {
+        let (pod, before) = match change {
+            Change::Applied { old, new } => (new, old.as_ref()),
+            Change::Deleted(last) => (last, None),
+        };
+        let orphan = self.note(&pod.metadata, matches!(change, Change::Applied { .. }));
+        let namespace = Meta::namespace(&pod.metadata).unwrap_or_default();
+        let named = before.and_then(|pod| owner(&pod.metadata)).into_iter().chain(owner(&pod.metadata));
+        let mut keys: Vec<ObjectKey> = named.map(|owner| ObjectKey::new(namespace, &owner.name)).collect();
+        keys.dedup();
+        if orphan {
+            let selecting = owners.in_namespace(namespace).into_iter().filter(|each| {
+                let selector = selector(each).and_then(|selector| Selector::try_from(selector).ok());
+                selector.is_some_and(|selector| !selector.selects_all() && selects(&selector, &pod.metadata))
+            });
+            keys.extend(selecting.map(|each| ObjectKey::of(each.meta())));
+        }
+        keys
     }
 
     /// The orphans of a namespace.

@@ -1,7 +1,7 @@
 //! Keeps a pod of a DaemonSet on every node that it is meant for.
 //!
-//! Flow: a change of a DaemonSet, of one of its pods or of a node queues DaemonSets. Missing pods are
-//! made, each bound to its node by a required node affinity, which the scheduler carries out; surplus,
+//! Flow: a change of a DaemonSet, of one of its pods or of a node queues DaemonSets. Pods are adopted and
+//! released by the selector. Missing ones are made, each bound to its node by a required node affinity, which the scheduler carries out; surplus,
 //! misplaced and ended ones are removed, outdated ones as the update strategy allows. Templates are kept
 //! as ControllerRevisions.
 //!
@@ -27,7 +27,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::Context;
-use crate::claim::{controller_of, controller_reference};
+use crate::claim::{Orphans, controller_of, controller_reference, pods_of};
 use crate::expectations::Expectations;
 use crate::history::{self, REVISION_LABEL};
 use crate::pods::Pods;
@@ -58,6 +58,7 @@ pub async fn run(context: Context) {
         revisions,
         queue: WorkQueue::new(),
         expectations: Expectations::default(),
+        orphans: Orphans::default(),
         failures: Mutex::default(),
     };
     let follow = async {
@@ -84,6 +85,7 @@ struct Controller {
     revisions: Informer<ControllerRevision>,
     queue: WorkQueue<ObjectKey>,
     expectations: Expectations,
+    orphans: Orphans,
     /// When a failed pod was last replaced, and how long the next is kept, by DaemonSet and node.
     failures: Mutex<HashMap<(String, String), (Instant, Duration)>>,
 }
@@ -107,6 +109,10 @@ impl Controller {
 
     fn pod_changed(&self, change: &Change<PodView>) {
         let meta = &change.object().metadata;
+        let selector = |set: &DaemonSet| set.spec.as_ref().map(|spec| spec.selector.clone());
+        for key in self.orphans.concerned(change, owner, &self.sets, selector) {
+            self.queue.add(key);
+        }
         let Some(owner) = owner(meta) else { return };
         let uid = meta.uid.as_deref().unwrap_or_default();
         match change {
@@ -120,7 +126,6 @@ impl Controller {
             }
             Change::Deleted(_) => self.expectations.deleted(&owner.uid, uid),
         }
-        self.queue.add(ObjectKey::new(meta.namespace.clone().unwrap_or_default(), &owner.name));
     }
 
     fn node_changed(&self, change: &Change<Node>) {
@@ -151,7 +156,7 @@ impl Controller {
                 current.labels().get(REVISION_LABEL).cloned().unwrap_or_default()
             }
         };
-        let pods = self.pods(&key.namespace, &uid).await?;
+        let pods = self.pods(&key.namespace, &set).await?;
         let keep = |node: &str| {
             let failures = self.failures.lock();
             let (last, delay) = failures.get(&(uid.clone(), node.to_owned()))?;
@@ -188,11 +193,15 @@ impl Controller {
     async fn pods(
         &self,
         namespace: &str,
-        uid: &str,
-    ) -> Result<Vec<(Arc<PodView>, Option<String>)>, kube::Error> {
+        set: &DaemonSet,
+    ) -> Result<Vec<(Arc<PodView>, Option<String>)>, Failure> {
+        let client = &self.context.client;
+        let selector = set.spec.as_ref().map(|spec| spec.selector.clone()).unwrap_or_default();
+        let known = (&self.pods, &self.orphans);
+        let pods = pods_of(client, set, &selector, known, None, |_| true).await?;
         let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace);
         let mut found = Vec::new();
-        for pod in self.pods.controlled_by(uid) {
+        for pod in pods {
             let mut node = pod.node_name.clone();
             if node.is_none()
                 && let Some(whole) = api.get_opt(pod.metadata.name.as_deref().unwrap_or_default()).await?

@@ -130,7 +130,7 @@ impl Controller {
         let controlled = self.sets.controlled_by(deployment.metadata.uid.as_deref().unwrap_or_default());
         let orphans = self.orphans.of(&key.namespace).iter().filter_map(|key| self.sets.get(key)).collect();
         let claims = claim::claims(&deployment.metadata, &selector, controlled, orphans);
-        let sets = claim::settle(&self.context.client, &*deployment, claims).await?;
+        let sets = claim::settle(&self.context.client, &*deployment, claims, None).await?;
         let running = self.running(&deployment, &sets);
         let plan = plan(Snapshot { deployment: &deployment, sets, running, now: Timestamp::now() });
         match self.carry_out(&deployment, plan).await {

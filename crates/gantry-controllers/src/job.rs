@@ -1,6 +1,7 @@
 //! Runs a Job's pods to their end.
 //!
-//! Flow: a change of a Job or of one of its pods queues the Job. Pods that have ended are counted into
+//! Flow: a change of a Job or of one of its pods queues the Job. Pods are adopted and released by the
+//! selector. Those that have ended are counted into
 //! its status, then let go: each holds the finalizer `batch.kubernetes.io/job-tracking` until it is in
 //! the status that was written. Missing pods are made, surplus ones removed, and once enough have
 //! succeeded, or too many failed, what still runs is ended and the Job says so.
@@ -36,7 +37,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::Context;
-use crate::claim::controller_of;
+use crate::claim::{Orphans, controller_of, pods_of};
 use crate::expectations::Expectations;
 use crate::pods::Pods;
 use crate::writes::{MANAGER, is_gone, is_stale};
@@ -80,6 +81,7 @@ pub async fn run(context: Context) {
         pods,
         queue: WorkQueue::new(),
         expectations: Expectations::default(),
+        orphans: Orphans::default(),
         failures: Mutex::default(),
     };
     let follow = async {
@@ -105,6 +107,7 @@ struct Controller {
     pods: Informer<PodView>,
     queue: WorkQueue<Work>,
     expectations: Expectations,
+    orphans: Orphans,
     /// By the uid of the Job.
     failures: Mutex<HashMap<String, Failures>>,
 }
@@ -125,6 +128,10 @@ impl Controller {
 
     fn pod_changed(&self, change: &Change<PodView>) {
         let meta = &change.object().metadata;
+        let selector = |job: &Job| job.spec.as_ref().and_then(|spec| spec.selector.clone());
+        for key in self.orphans.concerned(change, owner, &self.jobs, selector) {
+            self.queue.add(Work::Job(key));
+        }
         let Some(owner) = owner(meta) else {
             if matches!(change, Change::Applied { new, .. } if is_tracked(new)) {
                 self.queue.add(Work::Pod(ObjectKey::of(meta)));
@@ -173,7 +180,11 @@ impl Controller {
         }
         let uid = job.metadata.uid.clone().unwrap_or_default();
         let awaited = self.expectations.pending(&uid).is_some();
-        let pods = self.pods.controlled_by(&uid);
+        let selector = spec.selector.clone().unwrap_or_default();
+        let known = (&self.pods, &self.orphans);
+        // One that has ended takes nobody in.
+        let open = finished(&job).is_none();
+        let pods = pods_of(&self.context.client, &*job, &selector, known, Some(TRACKING), |_| open).await?;
         let now = Timestamp::now();
         let now = now.round(Unit::Second).unwrap_or(now);
         let failures = {

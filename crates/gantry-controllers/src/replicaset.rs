@@ -244,7 +244,7 @@ impl<O: Replicated> Controller<O> {
         let active = |pods: Vec<Arc<PodView>>| pods.into_iter().filter(|pod| pod.is_active()).collect();
         let orphans = self.orphans.of(&key.namespace).iter().filter_map(|key| self.pods.get(key)).collect();
         let claims = claim::claims(set.metadata(), &selector, active(controlled), active(orphans));
-        Ok((claim::settle(&self.context.client, set, claims).await?, terminating))
+        Ok((claim::settle(&self.context.client, set, claims, None).await?, terminating))
     }
 
     /// The pods of all sets that have the same controller as the one with this metadata.

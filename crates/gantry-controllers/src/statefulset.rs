@@ -2,29 +2,35 @@
 //!
 //! Flow: a change of a StatefulSet or of one of its pods queues it. Pods are made from the first to the
 //! last, each when those before it are well, removed and updated from the last to the first; or, where
-//! the order is no matter, all at once. Templates are kept as ControllerRevisions.
+//! the order is no matter, all at once. Pods of its names without a controller are adopted, those that it
+//! no longer selects released. Templates are kept as ControllerRevisions.
 //!
 //! Guarantees: a pod has a fixed name, so stale reads never make a second one; one is removed only if it
-//! still is the one that was looked at. Claims are made before their pod and stay when it goes.
+//! still is the one that was looked at. Claims are made before their pod, and stay when it goes unless the
+//! retention policy says otherwise: then they belong to the set or to a pod that is too much, and the
+//! garbage collector removes them with it.
 
 mod plan;
+mod retention;
 mod template;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantry_client::{Change, Failure, Informer, ObjectKey, PodView, WorkQueue, reference, run_workers};
+use gantry_client::{Failure, Informer, Meta, ObjectKey, PodView, WorkQueue, reference, run_workers};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
 
-use crate::claim::controller_of;
+use crate::claim::{Orphans, controller_of, pods_of};
 use crate::history::{self, REVISION_LABEL};
 use crate::writes::{MANAGER, is_gone, is_stale, message};
 use crate::{Context, answer};
-use plan::{Plan, Snapshot, plan};
+use plan::{Plan, Snapshot, ordinal, ordinals, plan};
+use retention::Holder;
 
 /// StatefulSets worked on at once.
 const WORKERS: usize = 5;
@@ -41,23 +47,22 @@ pub async fn run(context: Context) {
     revisions.synced().await;
     let (mut of_sets, mut of_pods) = (sets.changes(), pods.changes());
     let queue = WorkQueue::new();
+    let controller =
+        Controller { context: context.clone(), sets, pods, revisions, orphans: Orphans::default() };
+    let selector = |set: &StatefulSet| set.spec.as_ref().map(|spec| spec.selector.clone());
     let follow = async {
         loop {
             tokio::select! {
                 Some(change) = of_sets.next() => queue.add(ObjectKey::of(&change.object().metadata)),
                 Some(change) = of_pods.next() => {
-                    let (Change::Applied { new: pod, .. } | Change::Deleted(pod)) = change;
-                    let owner = controller_of(&pod.metadata).filter(|owner| owner.kind == "StatefulSet");
-                    if let Some(owner) = owner {
-                        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-                        queue.add(ObjectKey::new(namespace, &owner.name));
+                    for key in controller.orphans.concerned(&change, owner, &controller.sets, selector) {
+                        queue.add(key);
                     }
                 }
                 else => break,
             }
         }
     };
-    let controller = Controller { context: context.clone(), sets, pods, revisions };
     let reconcile = |key| controller.reconcile(key);
     let workers = run_workers("statefulset", queue.clone(), WORKERS, reconcile, context.shutdown.clone());
     tokio::join!(follow, workers);
@@ -68,6 +73,13 @@ struct Controller {
     sets: Informer<StatefulSet>,
     pods: Informer<PodView>,
     revisions: Informer<ControllerRevision>,
+    orphans: Orphans,
+}
+
+/// The StatefulSet that controls an object, if one does.
+fn owner(meta: &dyn Meta) -> Option<&OwnerReference> {
+    controller_of(meta)
+        .filter(|owner| owner.kind == "StatefulSet" && owner.api_version.split('/').next() == Some("apps"))
 }
 
 impl Controller {
@@ -75,9 +87,11 @@ impl Controller {
         let Some(set) = self.sets.get(&key) else { return Ok(None) };
         let Some(spec) = &set.spec else { return Ok(None) };
         let uid = set.metadata.uid.clone().unwrap_or_default();
-        let pods = self.pods.controlled_by(&uid);
-        let revisions = self.revisions.controlled_by(&uid);
         let client = &self.context.client;
+        let known = (&self.pods, &self.orphans);
+        let fits = |pod: &PodView| ordinal(&key.name, pod).is_some();
+        let pods = pods_of(client, &*set, &spec.selector, known, None, fits).await?;
+        let revisions = self.revisions.controlled_by(&uid);
         let update = match set.metadata.deletion_timestamp {
             Some(_) => None,
             None => Some(history::settle(client, &*set, &spec.template, &revisions, HASH_LABEL).await?),
@@ -91,6 +105,9 @@ impl Controller {
         let seen =
             Snapshot { set: &set, pods: &pods, update: &update, current: &current, now: Timestamp::now() };
         let plan = plan(&seen);
+        if set.metadata.deletion_timestamp.is_none() {
+            self.retain(&set, &pods).await?;
+        }
         let again = self.execute(&set, &revisions, (&current, &update), plan).await?;
         let live: Vec<_> = pods
             .iter()
@@ -143,11 +160,16 @@ impl Controller {
         let about = reference(set);
         let recorder = &self.context.recorder;
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.context.client.clone(), &namespace);
-        for (_, claim) in template::claims(set, ordinal) {
+        let holder = Holder { name: &name, uid: None, surplus: false };
+        for (_, mut claim) in template::claims(set, ordinal) {
             let claim_name = claim.name_any();
-            if claims.get_opt(&claim_name).await?.is_some() {
+            if let Some(known) = claims.get_opt(&claim_name).await? {
+                if retention::is_leaving(&known, holder) {
+                    return Err(format!("claim {claim_name} of pod {name} is still to go").into());
+                }
                 continue;
             }
+            claim.metadata.owner_references = retention::owners(set, holder, &claim);
             match claims.create(&params, &claim).await {
                 Ok(_) => {
                     let text = format!("create Claim {claim_name} Pod {name} in StatefulSet {owner} success");
@@ -180,6 +202,39 @@ impl Controller {
                 Err(error.into())
             }
         }
+    }
+
+    /// Gives the claims of the set's pods to those that they are to go with.
+    async fn retain(&self, set: &StatefulSet, pods: &[Arc<PodView>]) -> Result<(), Failure> {
+        let Some(spec) = set.spec.as_ref() else { return Ok(()) };
+        if spec.volume_claim_templates.as_ref().is_none_or(Vec::is_empty) {
+            return Ok(());
+        }
+        let known = self.context.informers.get::<PersistentVolumeClaim>();
+        known.synced().await;
+        let (namespace, set_name) = (set.namespace().unwrap_or_default(), set.name_any());
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.context.client.clone(), &namespace);
+        let params = PostParams { field_manager: Some(MANAGER.into()), ..Default::default() };
+        for pod in pods {
+            let Some(number) = ordinal(&set_name, pod) else { continue };
+            let holder = Holder {
+                name: pod.metadata.name.as_deref().unwrap_or_default(),
+                uid: pod.metadata.uid.as_deref(),
+                surplus: !ordinals(spec).contains(&number),
+            };
+            for (_, claim) in template::claims(set, number) {
+                let Some(claim) = known.get(&ObjectKey::new(&*namespace, claim.name_any())) else { continue };
+                let Some(owners) = retention::owners(set, holder, &claim) else { continue };
+                let mut changed = PersistentVolumeClaim::clone(&claim);
+                changed.metadata.owner_references = Some(owners);
+                match api.replace(&claim.name_any(), &params, &changed).await {
+                    Err(error) if is_gone(&error) => {}
+                    // A claim that is to go with its pod must belong to it before the pod goes.
+                    outcome => drop(outcome?),
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn delete(&self, set: &StatefulSet, pod: &PodView) -> Result<(), Failure> {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use gantry_client::PodView;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetStatus};
 
+use crate::deployment::limits::amount;
 use crate::history::REVISION_LABEL;
 
 /// What is seen of a StatefulSet.
@@ -36,6 +37,12 @@ pub(super) struct Plan {
 pub(super) fn ordinal(set: &str, pod: &PodView) -> Option<i32> {
     let rest = pod.metadata.name.as_deref()?.strip_prefix(set)?.strip_prefix('-')?;
     rest.parse().ok().filter(|_| rest.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The numbers that the set's pods are to have.
+pub(super) fn ordinals(spec: &StatefulSetSpec) -> std::ops::Range<i32> {
+    let start = spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
+    start..start.saturating_add(spec.replicas.unwrap_or(1))
 }
 
 fn revision(pod: &PodView) -> &str {
@@ -73,8 +80,7 @@ pub(super) fn plan(seen: &Snapshot<'_>) -> Plan {
     let mut plan = Plan { status: seen.set.status.clone().unwrap_or_default(), ..Plan::default() };
     let Some(spec) = &seen.set.spec else { return plan };
     let name = seen.set.metadata.name.as_deref().unwrap_or_default();
-    let start = spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
-    let end = start.saturating_add(spec.replicas.unwrap_or(1));
+    let range = ordinals(spec);
     let mut by_number: BTreeMap<i32, Arc<PodView>> = BTreeMap::new();
     for pod in seen.pods {
         if let Some(ordinal) = ordinal(name, pod) {
@@ -86,10 +92,10 @@ pub(super) fn plan(seen: &Snapshot<'_>) -> Plan {
     }
     report(seen, &mut plan);
     let ordered = spec.pod_management_policy.as_deref() != Some("Parallel");
-    if !scale(seen, &by_number, start..end, ordered, &mut plan) {
+    if !scale(seen, &by_number, range.clone(), ordered, &mut plan) {
         return plan;
     }
-    update(seen, &by_number, start..end, &mut plan);
+    update(seen, &by_number, range, &mut plan);
     plan
 }
 
@@ -157,7 +163,7 @@ fn scale(
     settled || (!ordered && plan.create.is_empty() && plan.delete.is_empty())
 }
 
-/// Replaces outdated pods, the last first, one at a time.
+/// Replaces outdated pods, the last first, one at a time or as many as may be unavailable.
 fn update(
     seen: &Snapshot<'_>,
     pods: &BTreeMap<i32, Arc<PodView>>,
@@ -170,6 +176,18 @@ fn update(
     }
     let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
     let partition = rolling.and_then(|rolling| rolling.partition).unwrap_or(0);
+    let most = rolling.and_then(|rolling| rolling.max_unavailable.as_ref());
+    let most = amount(most, range.end.saturating_sub(range.start), false).max(1);
+    if most > 1 {
+        let outdated =
+            (range.start.saturating_add(partition)..range.end).rev().filter_map(|at| pods.get(&at));
+        let outdated = outdated.filter(|pod| revision(pod) != seen.update && !pod.is_deleted());
+        let healthy = |at: &i32| pods.get(at).is_some_and(|pod| seen.is_healthy(pod));
+        let unavailable = range.clone().filter(|at| !healthy(at)).count();
+        let more = usize::try_from(most).unwrap_or(0).saturating_sub(unavailable);
+        plan.delete.extend(outdated.take(more).cloned());
+        return;
+    }
     for ordinal in (range.start.saturating_add(partition)..range.end).rev() {
         let Some(pod) = pods.get(&ordinal) else { return };
         if revision(pod) != seen.update && !pod.is_deleted() {
@@ -290,6 +308,22 @@ mod tests {
         check(&parallel, "new", &["0 new waiting", "1 new ready", "2 new ready"], &[], &["db-2", "db-1"]);
         let none = set(json!({"replicas": 0}));
         check(&none, "new", &["0 new waiting"], &[], &["db-0"]);
+    }
+
+    #[test]
+    fn an_update_takes_as_many_as_may_be_missed() {
+        let four = |most: Value| {
+            set(json!({"replicas": 4, "podManagementPolicy": "Parallel",
+                "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": most}}}))
+        };
+        let old = ["0 old ready", "1 old ready", "2 old ready", "3 old ready"];
+        check(&four(json!(2)), "old", &old, &[], &["db-3", "db-2"]);
+        check(&four(json!("50%")), "old", &old, &[], &["db-3", "db-2"]);
+        check(&four(json!("10%")), "old", &old, &[], &["db-3"]);
+        let half = ["0 old ready", "1 old ready", "2 old ready", "3 new waiting"];
+        check(&four(json!(2)), "old", &half, &[], &["db-2"]);
+        let full = ["0 old ready", "1 old ready", "2 new waiting", "3 new waiting"];
+        check(&four(json!(2)), "old", &full, &[], &[]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! identity with the rights that it gets by default.
 
 mod accounts;
+mod adoption;
 mod budgets;
 mod cluster;
 mod endpoints;
