@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::ast::{Binding, Call, Entry, Expr, Fold, Literal, Node};
 use crate::budget::{Budget, Meter};
@@ -21,6 +22,9 @@ pub(crate) type Known<'a> = HashMap<&'a str, Outcome<'a>>;
 /// After so many iterations of comprehensions the clock is read.
 const CLOCK: u32 = 100;
 
+/// No evaluation takes longer, whatever its cost: patterns that are not constant are compiled each time.
+const LONGEST: Duration = Duration::from_secs(5);
+
 pub(crate) struct Evaluation<'a, 'b> {
     variables: &'b Variables<'a>,
     known: &'b mut Known<'a>,
@@ -28,6 +32,7 @@ pub(crate) struct Evaluation<'a, 'b> {
     meter: Meter,
     locals: Vec<Outcome<'a>>,
     iterations: u32,
+    started: Instant,
 }
 
 /// Runs `node`.
@@ -38,7 +43,15 @@ pub(crate) fn evaluate<'a>(
     budget: &mut Budget,
 ) -> Outcome<'a> {
     let meter = Meter::new(budget);
-    let mut evaluation = Evaluation { variables, known, budget, meter, locals: Vec::new(), iterations: 0 };
+    let mut evaluation = Evaluation {
+        variables,
+        known,
+        budget,
+        meter,
+        locals: Vec::new(),
+        iterations: 0,
+        started: Instant::now(),
+    };
     let outcome = evaluation.node(node);
     let cost = evaluation.meter.cost();
     budget.take(cost);
@@ -237,23 +250,48 @@ impl<'a> Evaluation<'a, '_> {
     }
 
     fn function(&mut self, call: &'a Call, function: library::Implementation) -> Outcome<'a> {
-        // Most functions have one or two arguments.
-        let mut args = Vec::with_capacity(call.args.len() + usize::from(call.target.is_some()));
-        if let Some(target) = &call.target {
-            args.push(self.node(target)?);
-        }
         let index = matches!(&*call.name, "_[_]" | "_[?_]");
-        for (at, arg) in call.args.iter().enumerate() {
-            args.push(if index && at == 1 { self.attribute(arg)? } else { self.node(arg)? });
+        // Nearly all calls are of these forms, and need no room but the stack.
+        match (&call.target, &*call.args) {
+            (None, [arg]) => {
+                let args = [self.node(arg)?];
+                self.apply(call, function, &args)
+            }
+            (None, [first, second]) => {
+                let first = self.node(first)?;
+                let second = if index { self.attribute(second)? } else { self.node(second)? };
+                self.apply(call, function, &[first, second])
+            }
+            (Some(target), []) => {
+                let args = [self.node(target)?];
+                self.apply(call, function, &args)
+            }
+            (Some(target), [arg]) => {
+                let args = [self.node(target)?, self.node(arg)?];
+                self.apply(call, function, &args)
+            }
+            (target, args) => {
+                let all = target.iter().chain(args).map(|arg| self.node(arg));
+                let args: Vec<_> = all.collect::<Result<_, _>>()?;
+                self.apply(call, function, &args)
+            }
         }
+    }
+
+    fn apply(
+        &mut self,
+        call: &'a Call,
+        function: library::Implementation,
+        args: &[Value<'a>],
+    ) -> Outcome<'a> {
         // Membership of a list of constants is looked up.
         if &*call.name == "@in" && call.args[1].is_constant() {
-            return function(&args);
+            return function(args);
         }
-        self.charge(cost::before(&call.name, &args))?;
+        self.charge(cost::before(&call.name, args))?;
         let value = match &call.pattern {
-            Some(pattern) => library::regex::with_pattern(&call.name, pattern, &args)?,
-            None => function(&args)?,
+            Some(pattern) => library::regex::with_pattern(&call.name, pattern, args)?,
+            None => function(args)?,
         };
         self.charge(cost::after(&call.name, &value))?;
         Ok(value)
@@ -367,7 +405,8 @@ impl<'a> Evaluation<'a, '_> {
         second: Option<Outcome<'a>>,
     ) -> Result<bool, EvaluationError> {
         self.iterations += 1;
-        if self.iterations.is_multiple_of(CLOCK) && self.budget.is_late() {
+        let late = || self.budget.is_late() || self.started.elapsed() > LONGEST;
+        if self.iterations.is_multiple_of(CLOCK) && late() {
             return Err(EvaluationError::Interrupted);
         }
         self.locals.truncate(fold.slot + 1);
