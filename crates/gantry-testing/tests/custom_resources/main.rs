@@ -8,5 +8,6 @@ mod kubectl;
 mod objects;
 mod patches;
 mod removal;
+mod rules;
 mod subresources;
 mod versions;
