@@ -17,9 +17,9 @@ server: build
 test: tools
 	hack/test.sh
 
-## bench: every budget of the design, measured on this machine.
+## bench: every budget of the design, measured on this machine; what needs root, as root only.
 bench: build images
-	$(CARGO) run --release -p xtask -- bench --gantry $(GANTRY) --node
+	$(CARGO) run --release -p xtask -- bench --gantry $(GANTRY) $(if $(filter 0,$(shell id -u)),--node)
 
 build: tools
 	$(CARGO) build --release -p gantry
