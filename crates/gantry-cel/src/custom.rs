@@ -18,7 +18,7 @@ use crate::value::Value;
 use crate::variables::Variables;
 
 pub use definition::validate as validate_definition;
-pub use schema::declared as declared_of_schema;
+pub use schema::{declared as declared_of_schema, declared_object};
 
 /// The longest message that a rule may compute, in bytes.
 const LONGEST_MESSAGE: usize = 5 << 10;

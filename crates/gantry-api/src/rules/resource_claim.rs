@@ -1,5 +1,5 @@
 //! ResourceClaim, ResourceClaimTemplate and DeviceClass: which devices are asked for. Selectors'
-//! expressions are compiled where they are evaluated.
+//! expressions are compiled by gantry-cel when they are written.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! ValidatingAdmissionPolicy and its bindings. Expressions are compiled where they are evaluated.
+//! ValidatingAdmissionPolicy and its bindings. Expressions are compiled by gantry-cel when they are written.
 
 use serde_json::Value;
 

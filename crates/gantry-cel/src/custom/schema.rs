@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use gantry_api::schema::Schemas;
 use serde_json::Value as Json;
 
 use super::text;
@@ -29,6 +30,28 @@ pub(super) struct Sized {
 /// what stands there is a whole resource.
 pub fn declared(schema: &Json, resource: bool) -> Option<Declared> {
     sized(schema, resource).map(|sized| sized.declared)
+}
+
+/// What a schema says of whole objects of its kind, as clients see them: with all of their metadata.
+pub fn declared_object(schema: &Json) -> Declared {
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    let of = |name: &str, declared: Declared| Field {
+        json: name.to_owned(),
+        declared,
+        required: false,
+        has_default: false,
+    };
+    let named = properties.filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata"));
+    let mut fields: Vec<Field> = named
+        .filter_map(|(name, property)| Some(of(name, declared(property, is_resource(property))?)))
+        .collect();
+    for name in ["apiVersion", "kind"] {
+        fields.push(of(name, Declared::new(Form::String)));
+    }
+    let metadata = Schemas::builtin().by_name("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+    let metadata = metadata.map(|id| Form::Object(Arc::new(ObjectType::builtin(id)))).unwrap_or(Form::Dyn);
+    fields.push(of("metadata", Declared::new(metadata)));
+    Declared::new(Form::Object(Arc::new(ObjectType::new("object", fields))))
 }
 
 pub(super) fn sized(schema: &Json, resource: bool) -> Option<Sized> {

@@ -105,3 +105,22 @@ fn costs_end_rules() {
         ]
     );
 }
+
+#[test]
+fn whole_objects_have_all_metadata() {
+    let schema = json!({"type": "object", "properties": {
+        "spec": {"type": "object", "properties": {"size": {"type": "integer"}}},
+        "metadata": {"type": "object"},
+    }});
+    let declared = crate::custom::declared_object(&schema);
+    let environment = Environment::new().with_declared("object", Arc::new(declared));
+    for fine in [
+        "object.spec.size > 1 && object.metadata.labels['a'] == 'b' && object.kind == 'A'",
+        "object.metadata.namespace == 'a' && object.metadata.creationTimestamp < timestamp('2024-01-01T00:00:00Z')",
+    ] {
+        assert!(environment.compile(fine, &[Type::Bool]).is_ok(), "{fine}");
+    }
+    for wrong in ["object.spec.sise > 1", "object.status.x == 1", "object.spec.size == 'a'"] {
+        assert!(environment.compile(wrong, &[Type::Bool]).is_err(), "{wrong}");
+    }
+}
