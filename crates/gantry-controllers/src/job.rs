@@ -15,6 +15,7 @@
 mod failures;
 mod indexes;
 mod plan;
+mod retries;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -240,7 +241,12 @@ impl Controller {
             self.expectations.expect(&uid, 0, uids);
             pods.delete(&plan.delete).await?;
         } else if !plan.create.is_empty() {
-            let bodies = plan.create.iter().map(|index| serde_json::to_vec(&template::pod(job, *index)));
+            let failures = |index: Option<u32>| {
+                let counts = &plan.retries.as_ref()?.counts;
+                Some(index.and_then(|index| counts.get(&index).copied()).unwrap_or_default())
+            };
+            let made = plan.create.iter().map(|index| template::pod(job, *index, failures(*index)));
+            let bodies = made.map(|pod| serde_json::to_vec(&pod));
             let bodies: Vec<Bytes> = bodies.map(|body| body.map(Bytes::from)).collect::<Result<_, _>>()?;
             self.expectations.expect(&uid, bodies.len(), []);
             pods.create(bodies).await?;

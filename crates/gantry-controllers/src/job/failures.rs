@@ -1,12 +1,14 @@
 //! How often a Job's pods failed in a row, and what its policy says about a failure.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use gantry_client::PodView;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{JobSpec, PodFailurePolicy, PodFailurePolicyRule};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+
+use super::plan::index;
 
 /// The delay after a first failure, which doubles with each further one, and the longest.
 const DELAY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
@@ -25,6 +27,8 @@ pub(super) struct Failures {
     seen: HashSet<String>,
     row: u32,
     last: Option<Timestamp>,
+    /// When a pod of a number was last seen to have failed.
+    by_number: HashMap<u32, Timestamp>,
 }
 
 impl Failures {
@@ -43,6 +47,7 @@ impl Failures {
                 if !success {
                     self.row += 1;
                     self.last = Some(now);
+                    self.by_number.extend(index(pod).map(|number| (number, now)));
                 }
             }
             seen.insert(uid);
@@ -55,11 +60,21 @@ impl Failures {
 
     /// How long to wait until another pod is made.
     pub fn wait(&self, now: Timestamp) -> Option<Duration> {
-        let factor = 2_u32.checked_pow(self.row.checked_sub(1)?).unwrap_or(u32::MAX);
-        let delay = DELAY.0.saturating_mul(factor).min(DELAY.1);
-        let since = Duration::try_from(now.duration_since(self.last?)).unwrap_or_default();
-        delay.checked_sub(since).filter(|wait| !wait.is_zero())
+        left(self.row, self.last?, now)
     }
+
+    /// How long to wait until another pod with this number is made, which has failed so often.
+    pub fn wait_for(&self, number: u32, failures: u32, now: Timestamp) -> Option<Duration> {
+        left(failures, *self.by_number.get(&number)?, now)
+    }
+}
+
+/// What is left of the delay after the last of so many failures.
+fn left(failures: u32, last: Timestamp, now: Timestamp) -> Option<Duration> {
+    let factor = 2_u32.checked_pow(failures.checked_sub(1)?).unwrap_or(u32::MAX);
+    let delay = DELAY.0.saturating_mul(factor).min(DELAY.1);
+    let since = Duration::try_from(now.duration_since(last)).unwrap_or_default();
+    delay.checked_sub(since).filter(|wait| !wait.is_zero())
 }
 
 /// What becomes of a failure.
@@ -69,6 +84,8 @@ pub(super) enum Action {
     Count,
     /// It does not.
     Ignore,
+    /// The pod's number has failed for good.
+    FailIndex,
     /// The whole Job has failed, for this reason.
     FailJob(String),
 }
@@ -79,6 +96,7 @@ pub(super) fn action(policy: &PodFailurePolicy, pod: &Pod) -> Action {
         let Some(why) = matched(rule, pod) else { continue };
         match rule.action.as_str() {
             "Ignore" => return Action::Ignore,
+            "FailIndex" => return Action::FailIndex,
             "FailJob" => return Action::FailJob(format!("{why} matching FailJob rule at index {at}")),
             _ => return Action::Count,
         }

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::failures::{Action, Failures, is_failed};
 use super::indexes;
+use super::retries::Retries;
 use super::template::INDEX;
 
 /// Pods made at once at most.
@@ -44,6 +45,8 @@ pub(super) struct Plan {
     pub delete: Vec<Arc<PodView>>,
     /// Pods to make, by their numbers.
     pub create: Vec<Option<u32>>,
+    /// How often each number failed, where that is limited.
+    pub retries: Option<Retries>,
     /// Warning or not, reason, message.
     pub events: Vec<(bool, &'static str, String)>,
     /// When to look again.
@@ -126,7 +129,8 @@ struct Counts {
     fatal: Option<String>,
 }
 
-fn index(pod: &PodView) -> Option<u32> {
+/// The number of a pod.
+pub(super) fn index(pod: &PodView) -> Option<u32> {
     pod.metadata.annotations.as_ref()?.get(INDEX)?.parse().ok()
 }
 
@@ -159,6 +163,11 @@ fn count(seen: &Snapshot<'_>, spec: &JobSpec, plan: &mut Plan) -> Counts {
     settle(succeeded, &mut status.succeeded);
     settle(failed, &mut status.failed);
     let mut fatal = None;
+    let had_failed = indexes::parse(status.failed_indexes.as_deref().unwrap_or_default(), completions);
+    plan.retries = Retries::read(spec, seen.pods, seen.actions, had_failed);
+    let ends = condition(status, SUCCESS).is_some() || condition(status, FAILURE).is_some();
+    let gone = ends || seen.job.metadata.deletion_timestamp.is_some();
+    let held = |uid: &str| !gone && plan.retries.as_ref().is_some_and(|retries| retries.held.contains(uid));
     for pod in seen.pods.iter().filter(|pod| is_tracked(pod)) {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         if pod.phase.as_deref() == Some("Succeeded") {
@@ -175,11 +184,17 @@ fn count(seen: &Snapshot<'_>, spec: &JobSpec, plan: &mut Plan) -> Counts {
             if let Action::FailJob(why) = action {
                 fatal.get_or_insert_with(|| why.clone());
             }
+            let waits = held(&uid);
             if *action != Action::Ignore && !failed.contains(&uid) {
                 failed.push(uid);
             }
-            plan.untrack.push(pod.clone());
+            if !waits {
+                plan.untrack.push(pod.clone());
+            }
         }
+    }
+    if let Some(retries) = &plan.retries {
+        status.failed_indexes = Some(indexes::text(&retries.failed));
     }
     let active: Vec<_> = seen.pods.iter().filter(|pod| pod.is_active()).cloned().collect();
     let terminating = seen.pods.iter().filter(|pod| pod.is_deleted() && !pod.is_terminal()).count();
@@ -235,7 +250,7 @@ fn decide(seen: &Snapshot<'_>, spec: &JobSpec, counts: &Counts, plan: &mut Plan)
     } else if left.is_some_and(|left| left <= 0) {
         Some(("DeadlineExceeded", "Job was active longer than specified deadline".to_owned()))
     } else {
-        None
+        numbers_failed(spec, counts, plan).map(|(reason, message)| (reason, message.to_owned()))
     };
     if let Some((reason, message)) = failure {
         return set(&mut plan.status, FAILURE, true, reason, &message, seen.now);
@@ -256,6 +271,18 @@ fn decide(seen: &Snapshot<'_>, spec: &JobSpec, counts: &Counts, plan: &mut Plan)
     } else if let Some(left) = left {
         plan.again = Some(Duration::from_secs(left.unsigned_abs()));
     }
+}
+
+/// Why the Job has failed by its numbers: too many of them have, or some have and no other is left.
+fn numbers_failed(spec: &JobSpec, counts: &Counts, plan: &Plan) -> Option<(&'static str, &'static str)> {
+    let failed = plan.retries.as_ref()?.failed.len();
+    let most = spec.max_failed_indexes.and_then(|most| usize::try_from(most).ok());
+    let all = usize::try_from(spec.completions.unwrap_or(0)).unwrap_or(0);
+    if most.is_some_and(|most| failed > most) {
+        let message = "Job has exceeded the specified maximal number of failed indexes";
+        return Some(("MaxFailedIndexesExceeded", message));
+    }
+    (failed > 0 && failed + counts.succeeded >= all).then_some(("FailedIndexes", "Job has failed indexes"))
 }
 
 /// The first rule of the success policy that the completed indexes meet.
@@ -288,6 +315,8 @@ fn finish(seen: &Snapshot<'_>, counts: &Counts, plan: &mut Plan) {
     let reason = match reason.as_str() {
         "BackoffLimitExceeded" => "BackoffLimitExceeded",
         "DeadlineExceeded" => "DeadlineExceeded",
+        "MaxFailedIndexesExceeded" => "MaxFailedIndexesExceeded",
+        "FailedIndexes" => "FailedIndexes",
         _ => "PodFailurePolicy",
     };
     plan.events.push((true, reason, message));
@@ -315,9 +344,11 @@ fn resume(seen: &Snapshot<'_>, plan: &mut Plan) {
 /// Makes and removes pods until as many run as should.
 fn manage(seen: &Snapshot<'_>, spec: &JobSpec, counts: &Counts, plan: &mut Plan) {
     let parallelism = usize::try_from(spec.parallelism.unwrap_or(1)).unwrap_or(0);
+    let failed = plan.retries.as_ref().map(|retries| retries.failed.clone()).unwrap_or_default();
     let wanted = match spec.completions {
         Some(completions) => {
-            let missing = usize::try_from(completions).unwrap_or(0).saturating_sub(counts.succeeded);
+            let done = counts.succeeded + failed.len();
+            let missing = usize::try_from(completions).unwrap_or(0).saturating_sub(done);
             missing.min(parallelism)
         }
         // Once one has succeeded no other is begun.
@@ -354,7 +385,7 @@ fn manage(seen: &Snapshot<'_>, spec: &JobSpec, counts: &Counts, plan: &mut Plan)
     if missing == 0 {
         return;
     }
-    if let Some(wait) = seen.failures.wait(seen.now) {
+    if let Some(wait) = seen.failures.wait(seen.now).filter(|_| plan.retries.is_none()) {
         plan.again = Some(plan.again.map_or(wait, |again| again.min(wait)));
         return;
     }
@@ -365,9 +396,20 @@ fn manage(seen: &Snapshot<'_>, spec: &JobSpec, counts: &Counts, plan: &mut Plan)
                 let ending = seen.pods.iter().filter(|pod| pod.is_deleted() && !pod.is_terminal());
                 numbers.extend(ending.filter_map(|pod| index(pod)));
             }
-            let free =
-                (0..*completions).filter(|index| !completed.contains(index) && !numbers.contains(index));
-            free.take(missing).map(Some).collect()
+            let free = (0..*completions).filter(|index| {
+                !completed.contains(index) && !numbers.contains(index) && !failed.contains(index)
+            });
+            // A number that has failed waits by itself.
+            let mut again = plan.again;
+            let ready = |index: &u32| {
+                let counts = plan.retries.as_ref().and_then(|retries| retries.counts.get(index));
+                let wait = counts.and_then(|(count, _)| seen.failures.wait_for(*index, *count, seen.now));
+                again = again.into_iter().chain(wait).min();
+                wait.is_none()
+            };
+            let free = free.filter(ready).take(missing).map(Some).collect();
+            plan.again = again;
+            free
         }
     };
 }

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 use super::TRACKING;
+use super::retries::{Counts, FAILURES, IGNORED};
 use crate::claim::controller_reference;
 
 /// The annotation and label with a pod's number.
@@ -15,8 +16,8 @@ const INDEX_VARIABLE: &str = "JOB_COMPLETION_INDEX";
 const LONGEST_BASE: usize = 58;
 
 /// A pod from the template of `job`, controlled by it and tracked; with a number where the job's pods
-/// have one.
-pub(super) fn pod(job: &Job, index: Option<u32>) -> Pod {
+/// have one, and with the number's failures where they are limited.
+pub(super) fn pod(job: &Job, index: Option<u32>, failures: Option<Counts>) -> Pod {
     let template = job.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
     let meta = template.metadata.unwrap_or_default();
     let mut finalizers = meta.finalizers.unwrap_or_default();
@@ -29,6 +30,13 @@ pub(super) fn pod(job: &Job, index: Option<u32>) -> Pod {
         annotations.get_or_insert_default().insert(INDEX.into(), index.to_string());
         spec.hostname = Some(format!("{base}-{index}"));
         base = format!("{base}-{index}");
+        if let Some((counted, ignored)) = failures {
+            let annotations = annotations.get_or_insert_default();
+            annotations.insert(FAILURES.into(), counted.to_string());
+            if ignored > 0 {
+                annotations.insert(IGNORED.into(), ignored.to_string());
+            }
+        }
         let all = spec.init_containers.iter_mut().flatten().chain(&mut spec.containers);
         all.for_each(number);
     }
@@ -78,12 +86,12 @@ mod tests {
             }},
         }))
         .expect("a Job");
-        let plain = serde_json::to_value(pod(&job, None)).expect("JSON");
+        let plain = serde_json::to_value(pod(&job, None, None)).expect("JSON");
         assert_eq!(plain["metadata"]["generateName"], "sum-");
         assert_eq!(plain["metadata"]["finalizers"], json!(["batch.kubernetes.io/job-tracking"]));
         assert_eq!(plain["metadata"]["ownerReferences"][0]["kind"], "Job");
         assert_eq!(plain["spec"]["hostname"], json!(null));
-        let third = serde_json::to_value(pod(&job, Some(3))).expect("JSON");
+        let third = serde_json::to_value(pod(&job, Some(3), None)).expect("JSON");
         assert_eq!(third["metadata"]["generateName"], "sum-3-");
         assert_eq!(
             third["metadata"]["labels"],
@@ -98,5 +106,7 @@ mod tests {
         assert_eq!(variable["name"], "JOB_COMPLETION_INDEX");
         let path = "metadata.labels['batch.kubernetes.io/job-completion-index']";
         assert_eq!(variable["valueFrom"]["fieldRef"]["fieldPath"], path);
+        let again = pod(&job, Some(3), Some((2, 0)));
+        assert_eq!(again.annotations()["batch.kubernetes.io/job-index-failure-count"], "2");
     }
 }

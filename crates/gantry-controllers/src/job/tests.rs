@@ -216,3 +216,35 @@ fn without_a_number_the_first_success_ends_the_beginning() {
     check(&mut job, &[], 0, &[], &[]);
     assert_eq!((ended(&job), counts(&job)), (Some(("Complete", "CompletionsReached")), (0, 2, 0)));
 }
+
+#[test]
+fn numbers_fail_by_themselves() {
+    let spec = json!({"completionMode": "Indexed", "completions": 2, "parallelism": 2, "backoffLimit": 100,
+        "backoffLimitPerIndex": 0});
+    let mut job_ = job(spec.clone());
+    check(&mut job_, &[], 2, &[], &[]);
+    // The one that failed is not tried again, the other goes on.
+    check(&mut job_, &["a Failed 0", "b Running 1"], 0, &[], &["a"]);
+    let status = job_.status.clone().expect("a status");
+    assert_eq!(status.failed_indexes.as_deref(), Some("0"));
+    check(&mut job_, &["a failed 0", "b Succeeded 1"], 0, &[], &["b"]);
+    check(&mut job_, &["a failed 0", "b succeeded 1"], 0, &[], &[]);
+    let end = finished(&job_).expect("it has ended");
+    assert_eq!((end.type_.as_str(), end.reason.as_deref()), ("Failed", Some("FailedIndexes")));
+
+    let mut strict = spec.clone();
+    strict["maxFailedIndexes"] = json!(0);
+    let mut job_ = job(strict);
+    check(&mut job_, &["a Failed 0", "b Running 1"], 0, &["b"], &["a"]);
+    let status = job_.status.clone().expect("a status");
+    let reasons: Vec<_> =
+        status.conditions.iter().flatten().filter_map(|each| each.reason.as_deref()).collect();
+    assert_eq!(reasons, ["MaxFailedIndexesExceeded"]);
+
+    let mut patient = spec;
+    patient["backoffLimitPerIndex"] = json!(1);
+    let mut job_ = job(patient);
+    // The failed pod is held until there is another one with its number; other numbers do not wait for it.
+    let plan = check(&mut job_, &["a Failed 0"], 2, &[], &[]);
+    assert_eq!(plan.retries.expect("limits").counts[&0], (1, 0));
+}
