@@ -14,6 +14,7 @@ use hashbrown::{Equivalent, HashMap};
 use serde_json::Value;
 
 use crate::custom::publish;
+use crate::custom::warnings;
 use crate::custom_kind::CustomKind;
 use crate::field::{FieldError, Path};
 use crate::patch::apply::Structure;
@@ -40,6 +41,8 @@ pub struct Rules {
     pub validate_status: fn(&Value, &Value, &str) -> Vec<FieldError>,
     /// The fields that an object is selected by, with their values.
     pub selectable: fn(&Value) -> Vec<(&'static str, String)>,
+    /// What is said about an object that is accepted all the same, beside the old one in an update.
+    pub warn: fn(&Value, Option<&Value>) -> Vec<String>,
 }
 
 impl Rules {
@@ -54,6 +57,7 @@ impl Rules {
         prepare_status: |_, _, _| {},
         validate_status: |_, _, _| Vec::new(),
         selectable: |_| Vec::new(),
+        warn: |_, _| Vec::new(),
     };
 }
 
@@ -313,6 +317,14 @@ impl Kind {
         match &self.behaviour {
             Behaviour::Builtin(rules) => (rules.validate_status)(object, old, part),
             Behaviour::Custom(custom) => custom.version().schema.validate_status(object, old),
+        }
+    }
+
+    /// What is said about an object that is accepted all the same, beside the old one in an update.
+    pub fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        match &self.behaviour {
+            Behaviour::Builtin(rules) => (rules.warn)(object, old),
+            Behaviour::Custom(_) => warnings::of_instance(object, old),
         }
     }
 

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::common::{default, dns_subdomain, immutable, keep_status, list, object, text};
 use super::webhook_configuration::service_defaults;
+use crate::custom::warnings;
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
@@ -72,6 +73,7 @@ pub const RULES: Rules = Rules {
         stored_versions(new, &mut errors);
         errors
     },
+    warn: warnings::of_definition,
     ..Rules::NONE
 };
 

@@ -112,6 +112,7 @@ async fn finish(
     if !errors.is_empty() {
         return Err(ApiError::invalid(&kind.group, &kind.kind, meta_text(&object, "name"), &errors));
     }
+    context.warnings.extend(kind.warnings(&object, None));
     context.validate(Operation::Create, &mut object, None, dry_run).await?;
     let ttl = (kind.kind == "Event" && kind.as_custom().is_none()).then_some(EVENT_TTL);
     if dry_run {

@@ -232,6 +232,9 @@ async fn finish(
     if !errors.is_empty() {
         return Err(ApiError::invalid(&kind.group, &kind.kind, &context.info.name, &errors).into());
     }
+    if context.info.subresource.is_empty() {
+        context.warnings.extend(kind.warnings(&object, Some(current)));
+    }
     if context.info.subresource != "binding" {
         context.validate(Operation::Update, &mut object, Some(current), dry_run).await?;
     }

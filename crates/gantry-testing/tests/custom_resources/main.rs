@@ -5,6 +5,7 @@ mod discovery;
 mod documents;
 mod fixture;
 mod kubectl;
+mod messages;
 mod objects;
 mod patches;
 mod removal;
