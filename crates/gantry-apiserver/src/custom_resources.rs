@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;
 use crate::documents::Documents;
+use crate::webhook::Webhooks;
 use crate::{ApiServer, User, storage};
 use conditions::Condition;
 use installed::Installed;
@@ -52,10 +53,11 @@ pub(crate) struct CustomResources {
 
 impl CustomResources {
     /// The kinds of the definitions that are stored.
-    pub fn new(store: &Store) -> Self {
+    pub fn new(store: &Store, webhooks: Arc<Webhooks>) -> Self {
         let mut installed = Installed::default();
         installed.load(&store.snapshot());
-        Self { converter: Arc::default(), installed: Mutex::new(installed) }
+        let converter = Arc::new(Converter::new(webhooks));
+        Self { converter, installed: Mutex::new(installed) }
     }
 
     /// All kinds.

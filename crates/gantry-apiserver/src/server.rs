@@ -96,6 +96,7 @@ impl ApiServer {
         let authorizer =
             Authorizer::configured(&config.store, &config.authorization, metrics.access.clone())?;
         let authorizer = Arc::new(authorizer);
+        let custom = CustomResources::new(&config.store, webhooks.clone());
         let caller = admission::webhooks::Caller {
             webhooks,
             authorizer: authorizer.clone(),
@@ -107,7 +108,6 @@ impl ApiServer {
                 observed.admitted(name, operation.word(), step, refused, took);
             }),
         );
-        let custom = CustomResources::new(&config.store);
         let registry = Arc::new(custom.registry());
         let audit = config.audit.as_ref().map(|settings| Audit::new(settings, metrics.clone()));
         let audit = audit.transpose()?.map(Arc::new);

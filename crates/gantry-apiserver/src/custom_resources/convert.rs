@@ -3,24 +3,39 @@
 //! Nearly all are stored as they are shown. Others are read, take what their schema has come to say
 //! since, and are relabelled or handed to the conversion webhook, all of a list in one call.
 
+mod review;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use gantry_api::custom_kind::{Conversion, CustomKind, Shown};
 use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
 use gantry_store::Entry;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::storage;
+use crate::webhook::{CallError, Target, Webhooks};
 
 /// Objects that a webhook is asked about at once, at most.
 const BATCH: usize = 500;
 
+/// How long a webhook may take.
+const TIME: Duration = Duration::from_secs(30);
+/// The longest answer that is read, in bytes.
+const LONGEST: usize = 256 << 20;
+
 /// Converts objects of custom kinds.
-#[derive(Default)]
-pub(crate) struct Converter {}
+pub(crate) struct Converter {
+    webhooks: Arc<Webhooks>,
+}
 
 impl Converter {
+    /// Calls webhooks by `webhooks`.
+    pub fn new(webhooks: Arc<Webhooks>) -> Self {
+        Self { webhooks }
+    }
+
     /// Entries as `kind` shows them.
     pub async fn entries(
         &self,
@@ -92,13 +107,20 @@ impl Converter {
                 version.schema.adopt(object);
             }
         }
-        let Conversion::Webhook(_) = &custom.definition.conversion else { return Ok(objects) };
-        let kind = objects.first().map_or("", |object| object["kind"].as_str().unwrap_or_default());
-        Err(ApiError::internal(format!(
-            "conversion webhook for {}, Kind={kind} failed: webhooks cannot be called for {}",
-            objects.first().map_or(wanted, |object| object["apiVersion"].as_str().unwrap_or_default()),
-            json!(wanted)
-        )))
+        let Conversion::Webhook(webhook) = &custom.definition.conversion else { return Ok(objects) };
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let first = objects.first().cloned().unwrap_or_default();
+        let about =
+            format!("conversion webhook for {}, Kind={}", text(&first["apiVersion"]), text(&first["kind"]));
+        let wrong = |why: String| ApiError::new(500, "", format!("{about} {why}"));
+        let version = review::version(&webhook["conversionReviewVersions"])
+            .ok_or_else(|| wrong("failed: no supported conversion review versions".to_owned()))?;
+        let uid = uuid::Uuid::new_v4().to_string();
+        let question = review::question(version, &uid, &objects, wanted).to_string();
+        let failed = |error: CallError| wrong(format!("failed: {error}"));
+        let target = Target::read(&webhook["clientConfig"]).map_err(failed)?;
+        let answer = self.webhooks.post(&target, question.into_bytes().into(), TIME, LONGEST).await;
+        review::answer(version, &uid, answer.map_err(failed)?, &objects, wanted).map_err(wrong)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Several versions of one kind.
 
 use anyhow::Result;
-use gantry_testing::TestServer;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use gantry_testing::{Answer, TestServer, WebhookServer};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -83,5 +85,71 @@ async fn a_version_that_is_deprecated_or_not_served() -> Result<()> {
     let read = server.get(THINGS).await?;
     assert_eq!(read.headers["warning"], "299 - \"example.com/v1 Thing is deprecated\"");
     assert_eq!(server.get(SECOND).await?.code, 404);
+    Ok(())
+}
+
+/// A webhook that converts Things: `a` of version 1 is `b` of version 2.
+async fn converting(server: &TestServer) -> Result<WebhookServer> {
+    WebhookServer::start(&server.authority, &[], |_, body| {
+        let request = &body["request"];
+        let wanted = &request["desiredAPIVersion"];
+        let (from, to) = if *wanted == "example.com/v2" { ("a", "b") } else { ("b", "a") };
+        let convert = |object: &Value| {
+            let mut converted = object.clone();
+            converted["apiVersion"] = wanted.clone();
+            let value = converted["spec"][from].take();
+            converted["spec"] = json!({ to: value });
+            converted
+        };
+        let objects = request["objects"].as_array().into_iter().flatten();
+        if objects.clone().any(|object| object["spec"]["a"] == "refuse") {
+            return Answer::Json(json!({"kind": "ConversionReview", "apiVersion": "apiextensions.k8s.io/v1",
+                "response": {"uid": request["uid"], "result": {"status": "Failure", "message": "no"}}}));
+        }
+        let converted: Vec<Value> = objects.map(convert).collect();
+        Answer::Json(json!({"kind": "ConversionReview", "apiVersion": "apiextensions.k8s.io/v1",
+            "response": {"uid": request["uid"], "result": {"status": "Success"}, "convertedObjects": converted}}))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_webhook_converts() -> Result<()> {
+    let server = TestServer::start().await?;
+    let hook = converting(&server).await?;
+    let mut definition = two();
+    definition["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {
+        "conversionReviewVersions": ["v1"],
+        "clientConfig": {"url": hook.url("/convert"), "caBundle": STANDARD.encode(&hook.ca)},
+    }});
+    define(&server, &definition).await?;
+    expect(&server.json(Method::POST, THINGS, &thing("t", json!({"a": "1"}))).await?, 201)?;
+    assert!(hook.calls().is_empty(), "nobody asks about what is stored as it is written");
+    let read = expect(&server.get(&format!("{SECOND}/t")).await?, 200)?;
+    assert_eq!((&read["apiVersion"], &read["spec"]), (&json!("example.com/v2"), &json!({"b": "1"})));
+    let mut second = thing("u", json!({"b": "2"}));
+    second["apiVersion"] = "example.com/v2".into();
+    let created = expect(&server.json(Method::POST, SECOND, &second).await?, 201)?;
+    assert_eq!(created["spec"], json!({"b": "2"}));
+    assert_eq!(expect(&server.get(&format!("{THINGS}/u")).await?, 200)?["spec"], json!({"a": "2"}));
+    hook.calls();
+    let list = expect(&server.get(SECOND).await?, 200)?;
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(2));
+    assert_eq!(hook.calls().len(), 1, "a list is one call");
+    let mut watch = Watch::open(&server, &format!("{SECOND}?resourceVersion=0")).await?;
+    watch.expect("ADDED t").await?;
+    watch.expect("ADDED u").await?;
+    let patch = json!({"spec": {"b": "3"}}).to_string();
+    let path = format!("{SECOND}/t");
+    let patched = server.request(Method::PATCH, &path, "application/merge-patch+json", patch).await?;
+    assert_eq!(expect(&patched, 200)?["spec"], json!({"b": "3"}));
+    assert_eq!(watch.expect("MODIFIED t").await?["spec"], json!({"b": "3"}));
+    expect(&server.json(Method::POST, THINGS, &thing("r", json!({"a": "refuse"}))).await?, 201)?;
+    let refused = server.get(&format!("{SECOND}/r")).await?;
+    assert_eq!(
+        expect(&refused, 500)?["message"],
+        "conversion webhook for example.com/v1, Kind=Thing failed: no"
+    );
+    assert_eq!(watch.next().await?["type"], "ERROR");
     Ok(())
 }
