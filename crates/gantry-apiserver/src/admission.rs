@@ -257,7 +257,7 @@ impl Admission {
             namespace_lifecycle::NamespaceLifecycle.into(),
             limit_ranger::LimitRanger.into(),
             service_account::ServiceAccount.into(),
-            node_restriction::NodeRestriction.into(),
+            node_restriction::NodeRestriction(Some(authorizer.clone())).into(),
             taint_nodes_by_condition::TaintNodesByCondition.into(),
             waiting(pod_security::PodSecurity::default()),
             priority::Priority.into(),

@@ -1,16 +1,24 @@
 //! NodeRestriction: a node writes its own Node, its own lease, and pods that run on it; it gets tokens
 //! only for them, and it does not give itself labels or take its taints away.
 
-use gantry_api::status::ApiError;
-use std::collections::BTreeSet;
+mod token;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use gantry_api::certificate_request::CertificateRequest;
+use gantry_api::status::ApiError;
 use serde_json::Value;
 
 use super::{Operation, Plugin, Request, text};
 use crate::Lookup;
+use crate::authz::Authorizer;
 use crate::authz::node::node_name;
 
-pub(super) struct NodeRestriction;
+/// With the authorizer that may allow a node tokens for further audiences.
+pub(super) struct NodeRestriction(pub(super) Option<Arc<Authorizer>>);
 
 impl Plugin for NodeRestriction {
     fn name(&self) -> &'static str {
@@ -27,7 +35,10 @@ impl Plugin for NodeRestriction {
                 Err(request.forbidden(format!("unexpected subresource {:?}", request.subresource)))
             }
             ("", "nodes", _) => own_node(node, request),
-            ("", "serviceaccounts", "token") => token(node, request, objects),
+            ("", "serviceaccounts", "token") => token::check(node, request, objects, self.0.as_ref()),
+            ("certificates.k8s.io", "certificatesigningrequests", "") => certificate(request),
+            ("resource.k8s.io", "resourceslices", "") => slice(node, request),
+            ("", "persistentvolumeclaims", "") => Err(request.forbidden("may only update PVC status")),
             ("coordination.k8s.io", "leases", _) => lease(node, request),
             ("storage.k8s.io", "csinodes", _) => {
                 own_name(node, request, "can only access CSINode with the same name as the requesting node")
@@ -170,25 +181,34 @@ fn is_restricted(key: &str) -> bool {
     (below("kubernetes.io") || below("k8s.io")) && !known
 }
 
-fn token(node: &str, request: &Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {
-    let bound = &request.object["spec"]["boundObjectRef"];
-    if bound["kind"] != "Pod" || text(bound, "/name").is_empty() {
-        return Err(request.forbidden("node requested token not bound to a pod"));
+/// A node's certificates are for itself.
+fn certificate(request: &Request<'_>) -> Result<(), ApiError> {
+    let own = ["kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet"];
+    if request.operation != Operation::Create || !own.contains(&request.text("/spec/signerName")) {
+        return Ok(());
     }
-    if text(bound, "/uid").is_empty() {
-        return Err(request.forbidden("node requested token with a pod binding without a uid"));
+    let pem = STANDARD.decode(request.text("/spec/request")).unwrap_or_default();
+    let parsed = CertificateRequest::parse(&pem)
+        .map_err(|error| request.forbidden(format!("unable to parse csr: {error}")))?;
+    let user = &request.user.name;
+    if parsed.common_name == *user {
+        return Ok(());
     }
-    let pod = objects.get("", "pods", request.namespace, text(bound, "/name"));
-    let pod = pod.ok_or_else(|| ApiError::not_found("", "pods", text(bound, "/name")))?;
-    if pod["metadata"]["uid"] != bound["uid"] {
-        return Err(
-            request.forbidden("the UID in the bound object reference does not match the UID in record")
-        );
+    Err(request.forbidden(format!("can only create a node CSR with CN={user}")))
+}
+
+/// The node authorizer sees no content: what is created, and each object of a collection that is deleted.
+fn slice(node: &str, request: &Request<'_>) -> Result<(), ApiError> {
+    let (verb, slice) = match (request.operation, request.old) {
+        (Operation::Create, _) => ("create", &request.object),
+        (Operation::Delete, Some(old)) => ("delete", old),
+        _ => return Ok(()),
+    };
+    if text(slice, "/spec/nodeName") == node {
+        return Ok(());
     }
-    if text(&pod, "/spec/nodeName") != node {
-        return Err(request.forbidden("node requested token bound to a pod scheduled on a different node"));
-    }
-    Ok(())
+    Err(request
+        .forbidden(format!("can only {verb} ResourceSlice with the same NodeName as the requesting node")))
 }
 
 fn lease(node: &str, request: &Request<'_>) -> Result<(), ApiError> {

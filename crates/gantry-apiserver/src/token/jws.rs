@@ -157,3 +157,61 @@ fn rsa(algorithm: &str) -> Option<&'static RsaParameters> {
 fn decode<T: for<'de> Deserialize<'de>>(part: &str) -> Option<T> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys made for this test, whose private halves nobody kept.
+    const KEYS: &str = r#"{"keys":[
+        {"kty":"RSA","kid":"r","use":"sig","e":"AQAB","n":"migS30AqCwIpxL2w4gKxfFpyDXH2i8iGMEBZ3bJQcs6aDIZ3XY4iTC5yDir8dRJ3EEMeJz9Ax10v32cVJXG-bHRqNiW4rzTpNQe-vF9XlwIKBqsoOKTEdeQoaIcOAwLEc-VWTlHqBg1MEcdeom2UF2rAZMk8B5ZSmQGBLQSU7e3iQTBm5GGHWMCPqAQJz2WbLrifaq18W8W1RPsSNaVCx3v0JKl9KQFn_fgTbbR2S53SygqGHsLH8G5VqzydubXMTDJAmTPteBrSIJuv2UZCBjp4YI9p-FJXbNBkuZjy0jpM7KTO_uG7INCUC-p7pVxxaEeSoe5R90GQjFbvB3Rjmw"},
+        {"kty":"EC","kid":"e","crv":"P-384","x":"zdJfkeG2Yfs1uDfUMt6qrad958gm-81OjlluVtuRjKV4ArsBJKK2CIqQOzeRJadY",
+         "y":"XAdFCfv2ef7djXR9CzWI-PRO7i42NLFgf9VGcAzDKnjEZvriV74oHmSOvWUFvmb2"},
+        {"kty":"RSA","kid":"x","use":"enc","e":"AQAB","n":"AQAB"},{"kty":"oct","kid":"o","k":"AQAB"}]}"#;
+    const TOKENS: [(&str, &str); 3] = [
+        (
+            "RS256",
+            "eyJhbGciOiJSUzI1NiIsImtpZCI6InIifQ.eyJpc3MiOiJpIn0.SGexu5uMfaD1a9GPkne5Z4iWXIPgCh6wZEv1jzor1DwKyyu2bE6RtMuo7kwTct292--KO2evH-6Ykr2a79OCd80PBunH0LlpobTirCOKbsWhSFQ2eIR4ezsoo1r-HINNbjQBCXfOjVbeRMi__0BScOoEMSh2cCzjV4qwurnBRIQvqYFZHPw5zWmqGjmgmBUAREliBHUkKa61t9PsmNOfwwYNXTzN88y7WTJEJiTSdOgULLAv6fGFcKZVbn7ZJuawhTBtZct07l0HGMH2YaElJFryKcIoEea6Ai4oqqq0lA-QxKRvnZN4984zF4bi3YAl-mwZT9e8s63jMDuWY6gfsw",
+        ),
+        (
+            "PS512",
+            "eyJhbGciOiJQUzUxMiIsImtpZCI6InIifQ.eyJpc3MiOiJpIn0.aaeW51u0dlurqjj3omRXclmLxLDWsfU2rOB5g3VNDIN4UCxA2n6FmWg0RZZl8m6DGsSCBZmZflbrB04eiS6ElqnHMRNF-srquP1F6_Wu0XkQTz70gcvyhxT5tqX-Tzl-mHiQpcp8Cq0xKcI4VD6h2_KG-7GAWQQ6N-DMbTAvR265NzRHhlD4Xt_F3Fs2BeandJ7c4AaxIG4lHmpJWvNI4yaEXkfD4mer72fnJJcUPAVRLRk97gBdsPD53yw52IiIgvjz7sSniH_QwhJ3u4koFukHdl7bNq31TrtTd7cL1qbOJUXr5lR1Gf_ww2E5_UwWpIwG3sCbzlbG3AXveakzwQ",
+        ),
+        (
+            "ES384",
+            "eyJhbGciOiJFUzM4NCIsImtpZCI6ImUifQ.eyJpc3MiOiJpIn0.wlfmMgBYffBhvidfrU00EM28pISRUJgTy7DjYDyJnB3tqjwpJjuLjFzLWTjLfCR1mJsGEWy2J9gEftnw_qccV52bRRvnGijD3Jl-8eFXoT6-xUMdbBzaLCaK0W0LbZ3K",
+        ),
+    ];
+
+    #[test]
+    fn tokens_of_others_verify() {
+        let keys = Jwk::set(KEYS.as_bytes()).unwrap();
+        assert_eq!(keys.len(), 2, "those for signatures");
+        for (algorithm, text) in TOKENS {
+            let token = Unverified::parse(text).unwrap();
+            assert_eq!((&*token.algorithm, token.issuer()), (algorithm, "i"));
+            assert!(token.is_signed_by(&keys), "{algorithm}");
+            let (front, signature) = text.rsplit_once('.').unwrap();
+            let first = if signature.starts_with('A') { "B" } else { "A" };
+            let changed = format!("{front}.{first}{}", &signature[1..]);
+            assert!(!Unverified::parse(&changed).unwrap().is_signed_by(&keys), "{algorithm}");
+            // The algorithm is the key's, not the token's to choose.
+            let (_, rest) = text.split_once('.').unwrap();
+            let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","kid":"r"}"#);
+            assert!(!Unverified::parse(&format!("{header}.{rest}")).unwrap().is_signed_by(&keys));
+        }
+    }
+
+    #[test]
+    fn what_is_no_token() {
+        let critical = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","crit":["exp"]}"#);
+        for text in ["", "a.b", "a.b.c", "..", &format!("{critical}.e30.AA"), "{\"payload\": \"\"}"] {
+            assert!(Unverified::parse(text).is_none(), "{text}");
+        }
+        assert!(Jwk::set(b"[]").is_none() && Jwk::set(b"{").is_none());
+        assert_eq!(
+            Jwk::set(br#"{"keys":[{"kty":"EC","crv":"P-256","x":"","y":"!"}, 1, null]}"#).unwrap().len(),
+            0
+        );
+    }
+}

@@ -13,8 +13,11 @@ fn pod_on(node: &str) -> Value {
 
 fn run(operation: Operation, target: &str, object: Value, old: Option<&Value>) -> Result<(), String> {
     let user = User::new("system:node:n1", ["system:nodes"]);
-    let objects = Objects(vec![("pods", pod_on("n1"))]);
-    admit(&NodeRestriction, request(operation, target, &user, object, old), &objects).map(drop)
+    let mut pod = pod_on("n1");
+    pod["spec"]["volumes"] =
+        json!([{"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]);
+    let objects = Objects(vec![("pods", pod)]);
+    admit(&NodeRestriction(None), request(operation, target, &user, object, old), &objects).map(drop)
 }
 
 #[test]
@@ -95,4 +98,70 @@ fn tokens_and_leases() {
     check("coordination.k8s.io:leases", lease("kube-node-lease", "n2"), false);
     check("coordination.k8s.io:leases", lease("shop", "n1"), false);
     check("configmaps", lease("shop", "n1"), true);
+}
+
+#[test]
+fn tokens_are_for_audiences_that_the_pod_names() {
+    let check = |audiences: Value, expect: Result<(), &str>| {
+        let mut pod = pod_on("n1");
+        pod["spec"]["volumes"] = json!([
+            {"name": "a", "projected": {"sources": [
+                {"serviceAccountToken": {"path": "token"}}, {"serviceAccountToken": {"audience": "vault"}}]}},
+            {"name": "b", "persistentVolumeClaim": {"claimName": "data"}}]);
+        let named = |name: &str, rest: Value| json!({"metadata": {"name": name}, "spec": rest});
+        let mut claim = named("data", json!({"volumeName": "pv"}));
+        claim["metadata"]["namespace"] = json!("shop");
+        let objects = Objects(vec![
+            ("pods", pod),
+            ("persistentvolumeclaims", claim),
+            ("persistentvolumes", named("pv", json!({"csi": {"driver": "d"}}))),
+            ("csidrivers", named("d", json!({"tokenRequests": [{"audience": "storage"}]}))),
+        ]);
+        let user = User::new("system:node:n1", ["system:nodes"]);
+        let token = json!({
+            "metadata": {"namespace": "shop", "name": "web"},
+            "spec": {"audiences": audiences, "boundObjectRef": {"kind": "Pod", "name": "web", "uid": "u1"}}});
+        let request = request(Operation::Create, "serviceaccounts/token", &user, token, None);
+        let got = admit(&NodeRestriction(None), request, &objects).map(drop);
+        let expect = expect.map_err(|why| format!("serviceaccounts \"web\" is forbidden: {why}"));
+        assert_eq!(got, expect, "{audiences}");
+    };
+    check(Value::Null, Ok(()));
+    check(json!(["vault"]), Ok(()));
+    check(json!(["storage"]), Ok(()));
+    check(json!(["vault", "storage"]), Err("node may only request 0 or 1 audiences"));
+    check(
+        json!(["other"]),
+        Err(
+            "audience \"other\" not found in pod spec volume, system:node:n1 is not authorized to request tokens \
+             for this audience",
+        ),
+    );
+}
+
+#[test]
+fn its_own_slices_and_certificates() {
+    let slice = |node: &str| json!({"metadata": {"name": "s"}, "spec": {"nodeName": node}});
+    let target = "resource.k8s.io:resourceslices";
+    assert_eq!(run(Operation::Create, target, slice("n1"), None), Ok(()));
+    for (operation, verb) in [(Operation::Create, "create"), (Operation::Delete, "delete")] {
+        let expect = format!(
+            "resourceslices.resource.k8s.io \"s\" is forbidden: can only {verb} ResourceSlice with the same NodeName \
+             as the requesting node"
+        );
+        assert_eq!(run(operation, target, slice("n2"), Some(&slice("n2"))), Err(expect));
+    }
+    let request = |name: &str| {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let pem = params.serialize_request(&rcgen::KeyPair::generate().unwrap()).unwrap().pem().unwrap();
+        let spec = json!({"signerName": "kubernetes.io/kubelet-serving", "request": STANDARD.encode(pem)});
+        json!({"metadata": {"name": "c"}, "spec": spec})
+    };
+    let target = "certificates.k8s.io:certificatesigningrequests";
+    assert_eq!(run(Operation::Create, target, request("system:node:n1"), None), Ok(()));
+    let expect = "certificatesigningrequests.certificates.k8s.io \"c\" is forbidden: can only create a node CSR with \
+                  CN=system:node:n1";
+    assert_eq!(run(Operation::Create, target, request("system:node:n2"), None), Err(expect.to_owned()));
 }
