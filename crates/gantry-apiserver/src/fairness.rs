@@ -5,6 +5,7 @@
 //! Levels lend what they do not use: a level with nothing left may start more as long as every other
 //! one keeps what it does not lend. Watches and other streams take no part.
 
+mod dump;
 mod level;
 mod schema;
 mod seats;
@@ -22,8 +23,8 @@ use crate::{Attributes, Limits, bootstrap};
 
 use level::Level;
 use schema::Schema;
+use seats::{Asked, Refused, Seats};
 pub(crate) use seats::{Count, Seat};
-use seats::{Refused, Seats};
 
 const SCHEMAS: &str = "/registry/flowcontrol.apiserver.k8s.io/flowschemas/";
 const LEVELS: &str = "/registry/flowcontrol.apiserver.k8s.io/prioritylevelconfigurations/";
@@ -131,7 +132,11 @@ impl Fairness {
 
     /// A seat for a request of `flow`, given back when it is dropped; `None`: it needs none. 429 where
     /// there is no room to wait, or it waited too long; the reason is for the metrics.
-    pub async fn seat(&self, flow: &Flow) -> Result<Option<Seat>, (ApiError, &'static str)> {
+    pub async fn seat(
+        &self,
+        flow: &Flow,
+        attributes: &Attributes,
+    ) -> Result<Option<Seat>, (ApiError, &'static str)> {
         if flow.level.exempt {
             return Ok(None);
         }
@@ -139,13 +144,46 @@ impl Fairness {
             let error = ApiError::too_many_requests("Too many requests, please try again later.", 1);
             (error, why.word())
         };
-        match Seats::take(&self.seats, &flow.level.name, flow.hash).map_err(refused)? {
+        let asked = || Asked {
+            schema: flow.names().0.to_owned(),
+            distinguisher: flow
+                .schema
+                .as_ref()
+                .map_or("", |schema| schema.distinguisher(attributes))
+                .to_owned(),
+            arrived: jiff::Timestamp::now(),
+            attributes: attributes.clone(),
+        };
+        match Seats::take(&self.seats, &flow.level.name, flow.hash, asked).map_err(refused)? {
             seats::Taken::Now(seat) => Ok(Some(seat)),
             seats::Taken::Later(turn) => match tokio::time::timeout(self.wait, turn).await {
                 Ok(Ok(seat)) => Ok(Some(seat)),
-                _ => Err(refused(Refused::TimeOut)),
+                _ => {
+                    self.seats.timed_out(&flow.level.name);
+                    Err(refused(Refused::TimeOut))
+                }
             },
         }
+    }
+
+    /// The levels as a table.
+    pub fn dump_levels(&self) -> String {
+        let exempt = self.flows.read(|flows| {
+            self.seats.configure(flows.generation, &flows.levels);
+            let exempt = flows.levels.values().filter(|level| level.exempt);
+            exempt.map(|level| level.name.clone()).collect::<Vec<_>>()
+        });
+        dump::levels(&self.seats.counts(), &exempt)
+    }
+
+    /// The levels' queues as a table.
+    pub fn dump_queues(&self) -> String {
+        dump::queues(&self.seats.counts())
+    }
+
+    /// The requests that wait as a table, with what they ask for where `details` are wanted.
+    pub fn dump_requests(&self, details: bool) -> String {
+        dump::requests(&self.seats.waiting(), details)
     }
 
     /// What every level is doing.

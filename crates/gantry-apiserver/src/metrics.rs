@@ -1,6 +1,7 @@
 //! The server's own metrics under upstream's names, in Prometheus' text format.
 
 mod access;
+mod health;
 mod policies;
 mod process;
 mod target;
@@ -130,6 +131,8 @@ pub(crate) struct Metrics {
     nominal: Family<Waiting, Gauge>,
     /// What is counted of admission webhooks.
     pub webhooks: webhooks::Webhooks,
+    /// How health checks ended.
+    pub health: health::Health,
     unavailable: Family<Named, Gauge>,
     unavailable_counts: Family<Unavailable, Counter>,
     /// What is counted of admission policies.
@@ -162,6 +165,7 @@ impl Metrics {
             queued: Family::default(),
             nominal: Family::default(),
             webhooks: webhooks::Webhooks::new(&mut registry),
+            health: health::Health::default(),
             unavailable: Family::default(),
             unavailable_counts: Family::default(),
             policies: policies::Policies::new(&mut registry),

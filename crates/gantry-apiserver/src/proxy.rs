@@ -1,6 +1,8 @@
 //! Proxies: requests that a kubelet, a pod or a Service answers in the server's stead. A
 //! connection that both ends upgrade is copied byte for byte.
 
+mod exchange;
+mod html;
 mod node;
 mod target;
 
@@ -41,6 +43,11 @@ pub(crate) fn clean(headers: &mut HeaderMap, upgrading: bool) {
     }
 }
 
+/// Whether a connection is to become another protocol's.
+pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
+    headers.contains_key(UPGRADE)
+}
+
 /// Adds the client to those that a request came from.
 pub(crate) fn forwarded_for(headers: &mut HeaderMap, client: IpAddr) {
     const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -67,13 +74,26 @@ pub(crate) fn forget_origins(headers: &mut HeaderMap) {
 /// Sends `request` over `stream` to `uri` and copies the answer, or both ways once upgraded.
 pub(crate) async fn forward<S>(
     stream: S,
-    mut request: Request<Body>,
+    request: Request<Body>,
     uri: &Uri,
 ) -> Result<Response<Body>, ApiError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let upgrading = request.headers().contains_key(UPGRADE);
+    forward_as(stream, request, uri, None).await
+}
+
+/// As [`forward`], with the name that the backend is told to be, where it is not that in `uri`.
+async fn forward_as<S>(
+    stream: S,
+    mut request: Request<Body>,
+    uri: &Uri,
+    host: Option<HeaderValue>,
+) -> Result<Response<Body>, ApiError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let upgrading = is_upgrade(request.headers());
     let client_upgrade = upgrading.then(|| hyper::upgrade::on(&mut request));
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .preserve_header_case(true)
@@ -94,7 +114,8 @@ where
     clean(onward.headers_mut(), upgrading);
     // The client's credentials are for this server only.
     onward.headers_mut().remove(http::header::AUTHORIZATION);
-    if let Some(host) = uri.authority().and_then(|authority| authority.as_str().parse().ok()) {
+    let own = || uri.authority().and_then(|authority| authority.as_str().parse().ok());
+    if let Some(host) = host.or_else(own) {
         onward.headers_mut().insert(HOST, host);
     }
     let mut answer = sender.send_request(onward).await.map_err(|error| unavailable(&error))?;

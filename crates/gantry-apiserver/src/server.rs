@@ -3,6 +3,7 @@
 pub(crate) mod certificate;
 pub(crate) mod client;
 mod deadline;
+mod debug;
 mod endpoints;
 mod in_flight;
 pub(crate) mod listener;

@@ -66,7 +66,21 @@ async fn answers_say_which_flow_a_request_was_of() -> Result<()> {
         assert!(metrics.contains(start), "{start} is not in\n{metrics}");
     }
     let dump = server.get("/debug/api_priority_and_fairness/dump_priority_levels").await?.text();
-    assert!(dump.contains("\nsystem, 74, 0, 0\n"), "{dump}");
+    let system = dump.lines().find(|line| line.starts_with("system, ")).unwrap_or_default();
+    let system: Vec<&str> = system.split(", ").map(str::trim).collect();
+    assert_eq!(system, ["system", "0", "true", "false", "0", "0", "1", "0", "0", "0"], "{dump}");
+    let queues = server.get("/debug/api_priority_and_fairness/dump_queues").await?.text();
+    assert!(queues.lines().any(|line| line.starts_with("workload-low,")), "{queues}");
+    let requests = "/debug/api_priority_and_fairness/dump_requests?includeRequestDetails=1";
+    let requests = server.get(requests).await?.text();
+    assert!(requests.starts_with("PriorityLevelName, FlowSchemaName, QueueIndex,"), "{requests}");
+    assert!(requests.trim_end().ends_with("Resource, SubResource"), "{requests}");
+    assert!(server.get("/debug/pprof/").await?.text().contains("cmdline"));
+    assert!(!server.get("/debug/pprof/cmdline").await?.bytes.is_empty());
+    assert_eq!(server.get("/debug/pprof/heap").await?.code, 404);
+    server.get("/livez?verbose&exclude=ping&exclude=nothing").await?;
+    let slis = server.get("/metrics/slis").await?.text();
+    assert!(slis.contains("kubernetes_healthcheck{name=\"log\",type=\"livez\"} 1"), "{slis}");
     Ok(())
 }
 

@@ -119,15 +119,20 @@ impl Schema {
         })
     }
 
+    /// What tells the flow of the request apart from others.
+    pub fn distinguisher<'a>(&self, attributes: &'a Attributes) -> &'a str {
+        match self.by {
+            By::Nothing => "",
+            By::User => &attributes.user.name,
+            By::Namespace => &attributes.namespace,
+        }
+    }
+
     /// A number of the flow that the request belongs to.
     pub fn hash(&self, attributes: &Attributes) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.name.hash(&mut hasher);
-        match self.by {
-            By::Nothing => {}
-            By::User => attributes.user.name.hash(&mut hasher),
-            By::Namespace => attributes.namespace.hash(&mut hasher),
-        }
+        self.distinguisher(attributes).hash(&mut hasher);
         hasher.finish()
     }
 }

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::level::Level;
+use crate::Attributes;
 
 /// Why a request is sent away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +32,7 @@ impl Refused {
 }
 
 /// What a level is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     pub level: String,
     /// Seats of its own.
@@ -40,6 +41,41 @@ pub(crate) struct Count {
     pub executing: usize,
     /// Requests that wait.
     pub waiting: usize,
+    /// Requests that wait in each queue.
+    pub pending: Vec<usize>,
+    /// Whether the level is gone and only its last requests are left.
+    pub quiescing: bool,
+    /// Requests that had their turn.
+    pub dispatched: u64,
+    /// Requests that were sent away.
+    pub rejected: u64,
+    /// Requests that waited too long.
+    pub timed_out: u64,
+}
+
+/// What a request that waits is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Asked {
+    pub schema: String,
+    pub distinguisher: String,
+    pub arrived: jiff::Timestamp,
+    pub attributes: Attributes,
+}
+
+/// A request that waits, and where.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting {
+    pub level: String,
+    pub queue: usize,
+    pub index: usize,
+    pub asked: Asked,
+}
+
+/// A turn to come.
+#[derive(Debug)]
+struct Turn {
+    sender: oneshot::Sender<Seat>,
+    asked: Asked,
 }
 
 /// A seat now, or a turn to wait for.
@@ -88,7 +124,11 @@ struct Running {
     /// The most seats that it may have.
     most: usize,
     executing: usize,
-    queues: Vec<VecDeque<oneshot::Sender<Seat>>>,
+    dispatched: u64,
+    rejected: u64,
+    timed_out: u64,
+    quiescing: bool,
+    queues: Vec<VecDeque<Turn>>,
     /// The queue that is next.
     next: usize,
 }
@@ -128,33 +168,43 @@ impl Seats {
                 running.queues.resize_with(level.queues, VecDeque::new);
             }
             running.level = Level::clone(level);
+            running.quiescing = false;
         }
         for running in state.levels.iter_mut().filter(|each| !levels.contains_key(&each.name)) {
-            (running.nominal, running.kept) = (0, 0);
+            (running.nominal, running.kept, running.quiescing) = (0, 0, true);
         }
     }
 
     /// A seat of the level, or a place in one of its queues.
-    pub fn take(seats: &Arc<Self>, level: &str, hash: u64) -> Result<Taken, Refused> {
+    /// `asked` is what the request is, should it wait.
+    pub fn take(
+        seats: &Arc<Self>,
+        level: &str,
+        hash: u64,
+        asked: impl FnOnce() -> Asked,
+    ) -> Result<Taken, Refused> {
         let mut state = seats.state.lock();
         let Some(at) = state.levels.iter().position(|each| each.name == level) else {
             return Err(Refused::ConcurrencyLimit);
         };
         if state.levels[at].nobody_waits() && state.has_room(at, seats.total) {
             state.levels[at].executing += 1;
+            state.levels[at].dispatched += 1;
             return Ok(Taken::Now(Seat { seats: seats.clone(), level: Some(at) }));
         }
         let running = &mut state.levels[at];
         if running.level.queues == 0 || seats.most_waiting == 0 {
+            running.rejected += 1;
             return Err(Refused::ConcurrencyLimit);
         }
         let queue = running.shortest(hash);
-        running.queues[queue].retain(|waiting| !waiting.is_closed());
+        running.queues[queue].retain(|turn| !turn.sender.is_closed());
         if running.queues[queue].len() >= running.level.length.min(seats.most_waiting) {
+            running.rejected += 1;
             return Err(Refused::QueueFull);
         }
-        let (turn, waiting) = oneshot::channel();
-        running.queues[queue].push_back(turn);
+        let (sender, waiting) = oneshot::channel();
+        running.queues[queue].push_back(Turn { sender, asked: asked() });
         Ok(Taken::Later(waiting))
     }
 
@@ -169,13 +219,41 @@ impl Seats {
                 && let Some(turn) = state.levels[at].dispatch()
             {
                 state.levels[at].executing += 1;
+                state.levels[at].dispatched += 1;
                 if let Err(mut seat) = turn.send(Seat { seats: seats.clone(), level: Some(at) }) {
                     // Whoever waited has just gone.
                     state.levels[at].executing -= 1;
+                    state.levels[at].dispatched -= 1;
                     seat.level = None;
                 }
             }
         }
+    }
+
+    /// Counts a request that waited too long.
+    pub fn timed_out(&self, level: &str) {
+        let mut state = self.state.lock();
+        if let Some(running) = state.levels.iter_mut().find(|each| each.name == level) {
+            running.timed_out += 1;
+        }
+    }
+
+    /// The requests that wait.
+    pub fn waiting(&self) -> Vec<Waiting> {
+        let state = self.state.lock();
+        let mut all = Vec::new();
+        for running in &state.levels {
+            for (queue, turns) in running.queues.iter().enumerate() {
+                let open = turns.iter().filter(|turn| !turn.sender.is_closed()).enumerate();
+                all.extend(open.map(|(index, turn)| Waiting {
+                    level: running.name.clone(),
+                    queue,
+                    index,
+                    asked: turn.asked.clone(),
+                }));
+            }
+        }
+        all
     }
 
     pub fn counts(&self) -> Vec<Count> {
@@ -185,6 +263,11 @@ impl Seats {
             nominal: running.nominal,
             executing: running.executing,
             waiting: running.waiting(),
+            pending: running.queues.iter().map(pending).collect(),
+            quiescing: running.quiescing,
+            dispatched: running.dispatched,
+            rejected: running.rejected,
+            timed_out: running.timed_out,
         };
         state.levels.iter().map(count).collect()
     }
@@ -207,13 +290,18 @@ impl State {
     }
 }
 
+/// How many wait in a queue.
+fn pending(queue: &VecDeque<Turn>) -> usize {
+    queue.iter().filter(|turn| !turn.sender.is_closed()).count()
+}
+
 impl Running {
     fn nobody_waits(&self) -> bool {
         self.queues.iter().all(VecDeque::is_empty)
     }
 
     fn waiting(&self) -> usize {
-        self.queues.iter().map(|queue| queue.iter().filter(|turn| !turn.is_closed()).count()).sum()
+        self.queues.iter().map(pending).sum()
     }
 
     /// The shortest of the queues that a flow is dealt.
@@ -243,9 +331,9 @@ impl Running {
         for offset in 0..count {
             let at = (self.next + offset) % count;
             while let Some(turn) = self.queues[at].pop_front() {
-                if !turn.is_closed() {
+                if !turn.sender.is_closed() {
                     self.next = (at + 1) % count;
-                    return Some(turn);
+                    return Some(turn.sender);
                 }
             }
         }
@@ -279,19 +367,19 @@ mod tests {
     #[test]
     fn levels_lend_what_they_do_not_keep() {
         let seats = seats(4);
-        let low: Vec<Seat> = (0..3).map(|_| now(Seats::take(&seats, "low", 1))).collect();
+        let low: Vec<Seat> = (0..3).map(|_| now(Seats::take(&seats, "low", 1, Asked::default))).collect();
         assert!(
-            matches!(Seats::take(&seats, "low", 1), Ok(Taken::Later(_))),
+            matches!(Seats::take(&seats, "low", 1, Asked::default), Ok(Taken::Later(_))),
             "one seat is kept for the other level"
         );
-        let first = now(Seats::take(&seats, "high", 1));
-        let second = now(Seats::take(&seats, "high", 1));
+        let first = now(Seats::take(&seats, "high", 1, Asked::default));
+        let second = now(Seats::take(&seats, "high", 1, Asked::default));
         assert_eq!(
             seats.counts().iter().map(|count| count.executing).sum::<usize>(),
             5,
             "what was lent comes back as it ends"
         );
-        assert!(matches!(Seats::take(&seats, "none", 1), Err(Refused::ConcurrencyLimit)));
+        assert!(matches!(Seats::take(&seats, "none", 1, Asked::default), Err(Refused::ConcurrencyLimit)));
         drop((low, first, second));
         assert!(seats.counts().iter().all(|count| count.executing == 0));
     }
@@ -302,15 +390,17 @@ mod tests {
         let only = Level { hand: 1, length: 3, ..level(1.0, 0.0, 8) };
         seats.configure(1, &[("only".to_owned(), Arc::new(only))].into());
         let seats = Arc::new(seats);
-        let first = now(Seats::take(&seats, "only", 0));
-        let wait = |hash: u64| match Seats::take(&seats, "only", hash) {
+        let first = now(Seats::take(&seats, "only", 0, Asked::default));
+        let wait = |hash: u64| match Seats::take(&seats, "only", hash, Asked::default) {
             Ok(Taken::Later(turn)) => turn,
             other => panic!("{other:?}"),
         };
         let mut greedy: Vec<_> = (0..3).map(|_| wait(0)).collect();
-        assert!(matches!(Seats::take(&seats, "only", 0), Err(Refused::QueueFull)));
+        assert!(matches!(Seats::take(&seats, "only", 0, Asked::default), Err(Refused::QueueFull)));
         let mut modest = wait(1);
-        assert_eq!(seats.counts()[0], Count { level: "only".into(), nominal: 1, executing: 1, waiting: 4 });
+        let count = &seats.counts()[0];
+        assert_eq!((count.nominal, count.executing, count.waiting), (1, 1, 4));
+        assert_eq!(seats.waiting().len(), 4);
         // Who has gone is passed over.
         drop(greedy.remove(1));
         drop(first);

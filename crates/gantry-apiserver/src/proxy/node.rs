@@ -1,6 +1,7 @@
 //! Requests that a node's kubelet answers: logs, exec, attach and port-forward of pods, and
 //! the node proxy. They go over mutual TLS to the node's internal address.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use gantry_api::status::ApiError;
@@ -11,7 +12,8 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{CONNECT_TIMEOUT, forward, unavailable};
+use super::exchange::{self, Backend};
+use super::{CONNECT_TIMEOUT, forward, target, unavailable};
 use crate::ApiServer;
 use crate::body::Body;
 use crate::request::{Query, RequestInfo};
@@ -124,8 +126,47 @@ pub(crate) async fn node_proxy(
     info: &RequestInfo,
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
-    let node = info.name.split(':').next().unwrap_or_default();
-    call(server, node, &format!("/{}", info.rest), raw_query(&request).as_deref(), request).await
+    let target = target::split("node", &info.name)?;
+    let kubelet = Kubelet::of(server, target.name)?;
+    if target.port.is_empty() || target.port == kubelet.port.to_string() {
+        let Kubelet { host, port, connector } = kubelet;
+        let backend = Backend { host, port: Some(port.to_string()), tls: Some(connector) };
+        return exchange::serve(backend, info, request).await;
+    }
+    let allowed = match kubelet.host.parse::<IpAddr>() {
+        Ok(_) => target::is_proxyable(&kubelet.host),
+        Err(_) => {
+            let found = tokio::net::lookup_host((kubelet.host.as_str(), 0)).await;
+            let mut found = found.map_err(|error| ApiError::bad_request(error.to_string()))?;
+            found.all(|address| target::is_proxyable(&address.ip().to_string()))
+        }
+    };
+    if !allowed {
+        return Err(ApiError::bad_request("address not allowed"));
+    }
+    let backend = Backend::new(target.scheme, &kubelet.host, Some(target.port.to_owned()))?;
+    exchange::serve(backend, info, request).await
+}
+
+/// A node's kubelet.
+struct Kubelet {
+    host: String,
+    port: u64,
+    connector: TlsConnector,
+}
+
+impl Kubelet {
+    fn of(server: &ApiServer, node: &str) -> Result<Self, ApiError> {
+        let object = server.read_object("", "nodes", "", node)?;
+        let connector = server.kubelets.clone().ok_or_else(|| {
+            ApiError::service_unavailable("this server has no identity to call kubelets with")
+        })?;
+        let host = address(&object).ok_or_else(|| {
+            ApiError::internal(format!("no preferred addresses found; known addresses: [] ({node})"))
+        })?;
+        let port = &object["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"];
+        Ok(Self { host: host.to_owned(), port: port.as_u64().unwrap_or(KUBELET_PORT), connector })
+    }
 }
 
 fn raw_query(request: &Request<Body>) -> Option<String> {
@@ -169,18 +210,7 @@ async fn call(
     query: Option<&str>,
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
-    let connector = server
-        .kubelets
-        .as_ref()
-        .ok_or_else(|| ApiError::service_unavailable("this server has no identity to call kubelets with"))?;
-    let object = server.read_object("", "nodes", "", node)?;
-    let host = address(&object)
-        .ok_or_else(|| {
-            ApiError::internal(format!("no preferred addresses found; known addresses: [] ({node})"))
-        })?
-        .to_owned();
-    let port =
-        object["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64().unwrap_or(KUBELET_PORT);
+    let Kubelet { host, port, connector } = Kubelet::of(server, node)?;
     let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let target = match query.filter(|query| !query.is_empty()) {
         Some(query) => format!("https://{authority}{path}?{query}"),

@@ -7,10 +7,9 @@ use serde_json::json;
 
 use crate::body::Body;
 use crate::documents::Document;
-use crate::fairness::Fairness;
 use crate::negotiate::{ACCEPTED, Output};
 use crate::request::{Query, RequestInfo};
-use crate::server::openapi;
+use crate::server::{debug, openapi};
 use crate::{ApiServer, respond};
 
 /// The checks of each health endpoint.
@@ -49,8 +48,11 @@ fn read(
     match segments.as_slice() {
         ["healthz" | "livez" | "readyz", rest @ ..] => health(server, segments[0], &rest.join("/"), query),
         ["version"] => ok(version(server)),
-        ["debug", "api_priority_and_fairness", "dump_priority_levels"] => {
-            server.fairness.as_ref().map_or_else(missing, |fairness| Ok(levels(fairness)))
+        ["debug", path @ ..] => debug::serve(server, path, query),
+        ["metrics", "slis"] => {
+            let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+            let text = server.metrics.health.encode();
+            Ok(respond::typed(StatusCode::OK, text.into_bytes(), media_type))
         }
         ["metrics"] => Ok(metrics(server, accept)),
         [] => ok(json!({"paths": documents.paths()})),
@@ -99,15 +101,6 @@ fn published(document: &serde_json::Value, media_type: HeaderValue) -> Response<
     response
 }
 
-/// The priority levels, one a line.
-fn levels(fairness: &Fairness) -> Response<Body> {
-    let mut text = String::from("PriorityLevelName, NominalSeats, ExecutingRequests, WaitingRequests\n");
-    for count in fairness.counts() {
-        text += &format!("{}, {}, {}, {}\n", count.level, count.nominal, count.executing, count.waiting);
-    }
-    respond::text(StatusCode::OK, text)
-}
-
 fn metrics(server: &ApiServer, accept: &str) -> Response<Body> {
     let open = accept.contains("application/openmetrics-text");
     if let Some(fairness) = &server.fairness {
@@ -136,7 +129,12 @@ fn version(server: &ApiServer) -> serde_json::Value {
 }
 
 fn health(server: &ApiServer, name: &str, only: &str, query: &Query) -> Result<Response<Body>, ApiError> {
-    let failed = |check: &str| match check {
+    let endpoint = match name {
+        "healthz" => "healthz",
+        "livez" => "livez",
+        _ => "readyz",
+    };
+    let look = |check: &str| match check {
         "poststarthook/bootstrap" if name == "readyz" && !server.is_ready() => {
             Some("not finished".to_owned())
         }
@@ -146,10 +144,13 @@ fn health(server: &ApiServer, name: &str, only: &str, query: &Query) -> Result<R
         }
         _ => None,
     };
+    let failed = |check: &'static str| {
+        let failed = look(check);
+        server.metrics.health.checked(check, endpoint, failed.is_none());
+        failed
+    };
     if !only.is_empty() {
-        if !CHECKS.contains(&only) {
-            return missing();
-        }
+        let Some(only) = CHECKS.into_iter().find(|check| *check == only) else { return missing() };
         return Ok(match failed(only) {
             None => respond::text(StatusCode::OK, "ok"),
             Some(why) => {
@@ -169,6 +170,12 @@ fn health(server: &ApiServer, name: &str, only: &str, query: &Query) -> Result<R
         } else {
             lines += &format!("[+]{check} ok\n");
         }
+    }
+    let unknown: Vec<String> =
+        excluded.iter().filter(|each| !CHECKS.contains(each)).map(|each| format!("{each:?}")).collect();
+    if !unknown.is_empty() {
+        let unknown = unknown.join(",");
+        lines += &format!("warn: some health checks cannot be excluded: no matches for {unknown}\n");
     }
     if !healthy {
         lines += &format!("{name} check failed\n");

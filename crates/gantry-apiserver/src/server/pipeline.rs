@@ -187,7 +187,7 @@ impl ApiServer {
             None => turn.0 = self.in_flight.turn(mutating, &attributes.user).await?,
             Some(fairness) => {
                 let flow = fairness.flow(attributes);
-                let seat = fairness.seat(&flow).await;
+                let seat = fairness.seat(&flow, attributes).await;
                 let refused = seat.as_ref().err().map(|(_, why)| *why);
                 let (schema, level) = flow.names();
                 self.metrics.flowed(schema, level, refused);
