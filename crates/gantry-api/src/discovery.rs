@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::group_priority::{self, Priority};
 use crate::registry::{Kind, Registry, Subresource};
 
 /// Each group and version once, in the registry's order.
@@ -15,21 +16,62 @@ fn group_versions(registry: &Registry) -> Vec<(&str, &str)> {
     all
 }
 
-/// Each group with its versions, the preferred first.
-fn groups(registry: &Registry) -> impl Iterator<Item = (&str, Vec<&str>)> {
-    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (group, version) in group_versions(registry) {
+/// A version that another server answers for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Remote {
+    /// The group.
+    pub group: String,
+    /// The version.
+    pub version: String,
+    /// Where it stands among the others.
+    pub priority: Priority,
+    /// Its resources, as aggregated discovery has them.
+    pub resources: Vec<Value>,
+    /// Whether the server has not answered lately.
+    pub stale: bool,
+}
+
+/// The place of what this server answers for itself.
+fn priority(group: &str, version: &str) -> Priority {
+    // APIServices are before everything that they order.
+    let first = Priority { group: 20_000, version: 100 };
+    match group {
+        "apiregistration.k8s.io" => first,
+        _ => group_priority::builtin(group, version).unwrap_or(group_priority::CUSTOM),
+    }
+}
+
+/// Each group with its versions, the preferred first; the groups by the best priority of a version.
+fn groups<'a>(
+    registry: &'a Registry,
+    others: &'a [Remote],
+) -> impl Iterator<Item = (&'a str, Vec<&'a str>)> + use<'a> {
+    let own = group_versions(registry).into_iter();
+    let own = own.filter(|(group, version)| remote(others, group, version).is_none());
+    let mut all: Vec<(&str, &str, Priority)> =
+        own.map(|(group, version)| (group, version, priority(group, version))).collect();
+    all.extend(others.iter().map(|each| (each.group.as_str(), each.version.as_str(), each.priority)));
+    all.sort_by(|a, b| b.2.group.cmp(&a.2.group).then_with(|| (a.1, a.0).cmp(&(b.1, b.0))));
+    let mut groups: Vec<(&str, Vec<(&str, i64)>)> = Vec::new();
+    for (group, version, priority) in all {
         match groups.iter_mut().find(|(name, _)| *name == group) {
-            Some((_, versions)) => versions.push(version),
-            None => groups.push((group, vec![version])),
+            Some((_, versions)) => versions.push((version, priority.version)),
+            None => groups.push((group, vec![(version, priority.version)])),
         }
     }
-    groups.into_iter()
+    groups.into_iter().map(|(group, mut versions)| {
+        versions.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| group_priority::compare_versions(a.0, b.0)));
+        (group, versions.into_iter().map(|(version, _)| version).collect())
+    })
+}
+
+fn remote<'a>(others: &'a [Remote], group: &str, version: &str) -> Option<&'a Remote> {
+    others.iter().find(|each| each.group == group && each.version == version)
 }
 
 /// `/apis`.
-pub fn api_group_list(registry: &Registry) -> Value {
-    let groups: Vec<Value> = groups(registry)
+pub fn api_group_list(registry: &Registry, others: &[Remote]) -> Value {
+    let groups: Vec<Value> = groups(registry, others)
         .filter(|(group, _)| !group.is_empty())
         .map(|(group, versions)| {
             let versions: Vec<Value> = versions
@@ -82,15 +124,18 @@ fn subresource(kind: &Kind, each: &Subresource) -> Value {
 }
 
 /// Aggregated discovery, of the core group or of the named groups.
-pub fn aggregated(registry: &Registry, core: bool) -> Value {
-    let items: Vec<Value> = groups(registry)
+pub fn aggregated(registry: &Registry, others: &[Remote], core: bool) -> Value {
+    let items: Vec<Value> = groups(registry, others)
         .filter(|(group, _)| group.is_empty() == core)
         .map(|(group, versions)| {
             let versions: Vec<Value> = versions
                 .iter()
-                .map(|version| {
-                    let resources = aggregated_resources(registry, group, version);
-                    json!({"version": version, "resources": resources, "freshness": "Current"})
+                .map(|version| match remote(others, group, version) {
+                    Some(remote) => described(remote),
+                    None => {
+                        let resources = aggregated_resources(registry, group, version);
+                        json!({"version": version, "resources": resources, "freshness": "Current"})
+                    }
                 })
                 .collect();
             let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
@@ -100,6 +145,55 @@ pub fn aggregated(registry: &Registry, core: bool) -> Value {
     json!({
         "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
     })
+}
+
+fn described(remote: &Remote) -> Value {
+    let freshness = if remote.stale { "Stale" } else { "Current" };
+    let mut entry = json!({"version": remote.version, "freshness": freshness});
+    if !remote.resources.is_empty() {
+        entry["resources"] = json!(remote.resources);
+    }
+    entry
+}
+
+/// The resources of an APIResourceList, as aggregated discovery has them.
+pub fn resources_of(list: &Value, group: &str, version: &str) -> Vec<Value> {
+    let mut resources: Vec<Value> = Vec::new();
+    for each in list["resources"].as_array().into_iter().flatten() {
+        let text = |key: &str| each[key].as_str().filter(|text| !text.is_empty());
+        let kind = json!({
+            "group": text("group").unwrap_or(group), "version": text("version").unwrap_or(version),
+            "kind": text("kind").unwrap_or_default(),
+        });
+        let name = text("name").unwrap_or_default();
+        let scope = if each["namespaced"] == true { "Namespaced" } else { "Cluster" };
+        match name.split_once('/') {
+            None => {
+                let mut entry = json!({"resource": name, "responseKind": kind, "scope": scope,
+                    "singularResource": text("singularName").unwrap_or_default(), "verbs": each["verbs"]});
+                for key in ["shortNames", "categories"] {
+                    if each[key].is_array() {
+                        entry[key] = each[key].clone();
+                    }
+                }
+                resources.push(entry);
+            }
+            Some((parent, subresource)) => {
+                let at = resources.iter().position(|each| each["resource"] == parent).unwrap_or_else(|| {
+                    resources.push(
+                        json!({"resource": parent, "scope": scope, "singularResource": "", "verbs": []}),
+                    );
+                    resources.len() - 1
+                });
+                let entry = json!({"subresource": subresource, "responseKind": kind, "verbs": each["verbs"]});
+                match resources[at]["subresources"].as_array_mut() {
+                    Some(all) => all.push(entry),
+                    None => resources[at]["subresources"] = json!([entry]),
+                }
+            }
+        }
+    }
+    resources
 }
 
 fn aggregated_resources(registry: &Registry, group: &str, version: &str) -> Vec<Value> {
@@ -132,4 +226,55 @@ fn aggregated_resources(registry: &Registry, group: &str, version: &str) -> Vec<
         resources.push(entry);
     }
     resources
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remote(group: &str, version: &str, priority: (i64, i64)) -> Remote {
+        let priority = Priority { group: priority.0, version: priority.1 };
+        Remote { group: group.into(), version: version.into(), priority, resources: Vec::new(), stale: true }
+    }
+
+    #[test]
+    fn groups_are_ordered_by_priority() {
+        let others = [
+            remote("b.example", "v1alpha1", (2000, 10)),
+            remote("b.example", "v1", (1500, 10)),
+            remote("a.example", "v1", (100, 10)),
+        ];
+        let list = api_group_list(Registry::builtin(), &others);
+        let names: Vec<&str> =
+            list["groups"].as_array().unwrap().iter().map(|each| each["name"].as_str().unwrap()).collect();
+        assert_eq!(names[..3], ["apiregistration.k8s.io", "apps", "events.k8s.io"]);
+        assert_eq!(names[names.len() - 2..], ["b.example", "a.example"]);
+        let of_b = &list["groups"][names.len() - 2];
+        assert_eq!(of_b["preferredVersion"]["version"], "v1");
+        let autoscaling =
+            list["groups"].as_array().unwrap().iter().find(|each| each["name"] == "autoscaling");
+        assert_eq!(autoscaling.unwrap()["preferredVersion"]["version"], "v2");
+        let aggregated = aggregated(Registry::builtin(), &others, false);
+        let last = aggregated["items"].as_array().unwrap().last().unwrap();
+        assert_eq!(last["versions"], json!([{"version": "v1", "freshness": "Stale"}]));
+    }
+
+    #[test]
+    fn old_lists_are_understood() {
+        let list = json!({"resources": [
+            {"name": "things", "singularName": "thing", "namespaced": true, "kind": "Thing", "verbs": ["get"]},
+            {"name": "things/scale", "namespaced": true, "group": "autoscaling", "version": "v1", "kind": "Scale",
+                "verbs": ["get"]},
+        ]});
+        let resources = resources_of(&list, "a.example", "v1");
+        assert_eq!(
+            resources,
+            [
+                json!({"resource": "things", "singularResource": "thing", "scope": "Namespaced", "verbs": ["get"],
+                "responseKind": {"group": "a.example", "version": "v1", "kind": "Thing"},
+                "subresources": [{"subresource": "scale", "verbs": ["get"],
+                    "responseKind": {"group": "autoscaling", "version": "v1", "kind": "Scale"}}]})
+            ]
+        );
+    }
 }

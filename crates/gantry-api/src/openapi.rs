@@ -8,11 +8,14 @@
 
 mod definitions;
 mod descriptions;
+mod merge;
 mod operations;
 mod paths;
 mod protobuf;
 
 use std::collections::BTreeSet;
+
+pub use merge::Other;
 
 use serde_json::{Map, Value, json};
 
@@ -70,17 +73,19 @@ pub fn v3_document(
     })
 }
 
-/// The version 2 document of everything.
-pub fn v2_document(registry: &Registry, version: &str, form: Form) -> Vec<u8> {
+/// The version 2 document of everything, with what other servers answer for.
+pub fn v2_document(registry: &Registry, version: &str, form: Form, others: &[Other<'_>]) -> Vec<u8> {
     let kinds: Vec<&Kind> = registry.iter().map(|kind| &**kind).collect();
-    let others: Vec<&str> = operations::SHARED.iter().chain(operations::DISCOVERED).copied().collect();
-    let mut all = definitions(&kinds, &others, &V2);
+    let shared: Vec<&str> = operations::SHARED.iter().chain(operations::DISCOVERED).copied().collect();
+    let mut all = definitions(&kinds, &shared, &V2);
     describe(&kinds, &mut all);
     let mut paths: Vec<Path> = kinds.iter().flat_map(|kind| operations::of(kind)).collect();
     let versions: BTreeSet<[&str; 2]> = kinds.iter().map(|kind| [&*kind.group, &*kind.version]).collect();
     paths.extend(versions.into_iter().map(|[group, version]| operations::resources(group, version)));
     paths.extend(operations::discovery(registry));
-    let paths = written(paths, &V2);
+    let theirs: Vec<(String, Value)> =
+        others.iter().flat_map(|other| merge::merge(other, &mut all)).collect();
+    let paths = written(paths, &V2).chain(theirs);
     let head = json!({
         "swagger": "2.0", "info": info(version), "security": [{"BearerToken": []}],
         "securityDefinitions": {"BearerToken": bearer_token()},

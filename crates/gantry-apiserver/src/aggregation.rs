@@ -3,6 +3,7 @@
 //! headers by which the other server knows who asks.
 
 mod availability;
+pub(crate) mod documents;
 pub(crate) mod follow;
 pub(crate) mod forward;
 pub(crate) mod headers;
@@ -12,6 +13,7 @@ mod service;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use gantry_store::Store;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -24,7 +26,9 @@ use crate::body::Body;
 use crate::request::RequestInfo;
 use crate::server::certificate::Shown;
 use crate::tls::{self, Trust};
+use documents::{Described, Said};
 use forward::Transport;
+use registration::Definitions;
 use service::{ApiService, ApiServices, Remote};
 
 /// The label of APIServices that the server keeps itself.
@@ -33,8 +37,11 @@ pub(crate) const MANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
 /// Everything about other servers behind this one.
 pub(crate) struct Aggregation {
     services: Feed<ApiServices>,
+    definitions: Feed<Definitions>,
     identity: Option<Arc<Shown>>,
     transports: Mutex<BTreeMap<String, (Remote, Arc<Transport>)>>,
+    /// What other servers say of their versions.
+    described: ArcSwap<Described>,
     /// For questions whether a server is there.
     asking: Client<HttpsConnector<HttpConnector>, Body>,
 }
@@ -43,12 +50,22 @@ impl Aggregation {
     /// The server shows itself to others as `identity`.
     pub fn new(store: &Store, identity: Option<Arc<Shown>>) -> Result<Self, Error> {
         let asking = forward::pool(tls::client(Trust::Anybody, identity.clone())?, None);
-        Ok(Self { services: Feed::new(store), identity, transports: Mutex::default(), asking })
+        Ok(Self {
+            services: Feed::new(store),
+            definitions: Feed::new(store),
+            identity,
+            transports: Mutex::default(),
+            described: ArcSwap::default(),
+            asking,
+        })
     }
 
     /// The APIService of what a request asks for, where somebody else answers for it.
     pub fn route(&self, info: &RequestInfo) -> Option<Arc<ApiService>> {
-        let mut segments = info.path.split('/').filter(|segment| !segment.is_empty());
+        let mut segments = info.path.split('/').filter(|segment| !segment.is_empty()).peekable();
+        if segments.next_if_eq(&"openapi").is_some() && segments.next() != Some("v3") {
+            return None;
+        }
         let group = match segments.next()? {
             "apis" => segments.next()?,
             "api" => "",
@@ -61,6 +78,20 @@ impl Aggregation {
     /// All APIServices.
     fn services(&self) -> Vec<Arc<ApiService>> {
         self.services.read(|services| services.all.values().cloned().collect())
+    }
+
+    /// What other servers say of their versions.
+    pub fn described(&self) -> Arc<Described> {
+        self.described.load_full()
+    }
+
+    /// Takes in which APIServices there are, and what the server of one said.
+    fn describe(&self, new: Option<(&str, Said)>) {
+        let services = self.services();
+        self.described.rcu(|described| match described.next(&services, new.clone()) {
+            Some(next) => Arc::new(next),
+            None => described.clone(),
+        });
     }
 
     fn with_services<T>(&self, read: impl FnOnce(&ApiServices) -> T) -> T {

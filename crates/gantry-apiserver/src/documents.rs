@@ -18,6 +18,7 @@ use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
 use crate::Version;
+use crate::aggregation::documents::Described;
 
 /// The media type of aggregated discovery.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -34,6 +35,18 @@ impl Document {
         let bytes = Bytes::from(serde_json::to_vec(value).unwrap_or_default());
         let hash = hash(&bytes);
         Self { bytes, hash, content_type: HeaderValue::from_static(content_type) }
+    }
+}
+
+/// The media type of aggregated discovery, as it was.
+const AGGREGATED_BETA: &str = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
+
+impl Document {
+    /// A document of aggregated discovery as version v2beta1, which is the same.
+    pub fn beta(&self) -> Self {
+        let mut value: Value = serde_json::from_slice(&self.bytes).unwrap_or_default();
+        value["apiVersion"] = "apidiscovery.k8s.io/v2beta1".into();
+        Self::new(&value, AGGREGATED_BETA)
     }
 }
 
@@ -67,6 +80,8 @@ fn hash(bytes: &[u8]) -> String {
 
 /// Everything that clients learn the API from.
 pub(crate) struct Documents {
+    /// What other servers say of their versions.
+    others: Arc<Described>,
     registry: Arc<Registry>,
     version: Version,
     groups: OnceLock<Value>,
@@ -80,11 +95,17 @@ pub(crate) struct Documents {
 
 impl Documents {
     pub fn new(registry: Arc<Registry>, version: &Version) -> Self {
+        Self::with_others(registry, version, Arc::default())
+    }
+
+    /// As [`Documents::new`], with what other servers answer for.
+    pub fn with_others(registry: Arc<Registry>, version: &Version, others: Arc<Described>) -> Self {
         Self {
             version: version.clone(),
             groups: OnceLock::new(),
             aggregated_core: OnceLock::new(),
             aggregated_groups: OnceLock::new(),
+            others,
             index: OnceLock::new(),
             v2_json: OnceLock::new(),
             v2_protobuf: OnceLock::new(),
@@ -95,19 +116,27 @@ impl Documents {
 
     /// `/apis`.
     pub fn groups(&self) -> &Value {
-        self.groups.get_or_init(|| discovery::api_group_list(&self.registry))
+        self.groups.get_or_init(|| discovery::api_group_list(&self.registry, &self.others.discovered))
     }
 
     /// Aggregated discovery of the core group.
     pub fn aggregated_core(&self) -> &Document {
-        let made = || Document::new(&discovery::aggregated(&self.registry, true), AGGREGATED);
-        self.aggregated_core.get_or_init(made)
+        self.aggregated_core.get_or_init(|| self.aggregated(true))
     }
 
     /// Aggregated discovery of the named groups.
     pub fn aggregated_groups(&self) -> &Document {
-        let made = || Document::new(&discovery::aggregated(&self.registry, false), AGGREGATED);
-        self.aggregated_groups.get_or_init(made)
+        self.aggregated_groups.get_or_init(|| self.aggregated(false))
+    }
+
+    fn aggregated(&self, core: bool) -> Document {
+        Document::new(&discovery::aggregated(&self.registry, &self.others.discovered, core), AGGREGATED)
+    }
+
+    /// The same of the server's own kinds, with what other servers say now; `None`: these are they.
+    pub fn renewed(&self, others: Arc<Described>) -> Option<Self> {
+        let same = others.generation == self.others.generation;
+        (!same).then(|| Self::with_others(self.registry.clone(), &self.version, others))
     }
 
     /// Every path that is served.
@@ -141,11 +170,13 @@ impl Documents {
     /// The index of OpenAPI v3: each document's path and hash.
     pub fn openapi_index(&self) -> &Document {
         self.index.get_or_init(|| {
-            let urls = self.openapi_hashes().iter().map(|(path, hash)| {
-                let url = format!("/openapi/v3/{path}?hash={hash}");
-                (path.clone(), serde_json::json!({"serverRelativeURL": url}))
-            });
-            let paths: serde_json::Map<String, Value> = urls.collect();
+            let entry = |url: &str| serde_json::json!({"serverRelativeURL": url});
+            let theirs = self.others.openapi_v3().map(|(path, url)| (path, entry(url)));
+            let urls = self
+                .openapi_hashes()
+                .iter()
+                .map(|(path, hash)| (path.clone(), entry(&format!("/openapi/v3/{path}?hash={hash}"))));
+            let paths: serde_json::Map<String, Value> = theirs.chain(urls).collect();
             Document::new(&serde_json::json!({"paths": paths}), "application/json")
         })
     }
@@ -182,7 +213,12 @@ impl Documents {
             Form::Protobuf => &self.v2_protobuf,
         };
         kept.get_or_init(|| {
-            Packed::new(&openapi::v2_document(&self.registry, &self.version.git_version, form))
+            let others: Vec<openapi::Other<'_>> = self
+                .others
+                .openapi_v2()
+                .map(|(group, version, document)| openapi::Other { group, version, document })
+                .collect();
+            Packed::new(&openapi::v2_document(&self.registry, &self.version.git_version, form, &others))
         })
     }
 }

@@ -248,7 +248,7 @@ impl Metrics {
             metrics.unavailable.clone(),
         );
         registry.register(
-            "aggregator_unavailable_apiservice_count",
+            "aggregator_unavailable_apiservice",
             "How often APIServices became unavailable, by reason",
             metrics.unavailable_counts.clone(),
         );

@@ -231,6 +231,20 @@ impl ApiServer {
         *self.ready.borrow()
     }
 
+    /// Discovery and OpenAPI, with what other servers say now.
+    pub(crate) fn documents(&self) -> Arc<Documents> {
+        let documents = self.documents.load_full();
+        match documents.renewed(self.aggregation.described()) {
+            None => documents,
+            Some(renewed) => {
+                let renewed = Arc::new(renewed);
+                // Whoever was quicker has others' kinds, or does the same.
+                self.documents.compare_and_swap(&documents, renewed.clone());
+                renewed
+            }
+        }
+    }
+
     /// Notes that an object is gone.
     pub(crate) fn deleted(&self, kind: &Kind, object: &Value) {
         self.services.deleted(kind, object);

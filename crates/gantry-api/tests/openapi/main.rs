@@ -16,7 +16,7 @@ fn json_of(bytes: &[u8]) -> Value {
 }
 
 fn v2_json() -> Value {
-    json_of(&v2_document(Registry::builtin(), "v1.35.0", Form::Json))
+    json_of(&v2_document(Registry::builtin(), "v1.35.0", Form::Json, &[]))
 }
 
 /// An `Any`'s value, which is in YAML.
@@ -41,7 +41,7 @@ fn put(out: &mut Map<String, Value>, name: &str, value: impl Into<Value>) {
 
 #[test]
 fn version_2_in_protobuf_says_what_its_json_says() {
-    let bytes = v2_document(Registry::builtin(), "v1.35.0", Form::Protobuf);
+    let bytes = v2_document(Registry::builtin(), "v1.35.0", Form::Protobuf, &[]);
     let decoded = v2::Document::decode(&*bytes).expect("a message").json();
     let expected = v2_json();
     for part in ["definitions", "paths"] {

@@ -16,15 +16,20 @@ use http::Method;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::availability::{self, Availability};
+use super::documents;
 use super::service::{ApiService, PREFIX, Remote};
 use crate::ApiServer;
 use crate::bootstrap::Api as _;
 
 /// How often a server is asked whether it is still there: nothing tells us when it is not.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+/// How often a server is asked for its documents again: nothing tells us when they change.
+const DESCRIBE_AGAIN: Duration = Duration::from_secs(60);
 
 /// How soon a server that did not answer is asked again; twice as long each time, up to the above.
 const RETRY: Duration = Duration::from_millis(100);
@@ -143,6 +148,7 @@ async fn reconcile(server: &Arc<ApiServer>, workers: &mut BTreeMap<String, Worke
         }
         kept
     };
+    server.aggregation.describe(None);
     let before = workers.len();
     workers.retain(kept);
     if workers.len() != before {
@@ -171,8 +177,19 @@ async fn reconcile(server: &Arc<ApiServer>, workers: &mut BTreeMap<String, Worke
 
 async fn look_after(server: Arc<ApiServer>, service: Arc<ApiService>, remote: Remote, changed: Arc<Notify>) {
     let mut retry = RETRY;
+    let mut asked: Option<Instant> = None;
     loop {
         let availability = availability::check(&server, &service, &remote).await;
+        if !availability.is_available() {
+            // What it says may be another thing when it is there again.
+            asked = None;
+        } else if asked.is_none_or(|asked| asked.elapsed() >= DESCRIBE_AGAIN) {
+            // Before anybody is told that it is available, so that it is discovered then.
+            let last = server.aggregation.described().of(&service.name);
+            let said = documents::ask(&server, &service, &remote, last).await;
+            asked = Some(Instant::now());
+            server.aggregation.describe(Some((&service.name, said)));
+        }
         let written = write(&server, &service, &availability).await;
         let wait = if availability.is_available() && written {
             retry = RETRY;

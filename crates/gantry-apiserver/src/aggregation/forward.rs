@@ -36,6 +36,14 @@ pub(super) struct Transport {
 }
 
 impl Transport {
+    /// Sends a request over one of the connections.
+    pub async fn request(
+        &self,
+        request: Request<Body>,
+    ) -> Result<Response<hyper::body::Incoming>, hyper_util::client::legacy::Error> {
+        self.pooled.request(request).await
+    }
+
     /// Connections on which `identity` is shown. The error says what is wrong with the APIService.
     pub fn new(remote: &Remote, identity: Option<Arc<Shown>>) -> Result<Self, String> {
         let trust = || match remote.insecure {
@@ -150,7 +158,7 @@ async fn send(
     // The pool chooses the protocol.
     parts.version = http::Version::HTTP_11;
     parts.extensions.clear();
-    let answer = transport.pooled.request(Request::from_parts(parts, body)).await;
+    let answer = transport.request(Request::from_parts(parts, body)).await;
     let mut answer = answer.map_err(|error| chain(&error))?.map(Body::Incoming);
     proxy::clean(answer.headers_mut(), false);
     Ok(answer)

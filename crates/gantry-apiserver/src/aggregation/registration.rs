@@ -8,13 +8,14 @@ use std::sync::Arc;
 use futures::StreamExt;
 use gantry_api::group_priority::{self, Priority};
 use gantry_api::registry::Registry;
-use gantry_store::{Snapshot, Watcher};
+use gantry_store::Watcher;
 use http::Method;
 use serde_json::{Value, json};
 
 use super::MANAGED;
 use super::service::{ApiService, PREFIX};
 use crate::ApiServer;
+use crate::authz::feed::Index;
 use crate::bootstrap::{self, Api as _};
 
 const DEFINITIONS: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
@@ -59,24 +60,39 @@ pub fn reconcile_api_service(existing: &Value, default: &Value) -> Option<Value>
     Some(next)
 }
 
-/// The versions that established CustomResourceDefinitions have.
-fn custom_versions(objects: &Snapshot) -> BTreeSet<(String, String)> {
-    let mut versions = BTreeSet::new();
-    for entry in objects.range(DEFINITIONS, None) {
-        let Ok(definition) = serde_json::from_slice::<Value>(&entry.value) else { continue };
-        let conditions = definition["status"]["conditions"].as_array();
-        let is_established = |each: &Value| each["type"] == "Established" && each["status"] == "True";
-        if !conditions.into_iter().flatten().any(is_established) {
-            continue;
-        }
-        let group = definition["spec"]["group"].as_str().unwrap_or_default();
-        for version in definition["spec"]["versions"].as_array().into_iter().flatten() {
-            if version["served"] == true {
-                versions.insert((group.to_owned(), version["name"].as_str().unwrap_or_default().to_owned()));
-            }
+/// The versions that established CustomResourceDefinitions have, by definition.
+#[derive(Default)]
+pub(super) struct Definitions(BTreeMap<String, Vec<(String, String)>>);
+
+impl Definitions {
+    /// All of them, each once.
+    fn versions(&self) -> BTreeSet<(String, String)> {
+        self.0.values().flatten().cloned().collect()
+    }
+}
+
+impl Index for Definitions {
+    const PREFIXES: &'static [&'static str] = &[DEFINITIONS];
+
+    fn apply(&mut self, key: &str, value: Option<&[u8]>) {
+        match value.and_then(|value| serde_json::from_slice(value).ok()) {
+            Some(definition) => drop(self.0.insert(key.to_owned(), versions(&definition))),
+            None => drop(self.0.remove(key)),
         }
     }
-    versions
+}
+
+/// What a definition adds to the API.
+fn versions(definition: &Value) -> Vec<(String, String)> {
+    let items = |list: &Value| list.as_array().cloned().unwrap_or_default();
+    let conditions = items(&definition["status"]["conditions"]);
+    if !conditions.iter().any(|each| each["type"] == "Established" && each["status"] == "True") {
+        return Vec::new();
+    }
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let served =
+        items(&definition["spec"]["versions"]).into_iter().filter(|version| version["served"] == true);
+    served.map(|version| (text(&definition["spec"]["group"]), text(&version["name"]))).collect()
 }
 
 /// One write that is needed.
@@ -158,7 +174,7 @@ async fn follow(
 ) -> bool {
     use gantry_store::WatchEnd;
     loop {
-        let versions = custom_versions(&server.store.snapshot());
+        let versions = server.aggregation.definitions.read(Definitions::versions);
         let changes = server.aggregation.with_services(|all| plan(&versions, &all.all, *start));
         *start = false;
         for change in changes {

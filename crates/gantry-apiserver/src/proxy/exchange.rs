@@ -240,12 +240,13 @@ fn rewriting(body: Body, coding: Coding, rewriter: Rewriter) -> Body {
 
 /// What unpacks and what packs again.
 type Both<From, To> = (From, To);
+type Packed = Vec<u8>;
 
 /// How a document is packed; it is unpacked, rewritten and packed again.
 enum Coding {
     Plain,
-    Gzip(Box<Both<GzDecoder<Vec<u8>>, GzEncoder<Vec<u8>>>>),
-    Deflate(Box<Both<DeflateDecoder<Vec<u8>>, DeflateEncoder<Vec<u8>>>>),
+    Gzip(Box<Both<GzDecoder<Packed>, GzEncoder<Packed>>>),
+    Deflate(Box<Both<DeflateDecoder<Packed>, DeflateEncoder<Packed>>>),
 }
 
 impl Coding {

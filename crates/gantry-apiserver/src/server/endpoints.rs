@@ -40,7 +40,7 @@ fn read(
         return Err(ApiError::not_acceptable(&ACCEPTED));
     }
     let output = negotiated.unwrap_or(Output::JSON);
-    let documents = server.documents.load();
+    let documents = server.documents();
     let ok = |value| Ok(respond::json(StatusCode::OK, &value, output));
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -56,8 +56,8 @@ fn read(
         }
         ["metrics"] => Ok(metrics(server, accept)),
         [] => ok(json!({"paths": documents.paths()})),
-        ["api"] if aggregated => shared(&request, documents.aggregated_core(), output),
-        ["apis"] if aggregated => shared(&request, documents.aggregated_groups(), output),
+        ["api"] if aggregated => discovered(&request, documents.aggregated_core(), output),
+        ["apis"] if aggregated => discovered(&request, documents.aggregated_groups(), output),
         ["api"] => ok(json!({
             "kind": "APIVersions", "versions": ["v1"],
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": server.config.advertise.to_string()}],
@@ -87,6 +87,20 @@ fn read(
 fn aggregated(request: &Request<Body>) -> bool {
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
     accept.is_some_and(|accept| accept.contains("as=APIGroupDiscoveryList"))
+}
+
+/// Discovery in one document, in the version that is asked for first.
+fn discovered(
+    request: &Request<Body>,
+    document: &Document,
+    output: Output,
+) -> Result<Response<Body>, ApiError> {
+    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let mut ranges = accept.split(',').filter(|range| range.contains("as=APIGroupDiscoveryList"));
+    match ranges.next() {
+        Some(range) if range.contains("v=v2beta1") => shared(request, &document.beta(), output),
+        _ => shared(request, document, output),
+    }
 }
 
 fn missing() -> Result<Response<Body>, ApiError> {

@@ -79,7 +79,7 @@ impl Names {
 /// The version 2 document.
 pub(super) fn v2(server: &ApiServer, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
     let form = V2.negotiate(headers)?;
-    let documents = server.documents.load();
+    let documents = server.documents();
     let document = documents.openapi_v2(form);
     let tag = format!("\"{}\"", document.hash);
     if is_known(headers, &tag) {
@@ -103,7 +103,7 @@ pub(super) fn v3(
     path: &str,
     query: &Query,
 ) -> Result<Response<Body>, ApiError> {
-    let documents = server.documents.load();
+    let documents = server.documents();
     let hash = documents.openapi_hash(path).ok_or_else(ApiError::no_such_resource)?;
     let asked = query.filled("hash");
     if asked.is_some_and(|asked| asked != hash) {

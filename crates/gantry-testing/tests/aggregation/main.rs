@@ -2,6 +2,7 @@
 //! believes nobody but the front proxy.
 
 mod availability;
+mod discovery;
 mod extension;
 mod front_proxy;
 mod proxying;
