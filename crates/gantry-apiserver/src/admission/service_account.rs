@@ -1,6 +1,7 @@
 //! ServiceAccount: every pod runs as an account of its namespace and finds the account's token, the
 //! cluster's CA and its namespace's name where clients look for them.
 
+use gantry_api::rules::common::list;
 use gantry_api::status::ApiError;
 use serde_json::{Value, json};
 
@@ -54,6 +55,23 @@ impl Plugin for ServiceAccount {
         }
         Ok(())
     }
+
+    /// An account can insist that its pods name no Secrets but those that it lists.
+    fn validate(&self, request: &Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {
+        let create = request.is("pods", "") && request.operation == Operation::Create;
+        let added = request.is("pods", "ephemeralcontainers") && request.operation == Operation::Update;
+        let mirrors = request.object.pointer("/metadata/annotations/kubernetes.io~1config.mirror").is_some();
+        if !(create || added) || mirrors {
+            return Ok(());
+        }
+        let name = request.text("/spec/serviceAccountName");
+        let account = objects.get("", "serviceaccounts", request.namespace, name).unwrap_or_default();
+        let insists = account["metadata"]["annotations"]["kubernetes.io/enforce-mountable-secrets"] == "true";
+        match unlisted_secret(&request.object["spec"], &account).filter(|_| insists) {
+            Some(why) => Err(request.forbidden(why)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A mirror pod shows what a node runs by itself: it has no account and no secrets.
@@ -61,18 +79,81 @@ fn mirror(request: &Request<'_>) -> Result<(), ApiError> {
     if !request.text("/spec/serviceAccountName").is_empty() {
         return Err(request.forbidden("a mirror pod may not reference service accounts"));
     }
-    let volumes = request.object.pointer("/spec/volumes").and_then(Value::as_array);
-    for volume in volumes.into_iter().flatten() {
-        let sources = volume.pointer("/projected/sources").and_then(Value::as_array).into_iter().flatten();
-        let mut sources = sources.filter(|source| source.get("serviceAccountToken").is_some());
-        if volume.get("secret").is_some() {
-            return Err(request.forbidden("a mirror pod may not reference secrets"));
-        }
-        if sources.next().is_some() {
+    let spec = &request.object["spec"];
+    if references_secrets(spec) {
+        return Err(request.forbidden("a mirror pod may not reference secrets"));
+    }
+    for volume in list(spec, "volumes") {
+        let mut sources = list(&volume["projected"], "sources").iter();
+        if sources.any(|source| source.get("serviceAccountToken").is_some()) {
             return Err(request.forbidden("a mirror pod may not use ServiceAccountToken volume projections"));
         }
     }
     Ok(())
+}
+
+const CONTAINERS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
+
+/// Whether a pod names a Secret anywhere.
+fn references_secrets(spec: &Value) -> bool {
+    let mut containers = CONTAINERS.iter().flat_map(|field| list(spec, field));
+    let of_container = |container: &Value| {
+        let mut single = list(container, "env").iter().map(|each| &each["valueFrom"]["secretKeyRef"]);
+        let mut whole = list(container, "envFrom").iter().map(|each| &each["secretRef"]);
+        single.any(Value::is_object) || whole.any(Value::is_object)
+    };
+    let of_volume = |volume: &Value| {
+        let mut sources = volume.as_object().into_iter().flatten();
+        let of_source = |(kind, source): (&String, &Value)| match kind.as_str() {
+            "secret" | "azureFile" => true,
+            "projected" => list(source, "sources").iter().any(|each| each["secret"].is_object()),
+            _ => source["secretRef"].is_object() || source["nodePublishSecretRef"].is_object(),
+        };
+        sources.any(of_source)
+    };
+    !list(spec, "imagePullSecrets").is_empty()
+        || containers.any(of_container)
+        || list(spec, "volumes").iter().any(of_volume)
+}
+
+/// What a pod names of Secrets that its account, which insists on it, does not list.
+fn unlisted_secret(spec: &Value, account: &Value) -> Option<String> {
+    let name = text(account, "/metadata/name");
+    let listed = |field: &str, secret: &str| list(account, field).iter().any(|each| each["name"] == secret);
+    for volume in list(spec, "volumes") {
+        let secret = text(volume, "/secret/secretName");
+        if volume["secret"].is_object() && !listed("secrets", secret) {
+            return Some(format!(
+                "volume with secret.secretName={secret:?} is not allowed because service account {name} \
+                 does not reference that secret"
+            ));
+        }
+    }
+    for (field, what) in CONTAINERS.iter().zip(["init container", "container", "ephemeral container"]) {
+        for container in list(spec, field) {
+            for variable in list(container, "env") {
+                let secret = text(variable, "/valueFrom/secretKeyRef/name");
+                if variable["valueFrom"]["secretKeyRef"].is_object() && !listed("secrets", secret) {
+                    return Some(format!(
+                        "{what} {} with envVar {} referencing secret.secretName={secret:?} is not allowed because \
+                         service account {name} does not reference that secret",
+                        text(container, "/name"),
+                        text(variable, "/name"),
+                    ));
+                }
+            }
+        }
+    }
+    for (at, pull) in list(spec, "imagePullSecrets").iter().enumerate() {
+        let secret = text(pull, "/name");
+        if !listed("imagePullSecrets", secret) {
+            return Some(format!(
+                "imagePullSecrets[{at}].name={secret:?} is not allowed because service account {name} does not \
+                 reference that imagePullSecret"
+            ));
+        }
+    }
+    None
 }
 
 /// Adds the volume, and its mount to every container that has nothing at that path.
@@ -197,6 +278,50 @@ mod tests {
         let spec = run(spec).unwrap();
         assert_eq!(spec["volumes"].as_array().unwrap().len(), 1);
         assert_eq!(spec["containers"][0]["volumeMounts"][0]["name"], "kube-api-access-abcde");
+    }
+
+    #[test]
+    fn mirror_pods_name_no_secrets() {
+        let check = |spec: Value, expect: bool| {
+            let user = User::new("n", []);
+            let metadata = json!({"name": "m", "namespace": "shop", "annotations": {"kubernetes.io/config.mirror": "x"}});
+            let pod = json!({"metadata": metadata, "spec": spec});
+            let request = request(Operation::Create, "pods", &user, pod, None);
+            assert_eq!(admit(&ServiceAccount, request, &accounts()).is_ok(), expect, "{spec}");
+        };
+        check(json!({"containers": [{}], "volumes": [{"name": "v", "hostPath": {}}]}), true);
+        check(json!({"containers": [{}], "volumes": [{"name": "v", "secret": {}}]}), false);
+        check(json!({"containers": [{}], "volumes": [{"name": "v", "rbd": {"secretRef": {}}}]}), false);
+        check(json!({"containers": [{"env": [{"valueFrom": {"secretKeyRef": {}}}]}]}), false);
+        check(json!({"containers": [{}], "imagePullSecrets": [{"name": "p"}]}), false);
+        let token = json!({"projected": {"sources": [{"serviceAccountToken": {}}]}});
+        check(json!({"containers": [{}], "volumes": [token]}), false);
+        check(json!({"containers": [{}], "serviceAccountName": "default"}), false);
+    }
+
+    #[test]
+    fn an_account_may_insist_on_its_secrets() {
+        let account = json!({"metadata": {"namespace": "shop", "name": "strict",
+            "annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}}, "secrets": [{"name": "mine"}]});
+        let objects = Objects(vec![("serviceaccounts", account)]);
+        let check = |more: Value, expect: Result<(), &str>| {
+            let user = User::new("ada", []);
+            let mut spec = json!({"serviceAccountName": "strict", "automountServiceAccountToken": false,
+                "containers": [{"name": "c"}]});
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let pod = json!({"metadata": {"namespace": "shop", "name": "web"}, "spec": spec});
+            let got = admit(&ServiceAccount, request(Operation::Create, "pods", &user, pod, None), &objects);
+            let expect = expect.map_err(|why| format!("pods \"web\" is forbidden: {why}"));
+            assert_eq!(got.map(drop), expect);
+        };
+        let volume = |name: &str| json!({"volumes": [{"name": "v", "secret": {"secretName": name}}]});
+        check(volume("mine"), Ok(()));
+        let why = "volume with secret.secretName=\"other\" is not allowed because service account strict does not \
+                   reference that secret";
+        check(volume("other"), Err(why));
+        let why = "imagePullSecrets[0].name=\"p\" is not allowed because service account strict does not reference \
+                   that imagePullSecret";
+        check(json!({"imagePullSecrets": [{"name": "p"}]}), Err(why));
     }
 
     #[test]
