@@ -6,7 +6,6 @@
 
 mod authority;
 mod certificate;
-mod der;
 mod policy;
 
 use std::sync::Arc;

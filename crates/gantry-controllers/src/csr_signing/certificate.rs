@@ -1,22 +1,25 @@
 //! Issuing a certificate for a request (RFC 5280). Subject, public key and alternative names are taken
-//! over byte by byte, so that nothing gets lost that this program has no words for.
+//! over byte by byte, so that nothing gets lost that this program has no words for: a subject may have several
+//! organizations, which rcgen's names cannot.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
-use x509_parser::certification_request::X509CertificationRequest;
+use time::OffsetDateTime;
+use x509_parser::certification_request::{X509CertificationRequest, X509CertificationRequestInfo};
 use x509_parser::cri_attributes::ParsedCriAttribute;
+use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
 use x509_parser::prelude::FromDer;
+use yasna::models::{GeneralizedTime, ObjectIdentifier, UTCTime};
+use yasna::{DERWriter, DERWriterSeq, Tag};
 
 use super::authority::{Authority, AuthorityError};
-use super::der::{bits, extension, integer, named_bits, oid, sequence, tagged, time};
 
-const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
-const ALTERNATIVE_NAMES: &[u8] = &[0x55, 0x1d, 0x11];
-const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
-const AUTHORITY_KEY: &[u8] = &[0x55, 0x1d, 0x23];
-const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
-const EMPTY: &[u8] = &[0x30, 0];
+const KEY_USAGE: [u64; 4] = [2, 5, 29, 15];
+const ALTERNATIVE_NAMES: [u64; 4] = [2, 5, 29, 17];
+const BASIC_CONSTRAINTS: [u64; 4] = [2, 5, 29, 19];
+const AUTHORITY_KEY: [u64; 4] = [2, 5, 29, 35];
+const EXTENDED_KEY_USAGE: [u64; 4] = [2, 5, 29, 37];
 
 /// A certificate begins a little before it is issued, since clocks differ; a short one as much before as
 /// it ends after.
@@ -28,6 +31,9 @@ pub(super) enum IssueError {
     /// The request cannot be read.
     #[error("the request: {0}")]
     Request(String),
+    /// The certificate would begin or end at no time that certificates can name.
+    #[error("the certificate's time: {0}")]
+    Time(#[from] time::error::ComponentRange),
     /// The authority cannot sign.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
@@ -44,46 +50,99 @@ pub(super) fn issue(
     let (_, request) =
         X509CertificationRequest::from_der(der).map_err(|error| IssueError::Request(error.to_string()))?;
     let info = &request.certification_request_info;
-    let subject = info.subject.as_raw();
-    let mut extensions = extensions(usages);
-    if let Some(id) = &authority.key_id {
-        extensions.push(extension(AUTHORITY_KEY, false, &sequence(&[&tagged(0x80, id)])));
-    }
-    for attribute in info.iter_attributes() {
-        let ParsedCriAttribute::ExtensionRequest(asked) = attribute.parsed_attribute() else { continue };
-        let names = asked.extensions.iter().filter(|each| each.oid.as_bytes() == ALTERNATIVE_NAMES);
-        extensions.extend(names.map(|names| extension(ALTERNATIVE_NAMES, subject == EMPTY, names.value)));
-    }
-    let parts: Vec<&[u8]> = extensions.iter().map(Vec::as_slice).collect();
-    let body = sequence(&[
-        &tagged(0xa0, &integer(&[2])),
-        &integer(&serial),
-        authority.algorithm,
-        &authority.subject,
-        &sequence(&[&time(now - BACKDATE.min(until.duration_since(now))), &time(until)]),
-        subject,
-        info.subject_pki.raw,
-        &tagged(0xa3, &sequence(&parts)),
-    ]);
+    let (start, end) = (time(now - BACKDATE.min(until.duration_since(now)))?, time(until)?);
+    let body = yasna::construct_der(|writer| {
+        writer.write_sequence(|fields| {
+            fields.next().write_tagged(Tag::context(0), |writer| writer.write_u8(2));
+            fields.next().write_bigint_bytes(&serial, true);
+            fields.next().write_der(authority.algorithm);
+            fields.next().write_der(&authority.subject);
+            fields.next().write_sequence(|validity| {
+                write_time(validity.next(), start);
+                write_time(validity.next(), end);
+            });
+            fields.next().write_der(info.subject.as_raw());
+            fields.next().write_der(info.subject_pki.raw);
+            fields.next().write_tagged(Tag::context(3), |writer| {
+                writer.write_sequence(|all| write_extensions(all, authority, info, usages));
+            });
+        });
+    });
     let signature = authority.sign(&body)?;
-    Ok(pem(&sequence(&[&body, authority.algorithm, &bits(&signature)])))
+    Ok(pem(&yasna::construct_der(|writer| {
+        writer.write_sequence(|fields| {
+            fields.next().write_der(&body);
+            fields.next().write_der(authority.algorithm);
+            fields.next().write_bitvec_bytes(&signature, signature.len() * 8);
+        });
+    })))
 }
 
-fn extensions(usages: &[String]) -> Vec<Vec<u8>> {
-    let mut key_usages: Vec<usize> = usages.iter().filter_map(|usage| key_usage(usage)).collect();
-    key_usages.sort_unstable();
-    let mut purposes: Vec<Vec<u8>> = usages.iter().filter_map(|usage| purpose(usage).map(oid)).collect();
+fn write_extensions(
+    all: &mut DERWriterSeq<'_>,
+    authority: &Authority,
+    info: &X509CertificationRequestInfo<'_>,
+    usages: &[String],
+) {
+    let mut write = |oid: &[u64], critical: bool, value: &[u8]| {
+        all.next().write_sequence(|fields| {
+            fields.next().write_oid(&ObjectIdentifier::from_slice(oid));
+            if critical {
+                fields.next().write_bool(true);
+            }
+            fields.next().write_bytes(value);
+        });
+    };
+    let key_usages: Vec<usize> = usages.iter().filter_map(|usage| key_usage(usage)).collect();
+    if let Some(last) = key_usages.iter().max() {
+        // A named bit list (X.680 22.7): bit 0 first, without trailing zeros.
+        let mut bits = vec![0; last / 8 + 1];
+        for bit in &key_usages {
+            bits[bit / 8] |= 0x80 >> (bit % 8);
+        }
+        let value = yasna::construct_der(|writer| writer.write_bitvec_bytes(&bits, last + 1));
+        write(&KEY_USAGE, true, &value);
+    }
+    let mut purposes: Vec<&[u64]> = usages.iter().filter_map(|usage| purpose(usage)).collect();
     purposes.dedup();
-    let mut extensions = Vec::new();
-    if !key_usages.is_empty() {
-        extensions.push(extension(KEY_USAGE, true, &named_bits(&key_usages)));
-    }
     if !purposes.is_empty() {
-        let purposes: Vec<&[u8]> = purposes.iter().map(Vec::as_slice).collect();
-        extensions.push(extension(EXTENDED_KEY_USAGE, false, &sequence(&purposes)));
+        let value = yasna::construct_der(|writer| {
+            writer.write_sequence(|list| {
+                for purpose in &purposes {
+                    list.next().write_oid(&ObjectIdentifier::from_slice(purpose));
+                }
+            });
+        });
+        write(&EXTENDED_KEY_USAGE, false, &value);
     }
-    extensions.push(extension(BASIC_CONSTRAINTS, true, EMPTY));
-    extensions
+    write(&BASIC_CONSTRAINTS, true, &yasna::construct_der(|writer| writer.write_sequence(|_| {})));
+    if let Some(id) = &authority.key_id {
+        let value = yasna::construct_der(|writer| {
+            writer.write_sequence(|fields| {
+                fields.next().write_tagged_implicit(Tag::context(0), |writer| writer.write_bytes(id));
+            });
+        });
+        write(&AUTHORITY_KEY, false, &value);
+    }
+    let nameless = info.subject.iter_rdn().next().is_none();
+    for attribute in info.iter_attributes() {
+        let ParsedCriAttribute::ExtensionRequest(asked) = attribute.parsed_attribute() else { continue };
+        for names in asked.extensions.iter().filter(|each| each.oid == OID_X509_EXT_SUBJECT_ALT_NAME) {
+            write(&ALTERNATIVE_NAMES, nameless, names.value);
+        }
+    }
+}
+
+fn time(at: Timestamp) -> Result<OffsetDateTime, time::error::ComponentRange> {
+    OffsetDateTime::from_unix_timestamp(at.as_second())
+}
+
+/// A time as certificates write it (RFC 5280 4.1.2.5).
+fn write_time(writer: DERWriter<'_>, at: OffsetDateTime) {
+    match at.year() {
+        1950..2050 => writer.write_utctime(&UTCTime::from_datetime(at)),
+        _ => writer.write_generalized_time(&GeneralizedTime::from_datetime(at)),
+    }
 }
 
 /// The bit of a usage of the key.
@@ -103,20 +162,20 @@ fn key_usage(usage: &str) -> Option<usize> {
 }
 
 /// The identifier of an extended usage.
-fn purpose(usage: &str) -> Option<&'static [u8]> {
+fn purpose(usage: &str) -> Option<&'static [u64]> {
     Some(match usage {
-        "any" => &[0x55, 0x1d, 0x25, 0],
-        "server auth" => &[0x2b, 6, 1, 5, 5, 7, 3, 1],
-        "client auth" => &[0x2b, 6, 1, 5, 5, 7, 3, 2],
-        "code signing" => &[0x2b, 6, 1, 5, 5, 7, 3, 3],
-        "email protection" | "s/mime" => &[0x2b, 6, 1, 5, 5, 7, 3, 4],
-        "ipsec end system" => &[0x2b, 6, 1, 5, 5, 7, 3, 5],
-        "ipsec tunnel" => &[0x2b, 6, 1, 5, 5, 7, 3, 6],
-        "ipsec user" => &[0x2b, 6, 1, 5, 5, 7, 3, 7],
-        "timestamping" => &[0x2b, 6, 1, 5, 5, 7, 3, 8],
-        "ocsp signing" => &[0x2b, 6, 1, 5, 5, 7, 3, 9],
-        "microsoft sgc" => &[0x2b, 6, 1, 4, 1, 0x82, 0x37, 10, 3, 3],
-        "netscape sgc" => &[0x60, 0x86, 0x48, 1, 0x86, 0xf8, 0x42, 4, 1],
+        "any" => &[2, 5, 29, 37, 0],
+        "server auth" => &[1, 3, 6, 1, 5, 5, 7, 3, 1],
+        "client auth" => &[1, 3, 6, 1, 5, 5, 7, 3, 2],
+        "code signing" => &[1, 3, 6, 1, 5, 5, 7, 3, 3],
+        "email protection" | "s/mime" => &[1, 3, 6, 1, 5, 5, 7, 3, 4],
+        "ipsec end system" => &[1, 3, 6, 1, 5, 5, 7, 3, 5],
+        "ipsec tunnel" => &[1, 3, 6, 1, 5, 5, 7, 3, 6],
+        "ipsec user" => &[1, 3, 6, 1, 5, 5, 7, 3, 7],
+        "timestamping" => &[1, 3, 6, 1, 5, 5, 7, 3, 8],
+        "ocsp signing" => &[1, 3, 6, 1, 5, 5, 7, 3, 9],
+        "microsoft sgc" => &[1, 3, 6, 1, 4, 1, 311, 10, 3, 3],
+        "netscape sgc" => &[2, 16, 840, 1, 113730, 4, 1],
         _ => return None,
     })
 }
@@ -137,6 +196,16 @@ mod tests {
     use x509_parser::prelude::X509Certificate;
 
     use super::*;
+
+    #[test]
+    fn times_after_2049_have_four_digits() {
+        let written = |text: &str| {
+            let at = time(text.parse().expect("a time")).expect("in range");
+            yasna::construct_der(|writer| write_time(writer, at))
+        };
+        assert_eq!(written("2049-12-31T23:59:59Z")[2..], b"491231235959Z"[..]);
+        assert_eq!(written("2050-01-01T00:00:00Z")[2..], b"20500101000000Z"[..]);
+    }
 
     #[test]
     fn a_certificate_says_what_was_asked_and_verifies() {
