@@ -51,6 +51,7 @@ use gantry_store::{Replacement, Snapshot, Store};
 use serde_json::Value;
 
 use crate::authz::Authorizer;
+use crate::custom_resources::Converter;
 use crate::{Lookup, User};
 
 /// How long the account of a new namespace may take.
@@ -120,6 +121,8 @@ pub struct Request<'a> {
     pub annotations: BTreeMap<String, String>,
     /// Whether the plugins that change the object have to see it once more.
     pub again: Again,
+    /// What makes objects of one version of a custom kind objects of another.
+    pub(crate) converter: Option<&'a Converter>,
     /// What is known of the webhooks that were called.
     pub(crate) called: webhooks::Called,
 }

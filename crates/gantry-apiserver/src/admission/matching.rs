@@ -11,6 +11,7 @@ use gantry_store::Snapshot;
 use serde_json::Value;
 
 use super::{Operation, Request};
+use crate::custom_resources::Converter;
 use crate::{Lookup, storage};
 
 /// The group whose own objects are never subject to what they configure.
@@ -311,8 +312,8 @@ impl Versioned {
         let (object, old) = match own || !parent {
             true => (request.object.clone(), old),
             false => (
-                convert(request.object.clone(), request.kind, kind).await?,
-                convert(old, request.kind, kind).await?,
+                convert(request.converter, request.object.clone(), request.kind, kind).await?,
+                convert(request.converter, old, request.kind, kind).await?,
             ),
         };
         Ok(Self { kind: shown.map(str::to_owned), object, old })
@@ -328,7 +329,7 @@ impl Versioned {
         let unchanged = request.object_kind.iter().eq(self.kind.iter());
         request.object = match unchanged {
             true => object,
-            false => convert(object, kind, request.kind).await?,
+            false => convert(request.converter, object, kind, request.kind).await?,
         };
         Ok(())
     }
@@ -339,13 +340,17 @@ fn same(a: &Kind, b: &Kind) -> bool {
 }
 
 /// An object of `from` as one of `to`, another version of the same objects.
-async fn convert(mut object: Value, from: &Kind, to: &Kind) -> Result<Value, ApiError> {
+async fn convert(
+    converter: Option<&Converter>,
+    mut object: Value,
+    from: &Kind,
+    to: &Kind,
+) -> Result<Value, ApiError> {
     if !object.is_object() || same(from, to) {
         return Ok(object);
     }
-    if let Some(custom) = to.as_custom() {
-        custom.relabel(&mut object);
-        return Ok(object);
+    if let Some(converter) = converter.filter(|_| from.as_custom().is_some()) {
+        return converter.between(from, to, object).await;
     }
     if let Some(stored) = from.stored {
         (stored.pack)(&mut object);

@@ -47,6 +47,7 @@ pub(super) fn request<'a>(
         warnings: Vec::new(),
         annotations: BTreeMap::new(),
         again: Again::No,
+        converter: None,
         called: webhooks::Called::default(),
     }
 }

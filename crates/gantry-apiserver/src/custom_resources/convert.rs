@@ -36,6 +36,15 @@ impl Converter {
         Self { webhooks }
     }
 
+    /// An object of `from` as one of `to`, another version of the same custom kind.
+    pub async fn between(&self, from: &Kind, to: &Kind, object: Value) -> Result<Value, ApiError> {
+        let (Some(from), Some(to)) = (from.as_custom(), to.as_custom()) else { return Ok(object) };
+        let converted = self.convert(from, vec![object], &to.version().api_version).await?;
+        let mut object = converted.into_iter().next().unwrap_or_default();
+        to.relabel(&mut object);
+        Ok(object)
+    }
+
     /// Entries as `kind` shows them.
     pub async fn entries(
         &self,

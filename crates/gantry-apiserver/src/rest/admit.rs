@@ -138,6 +138,7 @@ impl Context<'_> {
             warnings: Vec::new(),
             annotations: BTreeMap::new(),
             again: Again::No,
+            converter: Some(&self.server.custom.converter),
             called: admission::webhooks::Called::default(),
         }
     }

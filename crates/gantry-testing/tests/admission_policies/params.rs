@@ -1,5 +1,10 @@
 //! Parameters of policies.
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::runtime::conditions::is_crd_established;
+use kube::runtime::wait::await_condition;
+
 use super::*;
 
 const BY: &str = "configmaps \"m\" is forbidden: ValidatingAdmissionPolicy 'limit' with binding 'limit-binding' denied request: ";
@@ -56,5 +61,30 @@ async fn a_kind_that_is_not_there() -> Result<()> {
     bind(&server, "limit", json!({"paramRef": {"name": "x", "parameterNotFoundAction": "Allow"}})).await?;
     let message = "configmaps \"m\" is forbidden: ValidatingAdmissionPolicy 'limit' denied request: failed to configure policy: failed to find resource referenced by paramKind: 'rules.example.com/v1, Kind=ReplicaLimit'";
     refused(&create(&server, "m", json!({})).await?, 422, "Invalid", message);
+    Ok(())
+}
+
+#[tokio::test]
+async fn parameters_of_a_custom_kind() -> Result<()> {
+    let server = TestServer::start().await?;
+    let definition = json!({"metadata": {"name": "limits.rules.example.com"}, "spec": {
+        "group": "rules.example.com", "scope": "Cluster", "names": {"plural": "limits", "kind": "Limit"},
+        "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+            "type": "object", "properties": {"most": {"type": "integer"}}}}}]}});
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    assert_eq!(server.json(Method::POST, path, &definition).await?.code, 201);
+    let definitions: Api<CustomResourceDefinition> = Api::all(server.client());
+    await_condition(definitions, "limits.rules.example.com", is_crd_established()).await?;
+    let limit =
+        json!({"apiVersion": "rules.example.com/v1", "kind": "Limit", "metadata": {"name": "l"}, "most": 1});
+    let made = server.json(Method::POST, "/apis/rules.example.com/v1/limits", &limit).await?;
+    assert_eq!(made.code, 201, "{}", made.text());
+    let spec = json!({"paramKind": {"apiVersion": "rules.example.com/v1", "kind": "Limit"},
+        "validations": [{"expression": "size(object.data) <= params.most", "message": "too much"}]});
+    policy(&server, "limit", "", "configmaps", spec).await?;
+    bind(&server, "limit", json!({"paramRef": {"name": "l", "parameterNotFoundAction": "Deny"}})).await?;
+    assert_eq!(create(&server, "m", json!({"a": ""})).await?.code, 201);
+    let reply = create(&server, "m", json!({"a": "", "b": ""})).await?;
+    refused(&reply, 422, "Invalid", &format!("{BY}too much"));
     Ok(())
 }

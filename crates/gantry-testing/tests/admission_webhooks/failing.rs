@@ -31,6 +31,12 @@ async fn services_are_reached_at_their_endpoints() -> Result<()> {
     let made = server.json(Method::POST, ENDPOINTS, &slice).await?;
     assert_eq!(made.code, 201, "{}", made.text());
     assert_eq!(refused_with(&server).await?, expect("no endpoints available for service \"hook\""));
+    // Endpoints on the loopback cannot be written through the API.
+    let mut slice = made.json();
+    slice["endpoints"][0] = json!({"addresses": ["127.0.0.1"], "conditions": {"ready": true}});
+    let key = "/registry/discovery.k8s.io/endpointslices/default/hook-2";
+    server.store.create(key, slice.to_string().into_bytes(), None).await?;
+    assert_eq!(refused_with(&server).await?.0, 201);
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Admission webhooks, with a real one over HTTPS.
 
+mod conversion;
 mod failing;
 mod mutating;
 mod validating;
