@@ -4,6 +4,7 @@
 mod exchange;
 mod html;
 mod node;
+mod relay;
 mod target;
 
 pub(crate) use node::{connector, node_proxy, pod_stream};
@@ -122,11 +123,14 @@ where
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS
         && let Some(client) = client_upgrade
     {
+        let websocket = answer
+            .headers()
+            .get(UPGRADE)
+            .is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"));
         let backend = hyper::upgrade::on(&mut answer);
         tokio::spawn(async move {
             let (Ok(client), Ok(backend)) = tokio::join!(client, backend) else { return };
-            let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
-            if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut backend).await {
+            if let Err(error) = relay::relay(TokioIo::new(client), TokioIo::new(backend), websocket).await {
                 tracing::debug!(%error, "upgraded connection ended");
             }
         });
