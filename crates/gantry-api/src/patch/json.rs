@@ -1,6 +1,6 @@
 //! JSON patch, RFC 6902.
 
-use json_patch::Patch;
+use json_patch::{Patch, PatchOperation};
 use serde_json::{Map, Value};
 
 use crate::schema::{Format, decode_free};
@@ -25,8 +25,21 @@ pub fn json_patch(current: &Value, patch: &[u8]) -> Result<Value, ApiError> {
     let operations = operations.into_iter().map(Value::Object).collect();
     let patch: Patch = serde_json::from_value(Value::Array(operations)).map_err(refused)?;
     let mut patched = current.clone();
-    json_patch::patch(&mut patched, &patch).map_err(refused)?;
+    for operation in &patch.0 {
+        if !finds_nothing(operation, &patched) {
+            json_patch::patch(&mut patched, std::slice::from_ref(operation)).map_err(refused)?;
+        }
+    }
     Ok(patched)
+}
+
+/// Whether `operation` tests that a field is null which `object` does not have: upstream holds the two
+/// to be the same, and clients test so that a field is not there yet.
+fn finds_nothing(operation: &PatchOperation, object: &Value) -> bool {
+    let PatchOperation::Test(test) = operation else { return false };
+    let path = test.path.as_str();
+    let parent = path.rfind('/').and_then(|end| object.pointer(&path[..end]));
+    test.value.is_null() && object.pointer(path).is_none() && parent.is_some_and(Value::is_object)
 }
 
 /// The patch is one, but cannot be carried out.
@@ -69,6 +82,12 @@ mod tests {
             json_patch(&current, br#"[{"op":"grow","path":"/a"}]"#).expect_err("no operation").code,
             422
         );
+        let absent = |path: &str| {
+            json_patch(&current, format!(r#"[{{"op":"test","path":"{path}","value":null}}]"#).as_bytes())
+        };
+        assert_eq!(absent("/b").expect("b is not there"), current);
+        assert_eq!(absent("/a").expect_err("a is there").code, 422);
+        assert_eq!(absent("/b/c").expect_err("b is no object").code, 422);
         assert_eq!(
             json_patch_findings(br#"[{"op":"add","path":"/a","value":1,"foo":2},{"path":"/a","path":"/b"}]"#),
             ["json patch unknown field \"[0].foo\"", "json patch duplicate field \"[1].path\""]
