@@ -6,6 +6,9 @@ use crate::ast::{Call, Node};
 use crate::cost::{CHARACTER, CHECK, PATTERN};
 use crate::types::Type;
 
+/// The most characters of a scalar's text: an IPv6 network's, 39 digits and colons with its length.
+const LONGEST_SCALAR: u64 = 43;
+
 type Estimate = (Range, Option<Range>);
 
 /// A call by one of its overloads.
@@ -197,6 +200,15 @@ fn standard(
             let size = size_of(0);
             (size.scaled(CHARACTER).plus(args), Some(Range { min: size.min / 4, max: size.max }))
         }
+        // The text of a scalar is short: a message may name the number that is wrong.
+        "bool_to_string"
+        | "int64_to_string"
+        | "uint64_to_string"
+        | "double_to_string"
+        | "timestamp_to_string"
+        | "duration_to_string"
+        | "ip_to_string"
+        | "cidr_to_string" => (Range::exactly(1).plus(args), Some(Range { min: 1, max: LONGEST_SCALAR })),
         "strings_quote" => {
             let size = size_of(0);
             let result =
