@@ -3,7 +3,7 @@ CARGO ?= cargo
 GANTRY := target/release/gantry
 IMAGES := target/images
 
-.PHONY: up server test bench build images tools check fmt lint docs
+.PHONY: up server test bench build images tools clients check fmt lint docs
 
 ## up: a cluster on this machine that runs the guestbook.
 up: build images
@@ -14,7 +14,7 @@ server: build
 	$(GANTRY) server
 
 ## test: unit, property, API-level and end-to-end tests.
-test: tools
+test: tools clients
 	hack/test.sh
 
 ## bench: every budget of the design, measured on this machine; what needs root, as root only.
@@ -29,6 +29,9 @@ images: tools
 
 tools:
 	hack/packages.sh
+
+clients: tools
+	hack/clients.sh
 
 ## check: what CI runs before the tests.
 check: tools fmt lint docs

