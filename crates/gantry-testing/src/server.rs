@@ -15,7 +15,9 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -209,6 +211,31 @@ impl TestServer {
             .header("user-agent", "gantry-testing/1")
             .body(body.into())?;
         self.send(Some(&self.admin), request).await
+    }
+
+    /// Runs kubectl as the administrator, with `input` on its standard input: whether it succeeded, and
+    /// what it printed.
+    pub async fn kubectl(&self, words: &[&str], input: &str) -> Result<(bool, String)> {
+        let home = tempfile::tempdir()?;
+        let (certificate, key) = (home.path().join("cert.pem"), home.path().join("key.pem"));
+        std::fs::write(&certificate, &self.admin.certificate)?;
+        std::fs::write(&key, &self.admin.key)?;
+        let mut child = Command::new("kubectl")
+            .args(["--server", &self.url, "--insecure-skip-tls-verify"])
+            .args(["--client-certificate".as_ref(), certificate.as_os_str()])
+            .args(["--client-key".as_ref(), key.as_os_str()])
+            .args(words)
+            .env("HOME", home.path())
+            .env_remove("KUBECONFIG")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .context("kubectl is in PATH; run the tests with `make test`")?;
+        child.stdin.take().context("piped")?.write_all(input.as_bytes()).await?;
+        let output = child.wait_with_output().await?;
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        Ok((output.status.success(), text.into_owned()))
     }
 
     /// Reads a path as the administrator.

@@ -4,8 +4,6 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use gantry_testing::TestServer;
 use http::Request;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
 const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
@@ -44,30 +42,6 @@ async fn documents_come_in_two_forms_once() -> Result<()> {
     Ok(())
 }
 
-/// Runs kubectl as the administrator; what it prints.
-async fn kubectl(server: &TestServer, words: &[&str], input: &str) -> Result<(bool, String)> {
-    let home = tempfile::tempdir()?;
-    let (certificate, key) = (home.path().join("cert.pem"), home.path().join("key.pem"));
-    std::fs::write(&certificate, &server.admin.certificate)?;
-    std::fs::write(&key, &server.admin.key)?;
-    let mut child = Command::new("kubectl")
-        .args(["--server", &server.url, "--insecure-skip-tls-verify"])
-        .args(["--client-certificate".as_ref(), certificate.as_os_str()])
-        .args(["--client-key".as_ref(), key.as_os_str()])
-        .args(words)
-        .env("HOME", home.path())
-        .env_remove("KUBECONFIG")
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .context("kubectl is in PATH; run the tests with `make test`")?;
-    child.stdin.take().context("piped")?.write_all(input.as_bytes()).await?;
-    let output = child.wait_with_output().await?;
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    Ok((output.status.success(), text.into_owned()))
-}
-
 const LIST: &str = "
 apiVersion: v1
 kind: List
@@ -79,17 +53,17 @@ items:
 #[tokio::test]
 async fn kubectl_validates_and_explains() -> Result<()> {
     let server = TestServer::start().await?;
-    let (done, text) = kubectl(&server, &["apply", "-f", "-"], LIST).await?;
+    let (done, text) = server.kubectl(&["apply", "-f", "-"], LIST).await?;
     ensure!(done && text == "configmap/a created\nsecret/b created\n", "{text}");
-    let (done, text) = kubectl(&server, &["diff", "-f", "-"], LIST).await?;
+    let (done, text) = server.kubectl(&["diff", "-f", "-"], LIST).await?;
     ensure!(done, "{text}");
     let strict = ["create", "--validate=strict", "-f", "-"];
-    let (done, text) = kubectl(&server, &strict, &LIST.replace("data:", "datum:")).await?;
+    let (done, text) = server.kubectl(&strict, &LIST.replace("data:", "datum:")).await?;
     ensure!(!done && text.contains("unknown field \"datum\""), "{text}");
-    let (done, text) = kubectl(&server, &["explain", "pods", "--recursive"], "").await?;
+    let (done, text) = server.kubectl(&["explain", "pods", "--recursive"], "").await?;
     ensure!(done && text.contains("terminationGracePeriodSeconds"), "{text}");
     let old = ["explain", "pods.spec.containers", "--output", "plaintext-openapiv2"];
-    let (done, text) = kubectl(&server, &old, "").await?;
+    let (done, text) = server.kubectl(&old, "").await?;
     ensure!(done && text.contains("imagePullPolicy"), "{text}");
     Ok(())
 }
