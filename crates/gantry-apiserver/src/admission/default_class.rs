@@ -21,3 +21,9 @@ pub(super) fn default_class(
     let class = classes.filter(marked).min_by(youngest_first)?;
     Some(text(&class, "/metadata/name").to_owned())
 }
+
+/// A class that the annotation `mark` makes the default one or not, for tests.
+#[cfg(test)]
+pub(super) fn class(name: &str, mark: &str, value: &str, time: &str) -> Value {
+    serde_json::json!({"metadata": {"name": name, "creationTimestamp": time, "annotations": {mark: value}}})
+}

@@ -38,14 +38,11 @@ impl Plugin for DefaultStorageClass {
 mod tests {
     use serde_json::Value;
 
+    use super::super::default_class::class;
     use super::super::testing::{admit, request};
     use super::*;
     use crate::User;
     use crate::lookup::Objects;
-
-    fn class(name: &str, mark: &str, value: &str, time: &str) -> Value {
-        json!({"metadata": {"name": name, "creationTimestamp": time, "annotations": {mark: value}}})
-    }
 
     fn run(object: Value, objects: &Objects) -> Value {
         let user = User::new("ada", []);
