@@ -37,6 +37,8 @@ pub struct Container {
     pub state: Mutex<ContainerState>,
     /// Held while it is being started, stopped or removed.
     pub changing: tokio::sync::Mutex<()>,
+    /// Held while its start or its end is recorded and told, so that a start is told before an end.
+    telling: Mutex<()>,
     phase: watch::Sender<Phase>,
     files: Files,
 }
@@ -52,6 +54,7 @@ impl Container {
             phase: watch::channel(state.phase).0,
             state: Mutex::new(state),
             changing: tokio::sync::Mutex::default(),
+            telling: Mutex::default(),
             files,
         })
     }
@@ -254,6 +257,7 @@ impl Inner {
             phase: watch::channel(state.phase).0,
             state: Mutex::new(state),
             changing: tokio::sync::Mutex::default(),
+            telling: Mutex::default(),
             files,
         });
         self.containers.lock().insert(id.clone(), container.clone());
@@ -375,6 +379,8 @@ impl Inner {
     /// Records that a container runs, unless its end is known already.
     pub fn container_runs(&self, container: &Arc<Container>, pid: i32) {
         let now = now();
+        let _telling = container.telling.lock();
+        let before = container.state.lock().phase;
         let updated = container.update(|state| {
             if state.phase == Phase::Created {
                 state.phase = Phase::Running;
@@ -387,14 +393,17 @@ impl Inner {
         if let Err(error) = updated {
             tracing::warn!(container = container.record.id, %error, "cannot record a start");
         }
-        // A very short life may be over, and its end told, already.
-        if container.state.lock().phase == Phase::Running {
+        if before == Phase::Created {
             self.tell(container, ContainerEventType::ContainerStartedEvent);
         }
     }
 
     /// Records how a container ended.
+    ///
+    /// A very short life may be over before its start is recorded: then both are told.
     pub fn container_exited(&self, container: &Arc<Container>, exit: &Exit) {
+        let _telling = container.telling.lock();
+        let before = container.state.lock().phase;
         let updated = container.update(|state| {
             if state.phase == Phase::Exited {
                 return;
@@ -417,7 +426,12 @@ impl Inner {
             tracing::warn!(container = container.record.id, %error, "cannot record an exit");
         }
         self.hierarchies.remove(&container.record.cgroup);
-        self.tell(container, ContainerEventType::ContainerStoppedEvent);
+        if before == Phase::Created {
+            self.tell(container, ContainerEventType::ContainerStartedEvent);
+        }
+        if before != Phase::Exited {
+            self.tell(container, ContainerEventType::ContainerStoppedEvent);
+        }
     }
 
     /// A container that its shim does not know as running: ended, or never started.

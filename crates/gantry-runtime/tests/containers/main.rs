@@ -170,6 +170,8 @@ async fn pods_outlive_the_runtime() {
         node.start(&ends).await;
         let event = within(events.next()).await.unwrap().unwrap();
         assert_eq!(event.container_event_type(), ContainerEventType::ContainerStartedEvent);
+        let event = within(events.next()).await.unwrap().unwrap();
+        assert_eq!(event.container_event_type(), ContainerEventType::ContainerStoppedEvent);
         node.exited(&ends).await;
         drop(events);
         node.reopen().await;
