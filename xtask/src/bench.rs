@@ -1,21 +1,36 @@
-//! `xtask bench`: measures what the design budgets and prints one table, budget and upstream's
-//! figure beside each. The load generator shares the machine's cores with the server, as it did
-//! when upstream was measured.
+//! `xtask bench`: measures what the design budgets and prints one table, with budget, upstream's figure
+//! and method beside each. The load generator shares the machine's cores with the server, as it did when
+//! upstream was measured.
+//!
+//! Flow: each part starts a server of its own with a directory of its own, measures, and ends it, also
+//! after a failure and when it is interrupted. Errors: a part that fails does not keep the others from
+//! being measured; the table is printed, and the command fails.
 
+mod call;
 mod cluster;
+mod control_plane;
+mod custom_resources;
 mod http;
 mod load;
+mod measurement;
 mod netns;
+mod node;
+mod objects;
 mod report;
+mod scheduling;
 mod services;
+mod user;
+mod watch;
+mod webhook;
+mod writes;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
-use clap::Args;
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
 
-use cluster::Cluster;
+use load::Load;
 use report::Report;
 
 /// How to measure.
@@ -27,9 +42,12 @@ pub struct Arguments {
     /// Pods to hold for the LIST and memory figures.
     #[arg(long, default_value_t = 25_000)]
     pods: usize,
+    /// Custom resources to hold.
+    #[arg(long, default_value_t = 10_000)]
+    custom_resources: usize,
     /// Seconds of each rate.
-    #[arg(long, default_value_t = 5)]
-    seconds: u64,
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
     /// Pods to schedule onto the fake nodes.
     #[arg(long, default_value_t = 5_000)]
     schedule: usize,
@@ -39,121 +57,113 @@ pub struct Arguments {
     /// Also start a node and measure pods on it (needs root and the test images).
     #[arg(long)]
     node: bool,
-    /// Measure this part only.
-    #[arg(long)]
-    only: Option<Part>,
+    /// Measure these parts only.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Part>,
 }
 
 /// What is measured together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Requests, watches and memory of the API server.
+    /// Requests, watches and memory of the API server with many pods.
     ControlPlane,
+    /// Creates, applies and patches, and what admission costs.
+    Writes,
+    /// Custom resources.
+    CustomResources,
     /// The scheduler on fake nodes.
     Scheduling,
     /// The Service proxy (needs root).
     Services,
-    /// Pods on a node.
+    /// Pods on a node (needs root).
     Node,
 }
 
 /// Connections of the load generator.
 const CONNECTIONS: usize = 64;
+/// Time before a rate counts.
+const WARM_UP: Duration = Duration::from_millis(500);
+
+impl Arguments {
+    fn load(&self) -> Load {
+        let window = Duration::from_secs_f64(self.seconds);
+        Load { connections: CONNECTIONS, warm_up: WARM_UP, window }
+    }
+
+    /// The parts to measure; what is left out is noted.
+    fn parts(&self, report: &mut Report) -> Vec<Part> {
+        if !self.only.is_empty() {
+            return self.only.clone();
+        }
+        let mut parts = vec![Part::ControlPlane, Part::Writes, Part::CustomResources, Part::Scheduling];
+        match nix::unistd::geteuid().is_root() {
+            true => parts.push(Part::Services),
+            false => report.note("Not measured: the Service proxy, which needs root.".to_owned()),
+        }
+        match self.node {
+            true => parts.push(Part::Node),
+            false => report.note("Not measured: pods on a node (--node).".to_owned()),
+        }
+        parts
+    }
+}
 
 /// Runs every measurement and prints the table.
 pub async fn run(arguments: Arguments) -> Result<()> {
     let mut report = Report::default();
-    let window = Duration::from_secs(arguments.seconds);
-    let outcome = measure(&arguments, window, &mut report).await;
+    let parts = arguments.parts(&mut report);
+    for part in &parts {
+        check(&arguments, *part).with_context(|| format!("{} cannot be measured", name(*part)))?;
+    }
+    let mut failed = Vec::new();
+    let measuring = async {
+        for part in &parts {
+            if let Err(error) = measure(&arguments, *part, &mut report).await {
+                eprintln!("{}: {error:#}", name(*part));
+                failed.push(format!("{}: {error:#}", name(*part)));
+            }
+        }
+        Ok(())
+    };
+    let ended = unless_interrupted(measuring).await;
     // What was measured before a failure is still worth its table.
     report.print();
-    outcome
-}
-
-async fn measure(arguments: &Arguments, window: Duration, report: &mut Report) -> Result<()> {
-    let wanted = |part| arguments.only.is_none_or(|only| only == part);
-    if wanted(Part::ControlPlane) {
-        control_plane(arguments, window, report).await?;
-    }
-    if wanted(Part::Scheduling) {
-        scheduling(arguments, report).await?;
-    }
-    if wanted(Part::Services) && (arguments.only.is_some() || nix::unistd::geteuid().is_root()) {
-        services(arguments, report)?;
-    }
-    if arguments.node || arguments.only == Some(Part::Node) {
-        netns::run(async || node(arguments, report).await)?;
-    }
+    ended?;
+    ensure!(failed.is_empty(), "not everything could be measured: {}", failed.join("; "));
     Ok(())
 }
 
-async fn control_plane(arguments: &Arguments, window: Duration, report: &mut Report) -> Result<()> {
-    let mut cluster = Cluster::start(&arguments.gantry, &["server"], false).await?;
-    report.row("start to /readyz, empty", cluster.ready_after.as_secs_f64(), "s", "0.1 s", "4.1 s");
-    cluster.settle().await;
-    report.row("idle memory, control plane", cluster.rss_mib()?, "MiB", "30 MB", "312 MB");
-    let client = cluster.client()?;
-    client.create_namespace("bench").await?;
-
-    let before = Instant::now();
-    let created = load::creates(&client, CONNECTIONS, arguments.pods).await?;
-    let seconds = before.elapsed().as_secs_f64();
-    report.row("durable POST of a pod", created as f64 / seconds, "/s", "8,000/s", "1,247/s");
-
-    let name = "/api/v1/namespaces/bench/pods/pod-000000";
-    let gets = load::rate(&client, CONNECTIONS, window, name).await?;
-    report.row("GET of a pod", gets.per_second, "/s", "40,000/s", "2,794/s");
-    let lists = load::rate(&client, CONNECTIONS, window, "/api/v1/namespaces/bench/pods?limit=500").await?;
-    report.row("LIST, limit=500", lists.per_second, "/s", "600/s", "64/s");
-    let full = load::median(&client, 7, "/api/v1/pods").await?;
-    report.row("LIST of all pods", full.as_secs_f64(), "s", "0.15 s", "1.3-1.9 s");
-    report.row("memory with all pods after LISTs", cluster.rss_mib()?, "MiB", "200 MB", "2,048 MB");
-
-    let delivery = load::watch_delivery(&client, 100, 1_000, window).await?;
-    report.row("watch delivery p50, 100 watchers", delivery.p50.as_secs_f64() * 1e3, "ms", "3 ms", "-");
-    report.row("watch delivery p99, 100 watchers", delivery.p99.as_secs_f64() * 1e3, "ms", "7 ms", "-");
-
-    cluster.restart().await?;
-    report.row("start to /readyz, with all pods", cluster.ready_after.as_secs_f64(), "s", "0.6 s", "-");
-    cluster.stop().await
+fn name(part: Part) -> String {
+    part.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
-async fn scheduling(arguments: &Arguments, report: &mut Report) -> Result<()> {
-    let mut cluster = Cluster::start(&arguments.gantry, &["server"], false).await?;
-    let client = cluster.client()?;
-    client.create_namespace("bench").await?;
-    load::fake_nodes(&client, 1_000).await?;
-    let rate = load::schedule(&client, CONNECTIONS, arguments.schedule).await?;
-    report.row("scheduling on 1,000 nodes", rate, "/s", "2,000/s", "205/s");
-    cluster.stop().await
+/// An error where a part cannot be measured here.
+fn check(arguments: &Arguments, part: Part) -> Result<()> {
+    let gantry = arguments.gantry.display();
+    ensure!(arguments.gantry.is_file(), "there is no {gantry}: make build, or name another with --gantry");
+    ensure!(arguments.pods > 0 && arguments.custom_resources > 0 && arguments.seconds > 0.0, "nothing to do");
+    match part {
+        Part::Services => netns::check(),
+        Part::Node => netns::check().and_then(|()| node::check()),
+        _ => Ok(()),
+    }
 }
 
-fn services(arguments: &Arguments, report: &mut Report) -> Result<()> {
-    let measured = services::run(arguments.services, 500)?;
-    let milliseconds = |share: f64| {
-        let last = measured.changes.len().saturating_sub(1);
-        measured.changes.get((last as f64 * share) as usize).map_or(0.0, |d| d.as_secs_f64() * 1e3)
-    };
-    let count = arguments.services;
-    let what = |what: &str| format!("{count} Services with 10 endpoints: {what}");
-    report.row(&what("start to rules"), measured.start.as_secs_f64(), "s", "-", "0.4-1.0 s (nft alone)");
-    report.row(&what("change to rules p50"), milliseconds(0.5), "ms", "-", "32 ms (nft alone)");
-    report.row(&what("change to rules p99"), milliseconds(0.99), "ms", "-", "-");
-    Ok(())
+async fn measure(arguments: &Arguments, part: Part, report: &mut Report) -> Result<()> {
+    match part {
+        Part::ControlPlane => control_plane::measure(arguments, report).await,
+        Part::Writes => writes::measure(arguments, report).await,
+        Part::CustomResources => custom_resources::measure(arguments, report).await,
+        Part::Scheduling => scheduling::measure(arguments, report).await,
+        Part::Services => netns::run(async || services::measure(arguments, report).await),
+        Part::Node => netns::run(async || node::measure(arguments, report).await),
+    }
 }
 
-async fn node(arguments: &Arguments, report: &mut Report) -> Result<()> {
-    let before = Instant::now();
-    let mut cluster = Cluster::start(&arguments.gantry, &["up", "--node-ip", netns::ADDRESS], true).await?;
-    let client = cluster.client()?;
-    load::node_takes_pods(&client).await?;
-    report.row("start to a node that takes pods", before.elapsed().as_secs_f64(), "s", "-", "-");
-    cluster.import_image("target/images/busybox.tar").await.context("importing the test image")?;
-    client.create_namespace("bench").await?;
-    cluster.settle().await;
-    report.row("idle memory, whole node", cluster.rss_mib()?, "MiB", "80 MB", "500 MB (k3s)");
-    let running = load::create_to_running(&client, 30).await?;
-    report.row("pod create to Running p50", running.p50.as_secs_f64(), "s", "0.3 s", "-");
-    report.row("pod create to Running p99", running.p99.as_secs_f64(), "s", "-", "-");
-    cluster.stop().await
+/// Does `work` unless it is interrupted, so that what it has started is ended then as well.
+async fn unless_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+    }
 }

@@ -3,26 +3,28 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::SendRequest;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::{Value, json};
 use tokio_rustls::TlsConnector;
 
-/// How to reach one API server as its administrator.
+use super::call::Call;
+
+/// How to reach one API server as one user.
 #[derive(Clone)]
 pub struct Client {
     connector: TlsConnector,
     authority: String,
+    roots: Arc<RootCertStore>,
 }
-
-const JSON: &str = "application/json";
 
 /// One HTTP/1.1 connection.
 pub struct Connection(SendRequest<Full<Bytes>>);
@@ -37,19 +39,27 @@ impl Client {
             Ok(base64::engine::general_purpose::STANDARD.decode(text)?)
         };
         let (cluster, user) = (&config["clusters"][0]["cluster"], &config["users"][0]["user"]);
-        let mut roots = rustls::RootCertStore::empty();
+        let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(&data(&cluster["certificate-authority-data"])?) {
             roots.add(certificate?)?;
         }
-        let chain = CertificateDer::pem_slice_iter(&data(&user["client-certificate-data"])?)
-            .collect::<Result<Vec<_>, _>>()?;
-        let key = PrivateKeyDer::from_pem_slice(&data(&user["client-key-data"])?)?;
-        let tls = rustls::ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)?;
         let server = cluster["server"].as_str().context("the kubeconfig names no server")?;
         let authority = server.trim_start_matches("https://").trim_end_matches('/').to_owned();
-        Ok(Self { connector: TlsConnector::from(Arc::new(tls)), authority })
+        let (chain, key) = (data(&user["client-certificate-data"])?, data(&user["client-key-data"])?);
+        Self::new(Arc::new(roots), authority, &chain, &key)
+    }
+
+    /// The same server, as who holds another certificate. Both are PEM.
+    pub fn with_certificate(&self, chain: &[u8], key: &[u8]) -> Result<Self> {
+        Self::new(self.roots.clone(), self.authority.clone(), chain, key)
+    }
+
+    fn new(roots: Arc<RootCertStore>, authority: String, chain: &[u8], key: &[u8]) -> Result<Self> {
+        let chain = CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>()?;
+        let tls = rustls::ClientConfig::builder()
+            .with_root_certificates(roots.clone())
+            .with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key)?)?;
+        Ok(Self { connector: TlsConnector::from(Arc::new(tls)), authority, roots })
     }
 
     /// Opens a connection.
@@ -63,15 +73,23 @@ impl Client {
         Ok(Connection(sender))
     }
 
+    /// Creates an object.
+    pub async fn create(&self, path: &str, body: &Value) -> Result<()> {
+        self.connect().await?.exchange(Call::post(path, body).request(0)?).await
+    }
+
+    /// Deletes an object.
+    pub async fn delete(&self, path: &str) -> Result<()> {
+        self.connect().await?.exchange(Call::delete(path).request(0)?).await
+    }
+
     /// Creates a namespace with the ServiceAccount that its pods run under.
     pub async fn create_namespace(&self, name: &str) -> Result<()> {
         let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        let mut connection = self.connect().await?;
-        let (status, text) = connection.post("/api/v1/namespaces", body.to_string().into()).await?;
-        ensure!(status == StatusCode::CREATED, "creating namespace {name}: {status} {text:?}");
+        self.create("/api/v1/namespaces", &body).await?;
         let body = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
-        let path = format!("/api/v1/namespaces/{name}/serviceaccounts");
-        let (status, text) = connection.post(&path, body.to_string().into()).await?;
+        let call = Call::post(format!("/api/v1/namespaces/{name}/serviceaccounts"), &body);
+        let (status, text) = self.connect().await?.answer(call.request(0)?).await?;
         // A controller may have been quicker.
         ensure!(
             matches!(status, StatusCode::CREATED | StatusCode::CONFLICT),
@@ -82,47 +100,33 @@ impl Client {
 }
 
 impl Connection {
-    /// GETs `path` and reads the whole answer.
-    pub async fn get(&mut self, path: &str) -> Result<(StatusCode, Bytes)> {
-        finish(self.send(Method::GET, path, JSON, Bytes::new()).await?).await
+    /// Sends a request and reads its answer, of which nothing is kept; an error where it is refused.
+    pub async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<()> {
+        let mut body = self.open(request).await?;
+        while let Some(frame) = body.frame().await {
+            frame?;
+        }
+        Ok(())
     }
 
-    /// POSTs JSON.
-    pub async fn post(&mut self, path: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
-        finish(self.send(Method::POST, path, JSON, body).await?).await
-    }
-
-    /// PATCHes with a JSON merge patch.
-    pub async fn merge(&mut self, path: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
-        finish(self.send(Method::PATCH, path, "application/merge-patch+json", body).await?).await
-    }
-
-    /// Starts a watch and hands over its body.
-    pub async fn watch(&mut self, path: &str) -> Result<Incoming> {
-        let response = self.send(Method::GET, path, JSON, Bytes::new()).await?;
-        ensure!(response.status() == StatusCode::OK, "watch {path}: {}", response.status());
+    /// Sends a request and hands over the answer's body; an error where it is refused.
+    pub async fn open(&mut self, request: Request<Full<Bytes>>) -> Result<Incoming> {
+        let asked = format_args!("{} {}", request.method(), request.uri()).to_string();
+        self.0.ready().await?;
+        let response = self.0.send_request(request).await?;
+        let status = response.status();
+        if !status.is_success() {
+            let text = response.into_body().collect().await?.to_bytes();
+            bail!("{asked}: {status} {text:?}");
+        }
         Ok(response.into_body())
     }
 
-    async fn send(
-        &mut self,
-        method: Method,
-        path: &str,
-        content: &str,
-        body: Bytes,
-    ) -> Result<Response<Incoming>> {
+    /// Sends a request and reads its answer, whatever it is.
+    pub async fn answer(&mut self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes)> {
         self.0.ready().await?;
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "127.0.0.1")
-            .header("content-type", content)
-            .body(Full::new(body))?;
-        Ok(self.0.send_request(request).await?)
+        let response = self.0.send_request(request).await?;
+        let status = response.status();
+        Ok((status, response.into_body().collect().await?.to_bytes()))
     }
-}
-
-async fn finish(response: Response<Incoming>) -> Result<(StatusCode, Bytes)> {
-    let status = response.status();
-    Ok((status, response.into_body().collect().await?.to_bytes()))
 }

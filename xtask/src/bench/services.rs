@@ -14,7 +14,9 @@ use serde_json::{from_value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::netns;
+use super::load::Latency;
+use super::report::{Report, Row};
+use super::{Arguments, netns};
 
 /// Endpoints of each Service.
 const ENDPOINTS: usize = 10;
@@ -24,21 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Time without anything done after which nothing is under way.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// What was measured.
-#[derive(Debug)]
-pub struct Measured {
-    /// From the start of the proxy until all Services are in the kernel.
-    pub start: Duration,
-    /// From sending a change of a Service's endpoints until it is in the kernel, sorted.
-    pub changes: Vec<Duration>,
-}
+/// Changes that are timed.
+const CHANGES: usize = 500;
 
-/// Measures with so many Services and changes, in a thread that has left this network namespace.
-pub fn run(services: usize, changes: usize) -> Result<Measured> {
-    netns::run(async || measure(services, changes).await)
-}
-
-async fn measure(count: usize, changes: usize) -> Result<Measured> {
+/// Measures.
+pub async fn measure(arguments: &Arguments, report: &mut Report) -> Result<()> {
+    let count = arguments.services;
     let server = TestServer::start().await?;
     let client = server.client();
     let services: Api<Service> = Api::namespaced(client.clone(), "default");
@@ -60,8 +53,8 @@ async fn measure(count: usize, changes: usize) -> Result<Measured> {
     let start = before.elapsed();
     // The network looks once more when it hears of its own table.
     while tokio::time::timeout(QUIET, applied.changed()).await.is_ok() {}
-    let mut taken = Vec::with_capacity(changes);
-    for change in 0..changes {
+    let mut taken = Vec::with_capacity(CHANGES);
+    for change in 0..CHANGES {
         let name = format!("bench-{}", change % count);
         let fewer = json!({"endpoints": endpoints(change % count, ENDPOINTS - 1 - change / count % 2)});
         let before = Instant::now();
@@ -69,10 +62,24 @@ async fn measure(count: usize, changes: usize) -> Result<Measured> {
         next(&mut applied).await?;
         taken.push(before.elapsed());
     }
-    taken.sort();
     shutdown.cancel();
     running.await?;
-    Ok(Measured { start, changes: taken })
+    let changes = Latency::of(taken)?;
+    let figures = [
+        ("start to rules", start, "0.4-1.0 s (nft alone)", "once, from the proxy's start"),
+        (
+            "change to rules p50",
+            changes.p50,
+            "32 ms (nft alone)",
+            "from the patch to the kernel, 500 changes",
+        ),
+        ("change to rules p99", changes.p99, "-", "from the patch to the kernel, 500 changes"),
+    ];
+    for (what, took, upstream, method) in figures {
+        let what = format!("{count} Services with {ENDPOINTS} endpoints: {what}");
+        report.row(Row::milliseconds(what, took, method).upstream(upstream));
+    }
+    Ok(())
 }
 
 async fn next(applied: &mut watch::Receiver<u64>) -> Result<()> {

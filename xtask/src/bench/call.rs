@@ -1,0 +1,166 @@
+//! Requests that are made once: of their bytes only numbers change from one to the next, so that the
+//! generator costs next to nothing.
+
+use anyhow::Result;
+use gantry_api::protobuf;
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::{Method, Request, Uri};
+use serde_json::Value;
+
+/// Digits of every number.
+const DIGITS: usize = 6;
+/// Stands in paths and bodies for the number of the object that the request is about.
+const OBJECT: &[u8; DIGITS] = b"OBJECT";
+/// Stands in paths and bodies for the number of the request.
+const NUMBER: &[u8; DIGITS] = b"NUMBER";
+
+const JSON: &str = "application/json";
+
+/// A request that is made over and over.
+#[derive(Debug, Clone)]
+pub struct Call {
+    method: Method,
+    path: Template,
+    media_type: &'static str,
+    accept: &'static str,
+    body: Template,
+    objects: usize,
+}
+
+impl Call {
+    /// A GET of `path`.
+    pub fn get(path: impl Into<String>) -> Self {
+        Self::new(Method::GET, path, JSON, Vec::new())
+    }
+
+    /// A DELETE of `path`.
+    pub fn delete(path: &str) -> Self {
+        Self::new(Method::DELETE, path, JSON, Vec::new())
+    }
+
+    /// A POST of JSON.
+    pub fn post(path: impl Into<String>, body: &Value) -> Self {
+        Self::new(Method::POST, path, JSON, body.to_string())
+    }
+
+    /// A POST as clients send it that know the kind's type: protobuf, there and back.
+    pub fn typed_post(path: impl Into<String>, body: &Value) -> Result<Self> {
+        Ok(Self::new(Method::POST, path, protobuf::MEDIA_TYPE, protobuf::value(body)?).typed())
+    }
+
+    /// A PATCH of this media type.
+    pub fn patch(path: impl Into<String>, media_type: &'static str, body: &Value) -> Self {
+        Self::new(Method::PATCH, path, media_type, body.to_string())
+    }
+
+    /// A server-side apply of `body`.
+    pub fn apply(path: &str, body: &Value) -> Self {
+        Self::patch(format!("{path}?fieldManager=bench"), "application/apply-patch+yaml", body)
+    }
+
+    /// The same, answered in protobuf.
+    #[must_use]
+    pub fn typed(self) -> Self {
+        Self { accept: "application/vnd.kubernetes.protobuf,application/json", ..self }
+    }
+
+    /// The same on so many objects in turn; otherwise each request is about another one.
+    #[must_use]
+    pub fn over(self, objects: usize) -> Self {
+        Self { objects, ..self }
+    }
+
+    fn new(
+        method: Method,
+        path: impl Into<String>,
+        media_type: &'static str,
+        body: impl Into<Vec<u8>>,
+    ) -> Self {
+        let (path, body) = (Template::new(path.into()), Template::new(body));
+        Self { method, path, media_type, accept: JSON, body, objects: usize::MAX }
+    }
+
+    /// Whether answers are asked for in protobuf.
+    pub fn is_typed(&self) -> bool {
+        self.accept != JSON
+    }
+
+    /// The request of this number.
+    pub fn request(&self, number: usize) -> Result<Request<Full<Bytes>>> {
+        let object = number % self.objects;
+        let uri = Uri::from_maybe_shared(Bytes::from(self.path.filled(object, number)))?;
+        let body = Full::new(self.body.filled(object, number).into());
+        Ok(Request::builder()
+            .method(&self.method)
+            .uri(uri)
+            .header("host", "127.0.0.1")
+            .header("content-type", self.media_type)
+            .header("accept", self.accept)
+            .body(body)?)
+    }
+}
+
+/// Bytes with places for numbers.
+#[derive(Debug, Clone)]
+struct Template {
+    bytes: Vec<u8>,
+    objects: Vec<usize>,
+    numbers: Vec<usize>,
+}
+
+impl Template {
+    fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        let bytes = bytes.into();
+        let places = |of: &[u8; DIGITS]| {
+            let found = bytes.windows(DIGITS).enumerate().filter(|(_, window)| window == of);
+            found.map(|(at, _)| at).collect()
+        };
+        Self { objects: places(OBJECT), numbers: places(NUMBER), bytes }
+    }
+
+    fn filled(&self, object: usize, number: usize) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        for (places, value) in [(&self.objects, object), (&self.numbers, number)] {
+            for at in places {
+                let mut rest = value;
+                for digit in bytes[*at..*at + DIGITS].iter_mut().rev() {
+                    *digit = b'0' + (rest % 10) as u8;
+                    rest /= 10;
+                }
+            }
+        }
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use serde_json::json;
+
+    use super::*;
+
+    async fn sent(call: &Call, number: usize) -> (String, Vec<u8>) {
+        let request = call.request(number).unwrap();
+        let path = request.uri().to_string();
+        (path, request.into_body().collect().await.unwrap().to_bytes().to_vec())
+    }
+
+    #[tokio::test]
+    async fn numbers_take_their_places() {
+        let body = json!({"metadata": {"name": "a-OBJECT"}, "data": {"n": "NUMBER"}});
+        let call = Call::patch("/a-OBJECT", "application/json", &body).over(10);
+        let expect = json!({"metadata": {"name": "a-000007"}, "data": {"n": "000117"}});
+        assert_eq!(sent(&call, 117).await, ("/a-000007".into(), expect.to_string().into_bytes()));
+    }
+
+    #[tokio::test]
+    async fn typed_bodies_keep_their_lengths() {
+        let object =
+            |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+        let call = Call::typed_post("/", &object("a-OBJECT")).unwrap();
+        assert!(call.is_typed());
+        assert_eq!(sent(&call, 42).await.1, protobuf::value(&object("a-000042")).unwrap());
+    }
+}

@@ -1,0 +1,90 @@
+//! The API server with many pods: what the design budgets, reads by every road, and starts of watches.
+
+use anyhow::Result;
+
+use super::call::Call;
+use super::cluster::Cluster;
+use super::measurement::{How, Measurement, Measuring};
+use super::objects::{PODS, canary, idle_pod, node};
+use super::report::{Budget, Report, Row};
+use super::{Arguments, watch};
+
+/// The few pods that selectors choose.
+const FEW: usize = 100;
+/// The node that those are on.
+const NODE: &str = "bench";
+
+/// Measures.
+pub async fn measure(arguments: &Arguments, report: &mut Report) -> Result<()> {
+    let load = arguments.load();
+    let many = arguments.pods;
+    let mut cluster = Cluster::start(&arguments.gantry, &["server"], false).await?;
+    let started = cluster.start_row("start to /readyz, empty");
+    report.row(started.budget(Budget::AtMost(0.1)).upstream("4.1 s"));
+    cluster.settle().await;
+    let idle = cluster.memory("idle memory, control plane")?;
+    report.row(idle.budget(Budget::AtMost(30.0)).upstream("312 MB"));
+    let client = cluster.client().await?;
+    client.create_namespace("bench").await?;
+
+    let create = Call::post(PODS, &idle_pod("pod-OBJECT"));
+    let create = Measurement::new("durable POST of a pod", How::All(many), create)
+        .against(Budget::AtLeast(8_000.0), "1,247/s");
+    let measuring = Measuring { cluster: &cluster, client: &client, load };
+    measuring.run(&[create], report).await?;
+    client.create("/api/v1/nodes", &node(NODE)).await?;
+    load.all(&client, &Call::post(PODS, &canary("canary-OBJECT", NODE)), FEW).await?;
+    let all = many + FEW;
+
+    measuring.run(&reads(), report).await?;
+    let after = cluster.memory("memory with all pods, after LISTs")?;
+    report.row(after.budget(Budget::AtMost(200.0)).upstream("2,048 MB"));
+    measuring.run(&more_reads(all), report).await?;
+
+    let delivery = watch::delivery(&client, 100, 1_000, load.window).await?;
+    for (name, took, budget) in [("p50", delivery.p50, 3.0), ("p99", delivery.p99, 7.0)] {
+        let what = format!("watch delivery {name}, 100 watchers, 1,000 writes/s");
+        let method = format!("from the write's start to each watcher, {:?}", load.window);
+        report.row(Row::milliseconds(what, took, method).budget(Budget::AtMost(budget)));
+    }
+
+    cluster.restart().await?;
+    report.row(cluster.start_row("start to /readyz, with all pods").budget(Budget::AtMost(0.6)));
+    cluster.stop()
+}
+
+/// What the design budgets.
+fn reads() -> Vec<Measurement> {
+    let pod = Call::get(format!("{PODS}/pod-000000"));
+    let page = Call::get(format!("{PODS}?limit=500"));
+    vec![
+        Measurement::new("GET of a pod", How::Rate, pod).against(Budget::AtLeast(40_000.0), "2,794/s"),
+        Measurement::new("LIST, limit=500", How::Rate, page).against(Budget::AtLeast(600.0), "64/s"),
+        Measurement::new("LIST of all pods", How::Time, Call::get("/api/v1/pods"))
+            .against(Budget::AtMost(0.15), "1.3-1.9 s"),
+    ]
+}
+
+/// What it does not.
+fn more_reads(all: usize) -> Vec<Measurement> {
+    const STREAMED: &str =
+        "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let of = |what: &str, how, query: &str| (what.to_owned(), how, Call::get(format!("{PODS}?{query}")));
+    let typed = |what: &str, how, query: &str| {
+        let call = Call::get(format!("{PODS}?{query}")).typed();
+        (format!("{what}, in protobuf"), how, call)
+    };
+    // A bookmark ends what is there already.
+    let (events, bookmarked) = (|| How::Events(all), || How::Events(all + 1));
+    let figures = [
+        of("LIST by label, 100 pods match", How::Rate, "labelSelector=track%3Dcanary"),
+        of("LIST by label, all others match", How::Time, "labelSelector=track!%3Dcanary"),
+        of("LIST by spec.nodeName, 100 pods match", How::Rate, "fieldSelector=spec.nodeName%3Dbench"),
+        typed("LIST, limit=500", How::Rate, "limit=500"),
+        typed("LIST of all pods", How::Time, ""),
+        of("streaming list of all pods, to its bookmark", bookmarked(), STREAMED),
+        typed("streaming list of all pods, to its bookmark", bookmarked(), STREAMED),
+        of("watch of all pods from version 0, to the last", events(), "watch=true&resourceVersion=0"),
+    ];
+    figures.into_iter().map(|(what, how, call)| Measurement::new(what, how, call)).collect()
+}

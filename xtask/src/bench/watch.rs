@@ -1,0 +1,183 @@
+//! Watches: how soon a change is seen, and how long it takes to be told what exists.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use futures::future::try_join_all;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::call::Call;
+use super::http::Client;
+use super::load::Latency;
+
+/// Longest wait for an event.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Connections that write while others watch.
+const WRITERS: u32 = 8;
+
+/// The median time, of `times`, from the request to the end of a watch's first `count` events.
+pub async fn start(client: &Client, call: &Call, count: usize, times: usize) -> Result<Duration> {
+    let mut took = Vec::new();
+    for _ in 0..times {
+        let mut connection = client.connect().await?;
+        let before = Instant::now();
+        let body = connection.open(call.request(0)?).await?;
+        let mut events = Events { typed: call.is_typed(), rest: 0, head: Vec::new(), seen: 0 };
+        tokio::time::timeout(PATIENCE, events.read(body, count))
+            .await
+            .with_context(|| format!("{} of {count} events came within {PATIENCE:?}", events.seen))??;
+        took.push(before.elapsed());
+    }
+    Ok(Latency::of(took)?.p50)
+}
+
+/// Counts events without reading them: lines of JSON, or frames behind their lengths.
+struct Events {
+    typed: bool,
+    /// How much of a frame is still to come.
+    rest: usize,
+    /// What is known of a frame's length.
+    head: Vec<u8>,
+    seen: usize,
+}
+
+impl Events {
+    async fn read(&mut self, mut body: Incoming, count: usize) -> Result<()> {
+        while self.seen < count {
+            let frame = body.frame().await.with_context(|| format!("the watch ended after {}", self.seen))?;
+            if let Ok(data) = frame?.into_data() {
+                match self.typed {
+                    true => self.frames(&data),
+                    false => self.seen += memchr::memchr_iter(b'\n', &data).count(),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn frames(&mut self, mut data: &[u8]) {
+        while !data.is_empty() {
+            if self.rest == 0 {
+                self.head.push(data[0]);
+                data = &data[1..];
+                if let Ok(length) = <[u8; 4]>::try_from(&*self.head) {
+                    self.rest = u32::from_be_bytes(length) as usize;
+                    self.head.clear();
+                }
+                continue;
+            }
+            let part = self.rest.min(data.len());
+            data = &data[part..];
+            self.rest -= part;
+            self.seen += usize::from(self.rest == 0);
+        }
+    }
+}
+
+/// How long after a write's start each of `watchers` sees it, at `per_second` writes for `window`.
+pub async fn delivery(
+    client: &Client,
+    watchers: usize,
+    per_second: u32,
+    window: Duration,
+) -> Result<Latency> {
+    const CONFIG_MAPS: &str = "/api/v1/namespaces/bench/configmaps";
+    let origin = Instant::now();
+    let (report, mut latencies) = mpsc::unbounded_channel();
+    for _ in 0..watchers {
+        let mut connection = client.connect().await?;
+        let watch = Call::get(format!("{CONFIG_MAPS}?watch=true&timeoutSeconds=600"));
+        let body = connection.open(watch.request(0)?).await?;
+        let report = report.clone();
+        tokio::spawn(async move {
+            let _connection = connection;
+            lines(body, |line| {
+                // The namespace has objects of others, too.
+                let Some(sent) = find_number(line, b"\"sent\":\"") else { return Some(()) };
+                let now = origin.elapsed().as_micros() as u64;
+                report.send(now.saturating_sub(sent)).ok()
+            })
+            .await
+        });
+    }
+    drop(report);
+    let mut tick = tokio::time::interval(Duration::from_secs(1) * WRITERS / per_second);
+    let mut connections = try_join_all((0..WRITERS).map(|_| client.connect())).await?;
+    let mut number = 0usize;
+    let started = Instant::now();
+    while started.elapsed() < window {
+        tick.tick().await;
+        let writing = connections.iter_mut().map(|connection| {
+            number += 1;
+            let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": format!("tick-{number}")},
+                "data": {"sent": origin.elapsed().as_micros().to_string()}});
+            async move { connection.exchange(Call::post(CONFIG_MAPS, &body).request(0)?).await }
+        });
+        try_join_all(writing).await?;
+    }
+    let expected = number * watchers;
+    let mut seen = Vec::with_capacity(expected);
+    while seen.len() < expected {
+        let next = tokio::time::timeout(PATIENCE, latencies.recv()).await;
+        let latency = next.context("watch events are missing")?.context("the watches ended")?;
+        seen.push(Duration::from_micros(latency));
+    }
+    Latency::of(seen)
+}
+
+/// Reads a watch in JSON until an object is as `wanted`; an error, `late`, where the watch ends before.
+pub async fn until(body: Incoming, late: &str, mut wanted: impl FnMut(&Value) -> bool) -> Result<()> {
+    let mut found = false;
+    lines(body, |line| {
+        let event: Value = serde_json::from_slice(line).unwrap_or_default();
+        found = wanted(&event["object"]);
+        (!found).then_some(())
+    })
+    .await?;
+    ensure!(found, "{late}");
+    Ok(())
+}
+
+/// Hands each line of `body` to `each` until that returns `None` or the body ends.
+pub async fn lines(mut body: Incoming, mut each: impl FnMut(&[u8]) -> Option<()>) -> Result<()> {
+    let mut rest = Vec::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            rest.extend_from_slice(&data);
+            let mut start = 0;
+            while let Some(length) = memchr::memchr(b'\n', &rest[start..]) {
+                if each(&rest[start..start + length]).is_none() {
+                    return Ok(());
+                }
+                start += length + 1;
+            }
+            rest.drain(..start);
+        }
+    }
+    Ok(())
+}
+
+fn find_number(line: &[u8], key: &[u8]) -> Option<u64> {
+    let at = memchr::memmem::find(line, key)? + key.len();
+    let digits: Vec<u8> = line[at..].iter().copied().take_while(u8::is_ascii_digit).collect();
+    std::str::from_utf8(&digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_counted_however_they_are_cut() {
+        let bytes = [0, 0, 0, 2, 7, 7, 0, 0, 0, 1, 7];
+        for size in 1..=bytes.len() {
+            let mut events = Events { typed: true, rest: 0, head: Vec::new(), seen: 0 };
+            bytes.chunks(size).for_each(|part| events.frames(part));
+            assert_eq!((events.seen, events.rest), (2, 0), "{size}");
+        }
+    }
+}
