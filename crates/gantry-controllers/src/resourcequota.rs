@@ -86,7 +86,8 @@ pub async fn run(context: Context) {
                     let (group, plural) = (&freed.group, &freed.plural);
                     controller.freed(Resource::new(group, plural), freed.namespace.as_deref());
                 }
-                else => break,
+                // The monitors come and go with what quotas name, so their end tells nothing.
+                () = context.shutdown.cancelled() => break,
             }
         }
     };

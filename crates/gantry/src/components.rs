@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use gantry_apiserver::{ApiServer, User};
 use gantry_client::{Informers, LeaderElector};
 use gantry_scheduler::SchedulerConfig;
@@ -34,18 +35,47 @@ pub fn node(name: &str) -> User {
     User::new(format!("system:node:{name}"), ["system:nodes"])
 }
 
+/// What runs beside the API server, part by part.
+#[derive(Default)]
+pub struct Components {
+    tasks: JoinSet<&'static str>,
+    running: Vec<&'static str>,
+}
+
+impl Components {
+    fn spawn(&mut self, part: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.running.push(part);
+        self.tasks.spawn(work.map(move |()| part));
+    }
+
+    /// Waits until every part has ended.
+    pub async fn ended(&mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            match ended {
+                Ok(part) => self.running.retain(|running| *running != part),
+                Err(error) => tracing::error!(%error, "a part of the control plane has failed"),
+            }
+        }
+    }
+
+    /// The parts that have not ended.
+    pub fn running(&self) -> &[&'static str] {
+        &self.running
+    }
+}
+
 /// Starts everything that belongs to a control plane beside its API server.
 pub fn start(
     server: &Arc<ApiServer>,
     authority: &Authority,
     config: &Config,
     shutdown: CancellationToken,
-) -> JoinSet<()> {
-    let mut running = JoinSet::new();
-    running.spawn(controllers(server.clone(), authority, config, shutdown.clone()));
-    running.spawn(scheduler(server.clone(), config, shutdown.clone()));
-    running.spawn(dns_service(server.clone(), config.cluster_dns));
-    running.spawn(settings(server.clone(), config.clone()));
+) -> Components {
+    let mut running = Components::default();
+    running.spawn("controllers", controllers(server.clone(), authority, config, shutdown.clone()));
+    running.spawn("scheduler", scheduler(server.clone(), config, shutdown));
+    running.spawn("DNS Service", dns_service(server.clone(), config.cluster_dns));
+    running.spawn("cluster settings", settings(server.clone(), config.clone()));
     running
 }
 

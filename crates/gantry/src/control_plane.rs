@@ -120,23 +120,26 @@ impl ControlPlane {
 
     /// Serves in the background until `shutdown`, with the controllers and the scheduler.
     pub fn start(self, config: &Config, shutdown: CancellationToken) -> JoinHandle<()> {
-        let components = components::start(&self.server, &self.authority, config, shutdown.clone());
+        let mut components = components::start(&self.server, &self.authority, config, shutdown.clone());
         let mut rotation = self.rotation;
         let renewal = AbortOnDropHandle::new(tokio::spawn(async move { rotation.run().await }));
         tokio::spawn(async move {
             let _renewal = renewal;
             let ended = async {
                 self.server.serve(self.listener, shutdown.clone()).await;
-                components.join_all().await;
+                components.ended().await;
             };
             let late = async {
                 shutdown.cancelled().await;
                 tokio::time::sleep(FAREWELL).await;
             };
-            tokio::select! {
-                () = ended => {}
+            let in_time = tokio::select! {
+                () = ended => true,
+                () = late => false,
+            };
+            if !in_time {
                 // What was acknowledged is on disk: nobody need wait for the rest.
-                () = late => tracing::warn!("a part of the control plane has not ended in time"),
+                tracing::warn!(parts = ?components.running(), "the control plane has not ended in time");
             }
         })
     }

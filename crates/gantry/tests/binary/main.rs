@@ -3,3 +3,4 @@
 mod crash;
 mod kubectl;
 mod server;
+mod stop;

@@ -37,6 +37,13 @@ impl Server {
         self.child.wait().expect("reaped");
     }
 
+    /// Asks the process to end, and waits until it has.
+    pub fn stop(&mut self) -> std::process::ExitStatus {
+        let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().expect("a pid"));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("asked");
+        self.child.wait().expect("reaped")
+    }
+
     /// Where its kubeconfig is.
     pub fn kubeconfig(&self) -> std::path::PathBuf {
         self.directory.path().join("etc/kubeconfig.yaml")
