@@ -21,7 +21,7 @@ use crate::config::{Config, Settings};
 
 /// Kubernetes v1.35 in one binary.
 #[derive(Debug, Parser)]
-#[command(name = "gantry", disable_version_flag = true, arg_required_else_help = true)]
+#[command(name = "gantry", disable_version_flag = true, arg_required_else_help = true, next_line_help = true)]
 pub struct Cli {
     #[command(subcommand)]
     verb: Verb,
