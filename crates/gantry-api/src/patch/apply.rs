@@ -198,7 +198,7 @@ pub fn apply(
     let last = managers.take(&me);
     let mut wanted = owned(schemas, root, applied);
     let kept = structure.kept(subresource);
-    kept.iter().for_each(|field| drop(wanted.children.remove(&*format!("f:{field}"))));
+    kept.iter().for_each(|field| wanted.children.remove(&format!("f:{field}")));
     let mut merged = merge::merge(schemas, root, &base, applied);
     kept.iter().for_each(|field| restore(&mut merged, &base, field));
     if let Some(last) = last {

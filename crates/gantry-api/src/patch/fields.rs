@@ -1,8 +1,12 @@
 //! Sets of fields, and their form in `managedFields`, `fieldsV1`.
 
+mod children;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+
+pub use children::Children;
 
 /// A set of places in an object: a tree by path elements (`f:name`, `k:{"name":"x"}`, `v:"x"`, `i:0`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -10,7 +14,7 @@ pub struct FieldSet {
     /// Whether this place itself belongs to the set.
     pub member: bool,
     /// What is below it.
-    pub children: BTreeMap<String, FieldSet>,
+    pub children: Children,
 }
 
 impl FieldSet {
@@ -62,12 +66,10 @@ impl FieldSet {
     /// Adds all of `other`.
     pub fn add(&mut self, other: &Self) {
         self.member |= other.member;
-        for (element, child) in &other.children {
+        for (element, child) in other.children.iter() {
             match self.children.get_mut(element) {
                 Some(mine) => mine.add(child),
-                None => {
-                    self.children.insert(element.clone(), child.clone());
-                }
+                None => self.children.insert(element.to_owned(), child.clone()),
             }
         }
     }
@@ -86,11 +88,11 @@ impl FieldSet {
     /// The members of both.
     #[must_use]
     pub fn common(&self, other: &Self) -> Self {
-        let mut common = Self { member: self.member && other.member, children: BTreeMap::new() };
-        for (element, mine) in &self.children {
+        let mut common = Self { member: self.member && other.member, children: Children::default() };
+        for (element, mine) in self.children.iter() {
             if let Some(child) = other.children.get(element) {
                 let both = mine.common(child);
-                common.put(|| element.clone(), both);
+                common.put(|| element.to_owned(), both);
             }
         }
         common
@@ -105,14 +107,12 @@ impl FieldSet {
     pub fn cut(&mut self, path: &[&str]) {
         match path {
             [] => {}
-            [last] => {
-                self.children.remove(*last);
-            }
+            [last] => self.children.remove(last),
             [first, rest @ ..] => {
-                if let Some(child) = self.children.get_mut(*first) {
+                if let Some(child) = self.children.get_mut(first) {
                     child.cut(rest);
                     if child.is_empty() {
-                        self.children.remove(*first);
+                        self.children.remove(first);
                     }
                 }
             }
@@ -130,7 +130,7 @@ impl FieldSet {
         if self.member {
             paths.push(prefix.clone());
         }
-        for (element, child) in &self.children {
+        for (element, child) in self.children.iter() {
             let length = prefix.len();
             show(element, prefix);
             child.collect(prefix, paths);

@@ -17,6 +17,11 @@ pub(super) struct Changes {
     pub removed: FieldSet,
 }
 
+/// The path element of a field. One of the most frequent strings of a write.
+fn field(name: &str) -> String {
+    ["f:", name].concat()
+}
+
 fn is_empty_map(value: &Value) -> bool {
     value.as_object().is_some_and(serde_json::Map::is_empty)
 }
@@ -30,7 +35,7 @@ pub(super) fn owned(schemas: &Schemas, layout: Layout<'_>, value: &Value) -> Fie
                 let (below, named) = layout.child(schemas, name);
                 let mut child = owned(schemas, below, value);
                 child.member |= value.is_null() || is_empty_map(value) || !named;
-                set.put(|| format!("f:{name}"), child);
+                set.put(|| field(name), child);
             }
         }
         (layout, Value::Array(items)) if layout.is_list() => {
@@ -53,7 +58,7 @@ fn everything(schemas: &Schemas, layout: Layout<'_>, value: &Value) -> FieldSet 
         (layout, Value::Object(fields)) if layout.is_object() => {
             for (name, value) in fields {
                 let below = layout.child(schemas, name).0;
-                set.put(|| format!("f:{name}"), everything(schemas, below, value));
+                set.put(|| field(name), everything(schemas, below, value));
             }
         }
         (layout, Value::Array(items)) if layout.is_list() => {
@@ -100,13 +105,13 @@ pub(super) fn changes(schemas: &Schemas, layout: Layout<'_>, old: &Value, new: &
                     Some(old) => self::changes(schemas, below, old, value),
                     None => added(schemas, below, value, named && always_there(layout, name)),
                 };
-                place(&mut changes, inner, || format!("f:{name}"));
+                place(&mut changes, inner, || field(name));
             }
             for (name, value) in
                 before.iter().filter(|(name, _)| !after.contains_key(*name) && *name != "managedFields")
             {
                 let below = layout.child(schemas, name).0;
-                changes.removed.put(|| format!("f:{name}"), everything(schemas, below, value));
+                changes.removed.put(|| field(name), everything(schemas, below, value));
             }
         }
         (layout, Value::Array(before), Value::Array(after)) if layout.is_list() => {
@@ -160,7 +165,7 @@ fn added(schemas: &Schemas, layout: Layout<'_>, value: &Value, implied: bool) ->
             for (name, value) in fields {
                 let (below, named) = layout.child(schemas, name);
                 let inner = added(schemas, below, value, named && always_there(layout, name));
-                set.put(|| format!("f:{name}"), inner.written);
+                set.put(|| field(name), inner.written);
             }
             set
         }
