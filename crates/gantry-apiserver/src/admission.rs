@@ -168,8 +168,12 @@ impl Request<'_> {
     }
 }
 
+/// The text under a JSON pointer without escapes and without places in lists, or nothing.
+///
+/// Every write asks for a dozen of them, and [`Value::pointer`] copies each of their elements twice.
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or("")
+    let mut elements = pointer.split('/').skip(1);
+    elements.try_fold(object, |value, element| value.get(element)).and_then(Value::as_str).unwrap_or("")
 }
 
 /// An admission plugin. A plugin says nothing on requests that it does not know.

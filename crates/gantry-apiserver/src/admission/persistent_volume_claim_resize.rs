@@ -43,7 +43,10 @@ fn size(claim: &Value) -> Quantity {
 
 /// The claim's class, by the annotation that was before the field.
 fn class(claim: &Value) -> &str {
-    match text(claim, "/metadata/annotations/volume.beta.kubernetes.io~1storage-class") {
+    match claim["metadata"]["annotations"]["volume.beta.kubernetes.io/storage-class"]
+        .as_str()
+        .unwrap_or_default()
+    {
         "" => text(claim, "/spec/storageClassName"),
         name => name,
     }

@@ -67,7 +67,7 @@ mod tests {
             );
             let got = got.unwrap();
             assert_eq!(
-                text(&got, "/metadata/labels/topology.kubernetes.io~1zone"),
+                got["metadata"]["labels"]["topology.kubernetes.io/zone"].as_str().unwrap_or_default(),
                 zone,
                 "{target} {object}"
             );

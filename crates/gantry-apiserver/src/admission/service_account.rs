@@ -24,7 +24,7 @@ impl Plugin for ServiceAccount {
         if !request.is("pods", "") || request.operation != Operation::Create {
             return Ok(());
         }
-        if request.object.pointer("/metadata/annotations/kubernetes.io~1config.mirror").is_some() {
+        if is_mirror(&request.object) {
             return mirror(request);
         }
         let mut name = request.text("/spec/serviceAccountName").to_owned();
@@ -60,18 +60,23 @@ impl Plugin for ServiceAccount {
     fn validate(&self, request: &Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {
         let create = request.is("pods", "") && request.operation == Operation::Create;
         let added = request.is("pods", "ephemeralcontainers") && request.operation == Operation::Update;
-        let mirrors = request.object.pointer("/metadata/annotations/kubernetes.io~1config.mirror").is_some();
+        let mirrors = is_mirror(&request.object);
         if !(create || added) || mirrors {
             return Ok(());
         }
         let name = request.text("/spec/serviceAccountName");
         let account = objects.get("", "serviceaccounts", request.namespace, name).unwrap_or_default();
         let insists = account["metadata"]["annotations"]["kubernetes.io/enforce-mountable-secrets"] == "true";
-        match unlisted_secret(&request.object["spec"], &account).filter(|_| insists) {
+        match insists.then(|| unlisted_secret(&request.object["spec"], &account)).flatten() {
             Some(why) => Err(request.forbidden(why)),
             None => Ok(()),
         }
     }
+}
+
+/// Whether a pod is the API's picture of one that its node runs by itself.
+fn is_mirror(pod: &Value) -> bool {
+    !pod["metadata"]["annotations"]["kubernetes.io/config.mirror"].is_null()
 }
 
 /// A mirror pod shows what a node runs by itself: it has no account and no secrets.

@@ -155,14 +155,17 @@ impl ApiServer {
             parts.extensions.insert(audited.annotations.clone());
         }
         let mut request = Request::from_parts(parts, body);
+        // The work itself is on the heap: what is around it is moved several times, and stays with each
+        // connection while it waits for a request.
         if let Some(service) = self.aggregation.route(info) {
             request.headers_mut().insert(AUDIT_ID, audited.id.clone());
-            return Ok(aggregation::forward::serve(self, &service, &attributes.user, request).await);
+            let forwarded = aggregation::forward::serve(self, &service, &attributes.user, request);
+            return Ok(Box::pin(forwarded).await);
         }
         if info.is_resource {
-            rest::serve(self, info, query, &attributes.user, request).await
+            Box::pin(rest::serve(self, info, query, &attributes.user, request)).await
         } else {
-            endpoints::serve(self, info, query, request).await
+            Box::pin(endpoints::serve(self, info, query, request)).await
         }
     }
 }

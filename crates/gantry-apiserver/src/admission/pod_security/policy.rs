@@ -109,30 +109,40 @@ impl Policy {
         let labels = &namespace["metadata"]["labels"];
         let path = Path::new("metadata").child("labels");
         let mut errors = Vec::new();
-        let mut read = |mode: &str, unreadable: Level| {
+        let mut read = |name: &str, version: &str, unreadable: Level| {
             let mut standard = Standard::NONE;
-            let name = format!("pod-security.kubernetes.io/{mode}");
-            if let Some(text) = labels[&name].as_str() {
+            if let Some(text) = labels[name].as_str() {
                 standard.level = Level::parse(text).unwrap_or_else(|| {
                     let words = "must be one of privileged, baseline, restricted";
-                    errors.push(FieldError::invalid(&path.key(&name), text, words));
+                    errors.push(FieldError::invalid(&path.key(name), text, words));
                     unreadable
                 });
             }
-            let name = format!("{name}-version");
-            if let Some(text) = labels[&name].as_str() {
+            if let Some(text) = labels[version].as_str() {
                 standard.version = Version::parse(text).unwrap_or_else(|| {
                     let words = "must be \"latest\" or \"v1.x\"";
-                    errors.push(FieldError::invalid(&path.key(&name), text, words));
+                    errors.push(FieldError::invalid(&path.key(version), text, words));
                     Version::Latest
                 });
             }
             standard
         };
         let policy = Self {
-            enforce: read("enforce", Level::Restricted),
-            audit: read("audit", Level::Privileged),
-            warn: read("warn", Level::Privileged),
+            enforce: read(
+                "pod-security.kubernetes.io/enforce",
+                "pod-security.kubernetes.io/enforce-version",
+                Level::Restricted,
+            ),
+            audit: read(
+                "pod-security.kubernetes.io/audit",
+                "pod-security.kubernetes.io/audit-version",
+                Level::Privileged,
+            ),
+            warn: read(
+                "pod-security.kubernetes.io/warn",
+                "pod-security.kubernetes.io/warn-version",
+                Level::Privileged,
+            ),
         };
         (policy, errors)
     }
