@@ -16,8 +16,10 @@ use serde_json::Value;
 use crate::custom::publish;
 use crate::custom::warnings;
 use crate::custom_kind::CustomKind;
+use crate::features::FeatureGates;
 use crate::field::{FieldError, Path};
 use crate::patch::apply::Structure;
+use crate::runtime_config::RuntimeConfig;
 use crate::schema::{self, DecodeError, Decoded, DefinitionId, Format, Schemas};
 
 /// What a kind does beyond its structure.
@@ -124,6 +126,8 @@ pub struct Kind {
     pub generation: bool,
     /// How objects are kept, where not as they are.
     pub stored: Option<&'static Stored>,
+    /// The feature without which it is not served.
+    pub gate: Option<&'static str>,
     /// What it does beyond its structure.
     behaviour: Behaviour,
 }
@@ -173,6 +177,7 @@ impl Kind {
             has_status: names.has_status,
             generation: true,
             stored: None,
+            gate: None,
             behaviour: Behaviour::Custom(custom),
         }
     }
@@ -395,20 +400,40 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The built-in kinds.
+    /// The built-in kinds that are served where nothing else is configured.
     pub fn builtin() -> &'static Arc<Self> {
         static BUILTIN: LazyLock<Arc<Registry>> = LazyLock::new(|| {
+            Arc::new(Registry::serving(&RuntimeConfig::default(), &FeatureGates::default()))
+        });
+        &BUILTIN
+    }
+
+    /// All built-in kinds, those that are off by default too.
+    pub fn known() -> &'static Arc<Self> {
+        static KNOWN: LazyLock<Arc<Registry>> = LazyLock::new(|| {
             let mut registry = Registry::default();
             let kinds = kinds::KINDS.iter().filter_map(kinds::kind);
             kinds.for_each(|kind| registry.add(Arc::new(kind)));
             Arc::new(registry)
         });
-        &BUILTIN
+        &KNOWN
     }
 
-    /// The built-in kinds and `custom` ones; where a custom kind has a built-in one's place it is left out.
-    pub fn with(custom: impl IntoIterator<Item = Arc<Kind>>) -> Self {
-        let mut registry = Self::clone(Self::builtin());
+    /// The built-in kinds that a configuration turns on.
+    pub fn serving(config: &RuntimeConfig, gates: &FeatureGates) -> Self {
+        let mut registry = Self::default();
+        let on = Self::known().iter().filter(|kind| {
+            config.serves(&kind.group, &kind.version, &kind.plural)
+                && kind.gate.is_none_or(|gate| gates.enabled(gate))
+        });
+        on.for_each(|kind| registry.add(kind.clone()));
+        registry
+    }
+
+    /// These kinds and `custom` ones; where a custom kind has another's place it is left out.
+    #[must_use]
+    pub fn with(&self, custom: impl IntoIterator<Item = Arc<Kind>>) -> Self {
+        let mut registry = self.clone();
         for kind in custom {
             if registry.lookup(&kind.group, &kind.version, &kind.plural).is_none() {
                 registry.add(kind);
@@ -447,11 +472,16 @@ mod tests {
 
     #[test]
     fn every_row_has_facts_and_is_found() {
+        assert_eq!(Registry::known().iter().count(), kinds::KINDS.len());
         let registry = Registry::builtin();
-        assert_eq!(registry.iter().count(), kinds::KINDS.len());
         let deployment = registry.lookup("apps", "v1", "deployments").expect("served");
         assert_eq!((deployment.api_version().as_str(), &*deployment.singular), ("apps/v1", "deployment"));
         assert!(registry.by_gvk("", "v1", "Pod").is_some_and(|pod| pod.has_status));
         assert!(registry.lookup("", "v1", "deployments").is_none());
+        let off = ["admissionregistration.k8s.io", "v1beta1", "mutatingadmissionpolicies"];
+        assert!(registry.lookup(off[0], off[1], off[2]).is_none());
+        let config = RuntimeConfig::parse(["admissionregistration.k8s.io/v1beta1"]).expect("reads");
+        let more = Registry::serving(&config, &FeatureGates::default());
+        assert!(more.lookup(off[0], off[1], off[2]).is_some());
     }
 }

@@ -24,6 +24,7 @@ pub mod job;
 pub mod lease;
 pub mod limit_range;
 pub mod metadata;
+pub mod mutating_admission_policy;
 pub mod namespace;
 pub mod network_policy;
 pub mod node;

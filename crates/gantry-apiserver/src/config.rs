@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
+use gantry_api::features::FeatureGates;
+use gantry_api::runtime_config::RuntimeConfig;
 use gantry_store::Store;
 use ipnet::IpNet;
 
@@ -91,6 +93,10 @@ pub struct Config {
     pub audit: Option<audit::Settings>,
     /// How much the server takes on.
     pub limits: Limits,
+    /// Which built-in versions and resources are served.
+    pub runtime_config: RuntimeConfig,
+    /// Which features are on.
+    pub feature_gates: FeatureGates,
     /// What the server calls itself.
     pub version: Version,
 }

@@ -60,9 +60,9 @@ impl CustomResources {
         Self { converter, installed: Mutex::new(installed) }
     }
 
-    /// All kinds.
-    pub fn registry(&self) -> Registry {
-        self.installed.lock().registry()
+    /// All kinds, beside the built-in ones.
+    pub fn registry(&self, builtin: &Registry) -> Registry {
+        self.installed.lock().registry(builtin)
     }
 
     /// What is cancelled when a custom kind is another or none; `None` for a built-in kind.
@@ -181,7 +181,7 @@ impl ApiServer {
     /// Serves the kinds that are installed now.
     fn publish(&self, installed: &mut Installed, changed: bool) {
         if changed {
-            let registry = Arc::new(installed.registry());
+            let registry = Arc::new(installed.registry(&self.builtin));
             self.documents.store(Arc::new(Documents::new(registry.clone(), &self.config.version)));
             self.registry.store(registry);
             installed.end_replaced();

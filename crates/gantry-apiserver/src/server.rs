@@ -49,6 +49,8 @@ pub use listener::PeerCertificates;
 pub struct ApiServer {
     pub(crate) config: Config,
     pub(crate) store: Store,
+    /// The built-in kinds that are served.
+    pub(crate) builtin: Arc<Registry>,
     /// The kinds that are served.
     pub(crate) registry: ArcSwap<Registry>,
     pub(crate) custom: CustomResources,
@@ -97,6 +99,7 @@ impl ApiServer {
         let authorizer =
             Authorizer::configured(&config.store, &config.authorization, metrics.access.clone())?;
         let authorizer = Arc::new(authorizer);
+        let builtin = Arc::new(Registry::serving(&config.runtime_config, &config.feature_gates));
         let custom = CustomResources::new(&config.store, webhooks.clone());
         let caller = admission::webhooks::Caller {
             webhooks,
@@ -109,12 +112,13 @@ impl ApiServer {
                 observed.admitted(name, operation.word(), step, refused, took);
             }),
         );
-        let registry = Arc::new(custom.registry());
+        let registry = Arc::new(custom.registry(&builtin));
         let audit = config.audit.as_ref().map(|settings| Audit::new(settings, metrics.clone()));
         let audit = audit.transpose()?.map(Arc::new);
         Ok(Self {
             audit,
             store: config.store.clone(),
+            builtin,
             registry: ArcSwap::new(registry.clone()),
             custom,
             authenticators,

@@ -26,7 +26,7 @@ fn kind_of(object: &Value) -> Option<&'static Kind> {
 
 fn kind(api_version: &str, kind: &str) -> Option<&'static Kind> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    Registry::builtin().by_gvk(group, version, kind).map(|kind| &**kind)
+    Registry::known().by_gvk(group, version, kind).map(|kind| &**kind)
 }
 
 /// The prefix of all keys of a resource, with a slash at its end.

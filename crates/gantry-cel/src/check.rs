@@ -9,6 +9,7 @@ use crate::error::Issue;
 use crate::evaluate;
 use crate::expand::ACCUMULATOR;
 use crate::function::{FunctionId, Functions};
+use crate::made;
 use crate::parse::literal_type;
 use crate::types::{Substitution, Type};
 
@@ -21,6 +22,8 @@ pub(crate) struct Names<'a> {
     pub variables: &'a HashMap<Arc<str>, Type>,
     /// The functions that the environment has not.
     pub without: &'a [&'static str],
+    /// Whether there are the types that patches are made of.
+    pub patches: bool,
 }
 
 /// Checks `node`, annotating it: its type, or what is wrong.
@@ -192,10 +195,7 @@ impl Checker<'_> {
             }
             Expr::Struct { name, fields } => {
                 let name = Arc::clone(name);
-                for (_, value, _) in fields {
-                    self.node(value);
-                }
-                self.undeclared(at, &name)
+                self.made(&name, fields, at)
             }
             Expr::Fold(fold) => self.fold(fold),
             Expr::Bind(bind) => {
@@ -206,6 +206,32 @@ impl Checker<'_> {
                 self.locals.pop();
                 kind
             }
+        }
+    }
+
+    /// The type of an object that the expression makes.
+    fn made(&mut self, name: &str, fields: &mut [(Arc<str>, Node, bool)], at: Position) -> Type {
+        let name = name.strip_prefix('.').unwrap_or(name);
+        let object = if self.names.patches { made::object(name) } else { None };
+        for (field, value, optional) in fields {
+            let (at, found) = (value.at, self.node(value));
+            let found = self.entry(found, *optional, at);
+            let Some(object) = &object else { continue };
+            match object.field_type(field) {
+                None => drop(self.refuse(at, format!("undefined field '{field}'"))),
+                Some(wanted) if !self.substitution.assignable(&found, &wanted) => {
+                    let (wanted, found) = (self.shown(&wanted), self.shown(&found));
+                    let words = format!(
+                        "expected type of field '{field}' is '{wanted}' but provided type is '{found}'"
+                    );
+                    self.refuse(at, words);
+                }
+                Some(_) => {}
+            }
+        }
+        match object {
+            Some(object) => Type::Object(object),
+            None => self.undeclared(at, name),
         }
     }
 
@@ -306,6 +332,9 @@ impl Checker<'_> {
     }
 
     fn function(&self, name: &str) -> Option<FunctionId> {
+        if name == made::ESCAPE && !self.names.patches {
+            return None;
+        }
         let found = self.functions.by_name(name)?;
         (!self.names.without.contains(&name)).then_some(found)
     }

@@ -6,6 +6,8 @@ use crate::value::Value;
 pub(crate) const LIST: u64 = 10;
 /// Making a map.
 pub(crate) const MAP: u64 = 30;
+/// Making an object.
+pub(crate) const OBJECT: u64 = 40;
 /// Reading a character.
 pub(crate) const CHARACTER: f64 = 0.1;
 /// A character of a regular expression.
@@ -40,7 +42,7 @@ pub(crate) fn before(name: &str, args: &[Value<'_>]) -> u64 {
         },
         "containsIP" => scaled(2 * size(0), CHARACTER) + if is_text(1) { read(1) } else { 0 },
         "containsCIDR" => scaled(2 * size(0), CHARACTER) + read(0) + 1 + if is_text(1) { read(1) } else { 0 },
-        "startsWith" | "endsWith" => read(0),
+        "startsWith" | "endsWith" | "jsonpatch.escapeKey" => read(0),
         "bytes" | "string" if is_text(0) => read(0),
         "format" | "strings.quote" => read(0),
         "@in" if args.get(1).is_some_and(|list| list.list_len().is_some()) => size(1) + extra(args),
@@ -78,7 +80,7 @@ fn extra(args: &[Value<'_>]) -> u64 {
     let nested = |value: &Value<'_>| match value {
         Value::JsonList(items, _) => items.iter().map(weight).sum(),
         Value::JsonMap(fields, _) => fields.values().map(weight).sum(),
-        Value::List(_) | Value::Map(_) => made(value),
+        Value::List(_) | Value::Map(_) | Value::Made(_) => made(value),
         _ => 0u64,
     };
     args.iter().map(nested).min().unwrap_or_default() / ITEMS
@@ -100,6 +102,7 @@ fn made(value: &Value<'_>) -> u64 {
         Value::JsonList(items, _) => items.iter().map(weight).sum(),
         Value::JsonMap(fields, _) => fields.values().map(weight).sum(),
         Value::Optional(Some(inner)) => made(inner),
+        Value::Made(object) => 1 + object.fields().map(|(_, value)| made(value)).sum::<u64>(),
         _ => 1,
     }
 }

@@ -95,7 +95,7 @@ impl Scope {
 /// The program of a rule.
 fn rule_program(environment: &Environment, rule: &Json) -> Result<Program, String> {
     environment.compile(text(rule, "rule"), &[Type::Bool]).map_err(|error| match error {
-        CompileError::Result(_) => "cel expression must evaluate to a bool".to_owned(),
+        CompileError::Result(..) => "cel expression must evaluate to a bool".to_owned(),
         error => error.to_string(),
     })
 }
@@ -103,7 +103,7 @@ fn rule_program(environment: &Environment, rule: &Json) -> Result<Program, Strin
 /// The program of a rule's message.
 fn message_program(environment: &Environment, rule: &Json) -> Result<Program, String> {
     environment.compile(text(rule, "messageExpression"), &[Type::String]).map_err(|error| match error {
-        CompileError::Result(_) => "messageExpression must evaluate to a string".to_owned(),
+        CompileError::Result(..) => "messageExpression must evaluate to a string".to_owned(),
         error => format!("messageExpression {error}"),
     })
 }

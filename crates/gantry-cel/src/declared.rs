@@ -76,6 +76,8 @@ enum Fields {
     Known(BTreeMap<String, Field>),
     Builtin(DefinitionId, OnceLock<BTreeMap<String, Field>>),
     Expressions(BTreeMap<String, Type>),
+    /// Any field at all.
+    Any,
 }
 
 /// A field of an object.
@@ -128,6 +130,11 @@ impl ObjectType {
         Self { name: name.to_owned(), fields: Fields::Expressions(fields.into_iter().collect()) }
     }
 
+    /// An object that may have any fields.
+    pub(crate) fn open(name: &str) -> Self {
+        Self { name: name.to_owned(), fields: Fields::Any }
+    }
+
     /// The same object with its fields under their names in JSON, reserved words or not, all the way down: as
     /// upstream declares the objects that it does not read from a schema. Must not contain itself.
     #[must_use]
@@ -141,6 +148,7 @@ impl ObjectType {
     pub(crate) fn field_type(&self, name: &str) -> Option<Type> {
         match &self.fields {
             Fields::Expressions(fields) => fields.get(name).cloned(),
+            Fields::Any => Some(Type::Dyn),
             _ => self.field(name).map(|field| field.declared.kind_of_expression()),
         }
     }
@@ -159,7 +167,7 @@ impl ObjectType {
     pub fn fields(&self) -> &BTreeMap<String, Field> {
         static NONE: BTreeMap<String, Field> = BTreeMap::new();
         match &self.fields {
-            Fields::Expressions(_) => &NONE,
+            Fields::Expressions(_) | Fields::Any => &NONE,
             Fields::Known(fields) => fields,
             Fields::Builtin(definition, fields) => fields.get_or_init(|| {
                 let fields = Schemas::builtin().get(*definition).fields.iter();

@@ -23,6 +23,7 @@ pub struct Environment {
     declared: HashMap<Arc<str>, Arc<Declared>>,
     without: Vec<&'static str>,
     bindings: bool,
+    patches: bool,
 }
 
 impl Environment {
@@ -60,6 +61,14 @@ impl Environment {
         self
     }
 
+    /// With the types that patches are made of, `Object`, `Object.FIELD` and so on and `JSONPatch`, and with
+    /// `jsonpatch.escapeKey`.
+    #[must_use]
+    pub fn with_patch_types(mut self) -> Self {
+        self.patches = true;
+        self
+    }
+
     /// The schema of a variable's values.
     pub(crate) fn declared(&self, name: &str) -> Option<&Declared> {
         self.declared.get(name).map(|declared| &**declared)
@@ -73,7 +82,7 @@ impl Environment {
 
     /// The program of an expression of any type.
     pub fn compile_any(&self, text: &str) -> Result<Program, CompileError> {
-        let names = Names { variables: &self.variables, without: &self.without };
+        let names = Names { variables: &self.variables, without: &self.without, patches: self.patches };
         let compiled = stack::deep(|| {
             let mut node = parse::parse(text, self.bindings)?;
             let depth = node.depth();
@@ -94,7 +103,10 @@ impl Environment {
     /// The program of an expression that has one of the types.
     pub fn compile(&self, text: &str, types: &[Type]) -> Result<Program, CompileError> {
         let program = self.compile_any(text)?;
-        if types.contains(&program.result) { Ok(program) } else { Err(CompileError::Result(types.to_vec())) }
+        match types.contains(&program.result) {
+            true => Ok(program),
+            false => Err(CompileError::Result(types.to_vec(), program.result.clone())),
+        }
     }
 }
 

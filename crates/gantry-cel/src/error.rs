@@ -25,8 +25,8 @@ pub enum CompileError {
     /// The text cannot be parsed or its types do not fit: all that is wrong, as upstream shows it,
     /// each with the line and a mark under the place.
     Issues(String),
-    /// Its type is none of these.
-    Result(Vec<Type>),
+    /// Its type is none of these, but another one.
+    Result(Vec<Type>, Type),
 }
 
 impl CompileError {
@@ -57,10 +57,10 @@ impl fmt::Display for CompileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Issues(issues) => write!(f, "compilation failed: {issues}"),
-            Self::Result(types) if types.len() == 1 => {
+            Self::Result(types, _) if types.len() == 1 => {
                 write!(f, "must evaluate to {}", types[0].runtime_name())
             }
-            Self::Result(types) => {
+            Self::Result(types, _) => {
                 let names: Vec<_> = types.iter().map(Type::runtime_name).collect();
                 write!(f, "must evaluate to one of [{}]", names.join(" "))
             }
@@ -69,6 +69,28 @@ impl fmt::Display for CompileError {
 }
 
 impl std::error::Error for CompileError {}
+
+impl CompileError {
+    /// The error as upstream tells it of admission policies and webhooks: with the type that was found.
+    pub fn with_found(&self) -> String {
+        match self {
+            Self::Issues(_) => self.to_string(),
+            Self::Result(types, found) => {
+                let names: Vec<_> = types.iter().map(Type::declared_name).collect();
+                match names.as_slice() {
+                    [one] => format!("must evaluate to {one} but got {}", found.declared_name()),
+                    several => {
+                        format!(
+                            "must evaluate to one of [{}] but got {}",
+                            several.join(" "),
+                            found.declared_name()
+                        )
+                    }
+                }
+            }
+        }
+    }
+}
 
 /// Why an expression has no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -10,6 +10,8 @@ use crate::cost;
 use crate::error::EvaluationError;
 use crate::expand::ACCUMULATOR;
 use crate::library::{self, Operation};
+use crate::made::Made;
+use crate::types::Type;
 use crate::value::{Entries, Text, Value};
 use crate::variables::Variables;
 
@@ -90,7 +92,7 @@ impl<'a> Evaluation<'a, '_> {
             Expr::Call(call) => self.call(call),
             Expr::List { items, optional } => self.list(items, optional),
             Expr::Map(entries) => self.map(entries),
-            Expr::Struct { name, .. } => Err(EvaluationError::failed(format!("unknown type: {name}"))),
+            Expr::Struct { name, fields } => self.made(&node.kind, name, fields),
             Expr::Fold(fold) => self.fold(fold),
             Expr::Bind(bind) => {
                 let value = self.node(&bind.value);
@@ -191,6 +193,23 @@ impl<'a> Evaluation<'a, '_> {
         }
         self.charge(cost::MAP)?;
         Ok(Value::Map(Arc::new(made)))
+    }
+
+    fn made(&mut self, kind: &'a Type, name: &str, fields: &'a [(Arc<str>, Node, bool)]) -> Outcome<'a> {
+        let Type::Object(object) = kind else {
+            return Err(EvaluationError::failed(format!("unknown type: {name}")));
+        };
+        let mut made = Vec::with_capacity(fields.len());
+        for (name, value, optional) in fields {
+            match (self.node(value)?, optional) {
+                (Value::Optional(None), true) => {}
+                (Value::Optional(Some(value)), true) => made.push((Arc::clone(name), (*value).clone())),
+                (_, true) => return Err(EvaluationError::no_overload()),
+                (value, false) => made.push((Arc::clone(name), value)),
+            }
+        }
+        self.charge(cost::OBJECT)?;
+        Ok(Value::Made(Arc::new(Made::new(Arc::clone(object), made))))
     }
 
     fn call(&mut self, call: &'a Call) -> Outcome<'a> {
@@ -439,6 +458,7 @@ fn has(target: &Value<'_>, field: &str) -> bool {
     match target {
         Value::Optional(Some(inner)) => has(inner, field),
         Value::Variables => true,
+        Value::Made(made) => made.has(field),
         other => other.entry(field).is_some(),
     }
 }

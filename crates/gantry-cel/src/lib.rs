@@ -22,6 +22,7 @@ mod evaluate;
 mod expand;
 mod function;
 mod library;
+mod made;
 mod parse;
 mod stack;
 mod stored;
@@ -39,6 +40,7 @@ pub use library::authorizer::{Authorizer, AuthorizerAttributes, AuthorizerDecisi
 pub use library::format::NamedFormat;
 pub use library::semver::Semver;
 pub use library::url::Url;
+pub use made::{Made, json_patch_type, object_type};
 pub use stored::{device_environment, validate_stored};
 pub use types::{Opaque, Type};
 pub use value::{Entries, Key, Text, Value};

@@ -3,12 +3,13 @@
 use std::sync::{Arc, LazyLock};
 
 use gantry_api::field::{FieldError, Path};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::admission;
 use crate::declared::{Declared, Field, Form, ObjectType};
 use crate::environment::{Composition, Environment};
 use crate::error::CompileError;
+use crate::made::{json_patch_type, object_type};
 use crate::types::Type;
 
 /// What a device selector may cost at most.
@@ -32,7 +33,10 @@ pub fn validate_stored(group: &str, kind: &str, object: &Json, old: Option<&Json
             }
         }
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
-            policy(&Path::new("spec"), &object["spec"], &mut errors);
+            validating_policy(&Path::new("spec"), &object["spec"], &mut errors);
+        }
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => {
+            mutating_policy(&Path::new("spec"), &object["spec"], &mut errors);
         }
         ("resource.k8s.io", "DeviceClass") => selectors(&Path::new("spec"), &object["spec"], &mut errors),
         ("resource.k8s.io", "ResourceClaim") => claim(&Path::new("spec"), &object["spec"], &mut errors),
@@ -71,7 +75,7 @@ fn expression(
         environment.compile(text, types).map(drop)
     };
     if let Err(error) = compiled {
-        errors.push(FieldError::invalid(&path.child(key), text, error.to_string()));
+        errors.push(FieldError::invalid(&path.child(key), text, error.with_found()));
     }
 }
 
@@ -82,22 +86,28 @@ fn match_conditions(environment: &Environment, path: &Path, parent: &Json, error
     }
 }
 
-fn policy(path: &Path, spec: &Json, errors: &mut Vec<FieldError>) {
-    let params = spec["paramKind"].is_object();
-    let base = admission::environment(params, true);
-    match_conditions(&base, path, spec, errors);
+/// Checks what policies of both sorts have; gives their variables.
+fn policy(base: &Environment, path: &Path, spec: &Json, errors: &mut Vec<FieldError>) -> Composition {
+    match_conditions(base, path, spec, errors);
     let mut composition = Composition::new();
     for (at, variable) in list(spec, "variables").iter().enumerate() {
         let (name, text) = (text(variable, "name"), text(variable, "expression"));
         if name.is_empty() || text.trim().is_empty() {
             continue;
         }
-        if let Err(error) = composition.add(&base, name, text) {
+        if let Err(error) = composition.add(base, name, text) {
             let at = path.child("variables").index(at).child("expression");
             errors.push(FieldError::invalid(&at, text, error.to_string()));
             composition.add_unknown(name);
         }
     }
+    composition
+}
+
+fn validating_policy(path: &Path, spec: &Json, errors: &mut Vec<FieldError>) {
+    let params = spec["paramKind"].is_object();
+    let base = admission::environment(params, true);
+    let composition = policy(&base, path, spec, errors);
     let environment = composition.environment(&base);
     let without_authorizer = composition.environment(&admission::environment(params, false));
     for (at, validation) in list(spec, "validations").iter().enumerate() {
@@ -108,6 +118,21 @@ fn policy(path: &Path, spec: &Json, errors: &mut Vec<FieldError>) {
     for (at, annotation) in list(spec, "auditAnnotations").iter().enumerate() {
         let path = path.child("auditAnnotations").index(at);
         expression(&environment, &path, annotation, "valueExpression", &[Type::String, Type::Null], errors);
+    }
+}
+
+fn mutating_policy(path: &Path, spec: &Json, errors: &mut Vec<FieldError>) {
+    let base = admission::environment(spec["paramKind"].is_object(), true);
+    let environment = policy(&base, path, spec, errors).environment(&base).with_patch_types();
+    for (at, mutation) in list(spec, "mutations").iter().enumerate() {
+        let (field, kind) = match text(mutation, "patchType") {
+            "ApplyConfiguration" => ("applyConfiguration", object_type()),
+            "JSONPatch" => ("jsonPatch", Type::list(json_patch_type())),
+            _ => continue,
+        };
+        let path = path.child("mutations").index(at).child(field);
+        let trimmed = json!({"expression": text(&mutation[field], "expression").trim()});
+        expression(&environment, &path, &trimmed, "expression", &[kind], errors);
     }
 }
 
@@ -158,7 +183,7 @@ fn selectors(path: &Path, parent: &Json, errors: &mut Vec<FieldError>) {
                 errors.push(FieldError::forbidden(&path, "too complex, exceeds cost limit"));
             }
             Ok(_) => {}
-            Err(error @ (CompileError::Issues(_) | CompileError::Result(_))) => {
+            Err(error @ (CompileError::Issues(_) | CompileError::Result(..))) => {
                 errors.push(FieldError::invalid(&path, text, error.to_string()));
             }
         }

@@ -9,6 +9,7 @@ use super::*;
 mod costs;
 mod errors;
 mod estimates;
+mod patches;
 mod properties;
 mod rules;
 mod stored;

@@ -165,6 +165,22 @@ impl Type {
     }
 }
 
+impl Type {
+    /// The name of the type itself, as upstream prints it outside of the checker's messages.
+    pub(crate) fn declared_name(&self) -> String {
+        match self {
+            Self::Null => "null_type".into(),
+            Self::Timestamp => "google.protobuf.Timestamp".into(),
+            Self::Duration => "google.protobuf.Duration".into(),
+            Self::List(item) => format!("list({})", item.declared_name()),
+            Self::Map(types) => format!("map({}, {})", types.0.declared_name(), types.1.declared_name()),
+            Self::Optional(inner) => format!("optional_type({})", inner.declared_name()),
+            Self::Type(inner) => format!("type({})", inner.declared_name()),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -14,6 +14,7 @@ use crate::library::authorizer::{Check, Decided};
 use crate::library::format::NamedFormat;
 use crate::library::semver::Semver;
 use crate::library::url::Url;
+use crate::made::Made;
 use crate::types::{Opaque, Type};
 
 /// A value.
@@ -67,6 +68,8 @@ pub enum Value<'a> {
     Authorizer(Arc<Check>),
     /// What an authorization check has found.
     Decision(Arc<Decided>),
+    /// An object that the expression made.
+    Made(Arc<Made<'a>>),
 }
 
 /// Text, borrowed or shared.
@@ -138,6 +141,11 @@ impl<'a> Entries<'a> {
     /// The value of the key.
     pub fn get(&self, key: &Key) -> Option<&Value<'a>> {
         self.index.get(key).map(|at| &self.entries[*at].1)
+    }
+
+    /// All values.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Value<'a>> {
+        self.entries.iter().map(|entry| &entry.1)
     }
 
     /// Adds an entry: whether the key is new.
@@ -335,6 +343,7 @@ impl<'a> Value<'a> {
     /// The entry of a map by its key, or the field of an object by its spelled name.
     pub fn entry(&self, key: &str) -> Option<Result<Self, EvaluationError>> {
         match self {
+            Self::Made(made) => made.read(key).map(Ok),
             Self::Map(entries) => entries.get(&Key::String(key.into())).cloned().map(Ok),
             Self::JsonMap(fields, declared) => {
                 let fields: &'a JsonMap<String, Json> = fields;
@@ -414,6 +423,7 @@ impl<'a> Value<'a> {
             Self::Format(_) => Type::Opaque(Opaque::Format),
             Self::Authorizer(check) => Type::Opaque(check.opaque()),
             Self::Decision(_) => Type::Opaque(Opaque::Decision),
+            Self::Made(made) => made.type_of(),
         }
     }
 
@@ -444,6 +454,10 @@ impl<'a> Value<'a> {
                 Json::Object(fields)
             }
             Self::Optional(Some(value)) => value.to_json()?,
+            Self::Made(made) => {
+                let fields = made.fields().map(|(name, value)| Ok((name.to_owned(), value.to_json()?)));
+                Json::Object(fields.collect::<Result<_, EvaluationError>>()?)
+            }
             other => {
                 let name = other.type_of().runtime_name();
                 return Err(EvaluationError::failed(format!("cannot convert {name} to JSON")));

@@ -126,6 +126,8 @@ impl TestServer {
             anonymous: Anonymous::default(),
             audit: None,
             limits: Limits::default(),
+            runtime_config: Default::default(),
+            feature_gates: Default::default(),
             version: Version::default(),
         };
         change(&mut config);

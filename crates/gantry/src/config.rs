@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
+use gantry_api::features::FeatureGates;
+use gantry_api::runtime_config::RuntimeConfig;
 use ipnet::IpNet;
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -110,6 +112,12 @@ pub struct Settings {
     /// Kubeconfig of the server that audit events are sent to.
     #[arg(long, env = "GANTRY_AUDIT_WEBHOOK_CONFIG_FILE", global = true)]
     pub audit_webhook_config_file: Option<PathBuf>,
+    /// Versions and resources of the API to turn on or off, such as api/beta=true or batch/v1/jobs=false.
+    #[arg(long, env = "GANTRY_RUNTIME_CONFIG", value_delimiter = ',', global = true)]
+    pub runtime_config: Option<Vec<String>>,
+    /// Features to turn on or off, such as MutatingAdmissionPolicy=true.
+    #[arg(long, env = "GANTRY_FEATURE_GATES", value_delimiter = ',', global = true)]
+    pub feature_gates: Option<Vec<String>>,
     /// Who is believed, and who decides.
     #[command(flatten)]
     #[serde(flatten)]
@@ -153,6 +161,8 @@ const KEYS: &[&str] = &[
     "audit-log-maxbackup",
     "audit-log-maxage",
     "audit-webhook-config-file",
+    "runtime-config",
+    "feature-gates",
     "log-level",
     "log-format",
 ];
@@ -202,6 +212,10 @@ pub struct Config {
     pub access: Access,
     /// What is audited.
     pub audit: Audit,
+    /// Which built-in versions and resources are served.
+    pub runtime_config: RuntimeConfig,
+    /// Which features are on.
+    pub feature_gates: FeatureGates,
     /// Log filter.
     pub log_level: String,
     /// Whether logs are JSON.
@@ -273,6 +287,12 @@ impl Config {
         if !certificate_lifetime.is_positive() {
             bail!("certificate-lifetime: certificates have to be good for some time");
         }
+        let runtime_config = pick!(runtime_config).unwrap_or_default();
+        let runtime_config = RuntimeConfig::parse(runtime_config.iter().map(String::as_str))
+            .map_err(|error| anyhow!("runtime-config: {error}"))?;
+        let feature_gates = pick!(feature_gates).unwrap_or_default();
+        let feature_gates = FeatureGates::parse(feature_gates.iter().map(String::as_str))
+            .map_err(|error| anyhow!("feature-gates: {error}"))?;
         let service_cidr = pick!(service_cidr).map_or_else(|| "10.43.0.0/16".parse(), Ok)?;
         Ok(Self {
             data_dir: pick!(data_dir).unwrap_or_else(|| "/var/lib/gantry".into()),
@@ -316,6 +336,8 @@ impl Config {
                 log_maxage: pick!(audit_log_maxage).unwrap_or(30),
                 webhook_config_file: pick!(audit_webhook_config_file),
             },
+            runtime_config,
+            feature_gates,
             log_level: pick!(log_level).unwrap_or_else(|| "info".into()),
             log_json: log_format == "json",
         })
@@ -445,5 +467,24 @@ mod tests {
         assert_eq!((config.https_port, config.node_name.as_str()), (8443, "fromfile"));
         assert_eq!(config.cluster_dns.to_string(), "10.43.0.10");
         assert!(Config::resolve(Settings::default(), Some(Path::new("/nonexistent.yaml"))).is_err());
+    }
+
+    #[test]
+    fn what_is_served_can_be_chosen() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let resolve = |text: &str| {
+            let file = directory.path().join("c.yaml");
+            std::fs::write(&file, text).expect("write");
+            Config::resolve(Settings::default(), Some(&file))
+        };
+        let text = "runtime-config: [api/beta=true, batch/v1/jobs=false]\nfeature-gates: [MutatingAdmissionPolicy=true]";
+        let config = resolve(text).expect("resolves");
+        assert!(config.runtime_config.serves("certificates.k8s.io", "v1beta1", "clustertrustbundles"));
+        assert!(!config.runtime_config.serves("batch", "v1", "jobs"));
+        assert!(config.feature_gates.enabled("MutatingAdmissionPolicy"));
+        let bad = |text: &str| resolve(text).expect_err("refused").to_string();
+        assert_eq!(bad("runtime-config: [v1=true]"), "runtime-config: runtime-config invalid key v1");
+        let unknown = bad("feature-gates: [Sorcery=true]");
+        assert_eq!(unknown, "feature-gates: unrecognized feature gate: Sorcery");
     }
 }

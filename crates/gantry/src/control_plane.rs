@@ -91,6 +91,8 @@ impl ControlPlane {
             },
             audit: audit::settings(config)?,
             limits: gantry_apiserver::Limits::default(),
+            runtime_config: config.runtime_config.clone(),
+            feature_gates: config.feature_gates.clone(),
             version: Version {
                 git_version: super::commands::version::KUBERNETES.into(),
                 ..Version::default()

@@ -30,6 +30,8 @@ pub(super) struct Row {
     generation: bool,
     rules: Rules,
     stored: Option<&'static Stored>,
+    /// The feature without which it is not served.
+    gate: Option<&'static str>,
 }
 
 /// A kind in a group, of version v1 with all verbs, without short names, subresources or rules.
@@ -49,6 +51,7 @@ const fn row(group: &'static str, kind: &'static str, plural: &'static str, name
         generation: false,
         rules: Rules::NONE,
         stored: None,
+        gate: None,
     }
 }
 
@@ -341,6 +344,36 @@ pub(super) const KINDS: &[Row] = &[
         ..row(ADMISSION, "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", false)
     },
     Row {
+        version: "v1beta1",
+        categories: &["api-extensions"],
+        generation: true,
+        rules: rules::mutating_admission_policy::RULES,
+        ..row(ADMISSION, "MutatingAdmissionPolicy", "mutatingadmissionpolicies", false)
+    },
+    Row {
+        version: "v1beta1",
+        categories: &["api-extensions"],
+        generation: true,
+        rules: rules::mutating_admission_policy::BINDING,
+        ..row(ADMISSION, "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", false)
+    },
+    Row {
+        version: "v1alpha1",
+        categories: &["api-extensions"],
+        generation: true,
+        rules: rules::mutating_admission_policy::RULES,
+        stored: Some(&rules::mutating_admission_policy::ALPHA),
+        ..row(ADMISSION, "MutatingAdmissionPolicy", "mutatingadmissionpolicies", false)
+    },
+    Row {
+        version: "v1alpha1",
+        categories: &["api-extensions"],
+        generation: true,
+        rules: rules::mutating_admission_policy::BINDING,
+        stored: Some(&rules::mutating_admission_policy::ALPHA_BINDING),
+        ..row(ADMISSION, "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", false)
+    },
+    Row {
         short_names: &["crd", "crds"],
         categories: &["api-extensions"],
         subresources: &["status"],
@@ -418,6 +451,7 @@ pub(super) fn kind(row: &Row) -> Option<Kind> {
         has_status: row.subresources.contains(&"status"),
         generation: row.generation,
         stored: row.stored,
+        gate: row.gate,
         behaviour: Behaviour::Builtin(row.rules),
     })
 }

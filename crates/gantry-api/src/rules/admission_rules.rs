@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::common::{default, label_selector, list, one_of, qualified_name, text};
+use super::common::{
+    default, dns_subdomain, label_selector, list, object, one_of, qualified_name, required, text,
+};
 use crate::field::{FieldError, Path};
 
 const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
@@ -126,6 +128,101 @@ pub(super) fn match_conditions(path: &Path, conditions: &[Value], errors: &mut V
         }
         if conditions[..at].iter().any(|other| other["name"] == condition["name"]) {
             errors.push(FieldError::duplicate(&path.child("name"), condition["name"].clone()));
+        }
+    }
+}
+
+/// Sets the defaults of a policy of either sort.
+pub(super) fn policy_defaults(policy: &mut Value) {
+    let Some(policy) = policy.as_object_mut() else { return };
+    let spec = object(policy, "spec");
+    default(spec, "failurePolicy", "Fail");
+    if let Some(Value::Object(matches)) = spec.get_mut("matchConstraints") {
+        match_defaults(matches);
+    }
+}
+
+/// Sets the defaults of a binding of either sort.
+pub(super) fn binding_defaults(binding: &mut Value) {
+    let Some(Value::Object(spec)) = binding.get_mut("spec") else { return };
+    if let Some(Value::Object(matches)) = spec.get_mut("matchResources") {
+        match_defaults(matches);
+    }
+}
+
+/// Checks what policies of both sorts have: failure policy, parameters, what they match and variables.
+pub(super) fn policy(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
+    one_of(&path.child("failurePolicy"), text(spec, "failurePolicy"), &["Fail", "Ignore"], errors);
+    if spec["paramKind"].is_object() {
+        let (path, kind) = (path.child("paramKind"), &spec["paramKind"]);
+        if let Some(version) = required(&path, kind, "apiVersion", errors)
+            && version.matches('/').count() > 1
+        {
+            let words = format!("unexpected GroupVersion string: {version}");
+            errors.push(FieldError::invalid(&path.child("apiVersion"), version, words));
+        }
+        required(&path, kind, "kind", errors);
+    }
+    let at = path.child("matchConstraints");
+    if spec["matchConstraints"].is_object() {
+        match_resources(&at, &spec["matchConstraints"], errors);
+        if list(&spec["matchConstraints"], "resourceRules").is_empty() {
+            errors.push(FieldError::required(&at.child("resourceRules"), ""));
+        }
+    } else {
+        errors.push(FieldError::required(&at, ""));
+    }
+    match_conditions(&path.child("matchConditions"), list(spec, "matchConditions"), errors);
+    variables(&path.child("variables"), list(spec, "variables"), errors);
+}
+
+/// Checks what bindings of both sorts have: the policy, parameters and what they match.
+pub(super) fn policy_binding(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
+    if let Some(name) = required(path, spec, "policyName", errors) {
+        dns_subdomain(&path.child("policyName"), name, errors);
+    }
+    if spec["paramRef"].is_object() {
+        parameter_reference(&path.child("paramRef"), &spec["paramRef"], errors);
+    }
+    if spec["matchResources"].is_object() {
+        match_resources(&path.child("matchResources"), &spec["matchResources"], errors);
+    }
+}
+
+fn variables(path: &Path, variables: &[Value], errors: &mut Vec<FieldError>) {
+    for (at, variable) in variables.iter().enumerate() {
+        let path = path.index(at);
+        let name = text(variable, "name");
+        let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        if name.is_empty() {
+            errors.push(FieldError::required(&path.child("name"), "name is not specified"));
+        } else if !starts || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            errors.push(FieldError::invalid(&path.child("name"), name, "name is not a valid CEL identifier"));
+        }
+        if text(variable, "expression").trim().is_empty() {
+            errors.push(FieldError::required(&path.child("expression"), "expression is not specified"));
+        }
+        if variables[..at].iter().any(|other| other["name"] == name) {
+            errors.push(FieldError::duplicate(&path.child("name"), name));
+        }
+    }
+}
+
+fn parameter_reference(path: &Path, reference: &Value, errors: &mut Vec<FieldError>) {
+    let name = text(reference, "name");
+    if !name.is_empty() && !reference["selector"].is_null() {
+        let words = "name and selector are mutually exclusive";
+        errors.push(FieldError::forbidden(&path.child("name"), words));
+    } else if name.is_empty() && reference["selector"].is_null() {
+        errors.push(FieldError::required(path, "one of name or selector must be specified"));
+    }
+    label_selector(&path.child("selector"), &reference["selector"], errors);
+    match reference["parameterNotFoundAction"].as_str() {
+        None => {
+            errors.push(FieldError::required(&path.child("parameterNotFoundAction"), ""));
+        }
+        Some(action) => {
+            one_of(&path.child("parameterNotFoundAction"), action, &["Allow", "Deny"], errors);
         }
     }
 }

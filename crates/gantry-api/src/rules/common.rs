@@ -308,6 +308,13 @@ pub fn restore(object: &mut Value, from: &Value, field: &str) {
     }
 }
 
+/// Makes an object one of another version whose objects are the same.
+pub fn set_version(object: &mut Value, api_version: &str) {
+    if let Some(object) = object.as_object_mut() {
+        object.insert("apiVersion".to_owned(), api_version.into());
+    }
+}
+
 /// Drops the status of a new object.
 pub fn drop_status(new: &mut Value) {
     if let Some(object) = new.as_object_mut() {

@@ -2,11 +2,8 @@
 
 use serde_json::Value;
 
-use super::admission_rules::{match_conditions, match_defaults, match_resources};
-use super::common::{
-    default, dns_subdomain, drop_status, keep_status, label_selector, list, object, one_of, qualified_name,
-    required, text,
-};
+use super::admission_rules::{binding_defaults, policy, policy_binding, policy_defaults};
+use super::common::{drop_status, keep_status, list, one_of, qualified_name, text};
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
@@ -17,14 +14,7 @@ const LONGEST_EXPRESSION: usize = 5 << 10;
 
 /// The rules of ValidatingAdmissionPolicy.
 pub const RULES: Rules = Rules {
-    default: |policy| {
-        let Some(policy) = policy.as_object_mut() else { return };
-        let spec = object(policy, "spec");
-        default(spec, "failurePolicy", "Fail");
-        if let Some(Value::Object(matches)) = spec.get_mut("matchConstraints") {
-            match_defaults(matches);
-        }
-    },
+    default: policy_defaults,
     prepare_create: drop_status,
     prepare_update: keep_status,
     validate: |policy| {
@@ -37,24 +27,11 @@ pub const RULES: Rules = Rules {
 
 /// The rules of ValidatingAdmissionPolicyBinding.
 pub const BINDING: Rules = Rules {
-    default: |binding| {
-        let Some(Value::Object(spec)) = binding.get_mut("spec") else { return };
-        if let Some(Value::Object(matches)) = spec.get_mut("matchResources") {
-            match_defaults(matches);
-        }
-    },
+    default: binding_defaults,
     validate: |binding| {
         let mut errors = Vec::new();
         let (path, spec) = (Path::new("spec"), &binding["spec"]);
-        if let Some(name) = required(&path, spec, "policyName", &mut errors) {
-            dns_subdomain(&path.child("policyName"), name, &mut errors);
-        }
-        if spec["paramRef"].is_object() {
-            parameter_reference(&path.child("paramRef"), &spec["paramRef"], &mut errors);
-        }
-        if spec["matchResources"].is_object() {
-            match_resources(&path.child("matchResources"), &spec["matchResources"], &mut errors);
-        }
+        policy_binding(&path, spec, &mut errors);
         actions(&path.child("validationActions"), spec, &mut errors);
         errors
     },
@@ -62,28 +39,7 @@ pub const BINDING: Rules = Rules {
 };
 
 fn validate(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
-    one_of(&path.child("failurePolicy"), text(spec, "failurePolicy"), &["Fail", "Ignore"], errors);
-    if spec["paramKind"].is_object() {
-        let (path, kind) = (path.child("paramKind"), &spec["paramKind"]);
-        if let Some(version) = required(&path, kind, "apiVersion", errors)
-            && version.matches('/').count() > 1
-        {
-            let words = format!("unexpected GroupVersion string: {version}");
-            errors.push(FieldError::invalid(&path.child("apiVersion"), version, words));
-        }
-        required(&path, kind, "kind", errors);
-    }
-    let at = path.child("matchConstraints");
-    if spec["matchConstraints"].is_object() {
-        match_resources(&at, &spec["matchConstraints"], errors);
-        if list(&spec["matchConstraints"], "resourceRules").is_empty() {
-            errors.push(FieldError::required(&at.child("resourceRules"), ""));
-        }
-    } else {
-        errors.push(FieldError::required(&at, ""));
-    }
-    match_conditions(&path.child("matchConditions"), list(spec, "matchConditions"), errors);
-    variables(&path.child("variables"), list(spec, "variables"), errors);
+    policy(path, spec, errors);
     let (validations, annotations) = (list(spec, "validations"), list(spec, "auditAnnotations"));
     if validations.is_empty() && annotations.is_empty() {
         let words = "validations or auditAnnotations must be specified";
@@ -94,25 +50,6 @@ fn validate(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
         validation(&path.child("validations").index(at), each, errors);
     }
     audit_annotations(&path.child("auditAnnotations"), annotations, errors);
-}
-
-fn variables(path: &Path, variables: &[Value], errors: &mut Vec<FieldError>) {
-    for (at, variable) in variables.iter().enumerate() {
-        let path = path.index(at);
-        let name = text(variable, "name");
-        let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        if name.is_empty() {
-            errors.push(FieldError::required(&path.child("name"), "name is not specified"));
-        } else if !starts || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            errors.push(FieldError::invalid(&path.child("name"), name, "name is not a valid CEL identifier"));
-        }
-        if text(variable, "expression").trim().is_empty() {
-            errors.push(FieldError::required(&path.child("expression"), "expression is not specified"));
-        }
-        if variables[..at].iter().any(|other| other["name"] == name) {
-            errors.push(FieldError::duplicate(&path.child("name"), name));
-        }
-    }
 }
 
 fn validation(path: &Path, validation: &Value, errors: &mut Vec<FieldError>) {
@@ -160,25 +97,6 @@ fn audit_annotations(path: &Path, annotations: &[Value], errors: &mut Vec<FieldE
         }
         if annotations[..at].iter().any(|other| other["key"] == annotation["key"]) {
             errors.push(FieldError::duplicate(&path.child("key"), annotation["key"].clone()));
-        }
-    }
-}
-
-fn parameter_reference(path: &Path, reference: &Value, errors: &mut Vec<FieldError>) {
-    let name = text(reference, "name");
-    if !name.is_empty() && !reference["selector"].is_null() {
-        let words = "name and selector are mutually exclusive";
-        errors.push(FieldError::forbidden(&path.child("name"), words));
-    } else if name.is_empty() && reference["selector"].is_null() {
-        errors.push(FieldError::required(path, "one of name or selector must be specified"));
-    }
-    label_selector(&path.child("selector"), &reference["selector"], errors);
-    match reference["parameterNotFoundAction"].as_str() {
-        None => {
-            errors.push(FieldError::required(&path.child("parameterNotFoundAction"), ""));
-        }
-        Some(action) => {
-            one_of(&path.child("parameterNotFoundAction"), action, &["Allow", "Deny"], errors);
         }
     }
 }

@@ -53,7 +53,11 @@ pub(super) fn of(kind: &Kind) -> &'static [Column] {
         ("", "LimitRange") => CREATED,
         ("", "ComponentStatus") => limits::COMPONENT_STATUS,
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => extensions::POLICY,
-        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => extensions::POLICY_BINDING,
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => extensions::MUTATING_POLICY,
+        (
+            "admissionregistration.k8s.io",
+            "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding",
+        ) => extensions::POLICY_BINDING,
         ("admissionregistration.k8s.io", _) => extensions::WEBHOOK_CONFIGURATION,
         ("apiextensions.k8s.io", "CustomResourceDefinition") => CREATED,
         ("apiregistration.k8s.io", "APIService") => extensions::API_SERVICE,

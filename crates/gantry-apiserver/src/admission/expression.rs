@@ -28,7 +28,7 @@ pub(super) struct Expression {
 
 impl Expression {
     pub fn new(environment: &Environment, text: &str, types: &[Type]) -> Self {
-        let program = environment.compile(text, types).map_err(|error| error.to_string());
+        let program = environment.compile(text, types).map_err(|error| error.with_found());
         Self { text: text.to_owned(), program }
     }
 

@@ -27,8 +27,8 @@ const ON_START: &str = "onstart";
 const ALWAYS: &str = "true";
 
 /// The APIServices of the server's own versions.
-pub fn builtin_api_services() -> Vec<Value> {
-    let kinds = Registry::builtin().iter();
+pub fn builtin_api_services(builtin: &Registry) -> Vec<Value> {
+    let kinds = builtin.iter();
     let versions: BTreeSet<(&str, &str)> = kinds.map(|kind| (&*kind.group, &*kind.version)).collect();
     let with_priority = versions.into_iter().filter_map(|(group, version)| {
         Some(api_service(group, version, group_priority::builtin(group, version)?, ON_START))
@@ -104,16 +104,21 @@ enum Change {
 }
 
 /// What is to be written, so that APIServices are those of `versions`. At the server's `start` those
-/// that an earlier server kept for versions of its own are removed with the others.
+/// that an earlier server kept for versions of its own, which this one does not serve, are removed with the
+/// others.
 fn plan(
     versions: &BTreeSet<(String, String)>,
     current: &BTreeMap<String, Arc<ApiService>>,
+    builtin: &Registry,
     start: bool,
 ) -> Vec<Change> {
     let mut changes = Vec::new();
+    let is_own = |group: &str, version: &str| {
+        builtin.iter().any(|kind| kind.group == group && kind.version == version)
+    };
     for (group, version) in versions {
         // A version of the server's own is no CustomResourceDefinition's.
-        if group_priority::builtin(group, version).is_some() {
+        if is_own(group, version) {
             continue;
         }
         let wanted = api_service(group, version, group_priority::CUSTOM, ALWAYS);
@@ -129,7 +134,7 @@ fn plan(
     }
     for service in current.values() {
         let wanted = versions.contains(&(service.group.clone(), service.version.clone()));
-        let own = group_priority::builtin(&service.group, &service.version).is_some();
+        let own = is_own(&service.group, &service.version);
         let gone = match service.managed.as_deref() {
             Some(ALWAYS) => !wanted,
             Some(ON_START) => start && !own,
@@ -175,7 +180,8 @@ async fn follow(
     use gantry_store::WatchEnd;
     loop {
         let versions = server.aggregation.definitions.read(Definitions::versions);
-        let changes = server.aggregation.with_services(|all| plan(&versions, &all.all, *start));
+        let changes =
+            server.aggregation.with_services(|all| plan(&versions, &all.all, &server.builtin, *start));
         *start = false;
         for change in changes {
             write(server, change).await;
@@ -231,29 +237,38 @@ mod tests {
         let versions = BTreeSet::from([("example.com".to_owned(), "v1".to_owned())]);
         let wanted = api_service("example.com", "v1", group_priority::CUSTOM, ALWAYS);
         let none = BTreeSet::new();
-        assert_eq!(plan(&versions, &current(&[]), false), [Change::Create(wanted.clone())]);
+        assert_eq!(
+            plan(&versions, &current(&[]), Registry::builtin(), false),
+            [Change::Create(wanted.clone())]
+        );
         let there = current(std::slice::from_ref(&wanted));
-        assert_eq!(plan(&versions, &there, false), []);
-        assert_eq!(plan(&none, &there, false), [Change::Delete("v1.example.com".into())]);
+        assert_eq!(plan(&versions, &there, Registry::builtin(), false), []);
+        assert_eq!(
+            plan(&none, &there, Registry::builtin(), false),
+            [Change::Delete("v1.example.com".into())]
+        );
 
         let mut changed = wanted.clone();
         changed["spec"]["versionPriority"] = json!(7);
         let update = Change::Update("v1.example.com".into(), wanted.clone());
-        assert_eq!(plan(&versions, &current(&[changed.clone()]), false), [update]);
+        assert_eq!(plan(&versions, &current(&[changed.clone()]), Registry::builtin(), false), [update]);
         changed["metadata"]["labels"] = json!({});
-        assert_eq!(plan(&versions, &current(&[changed.clone()]), true), []);
-        assert_eq!(plan(&none, &current(&[changed]), true), []);
+        assert_eq!(plan(&versions, &current(&[changed.clone()]), Registry::builtin(), true), []);
+        assert_eq!(plan(&none, &current(&[changed]), Registry::builtin(), true), []);
 
         let old = api_service("old.k8s.io", "v1", group_priority::CUSTOM, ON_START);
-        assert_eq!(plan(&none, &current(std::slice::from_ref(&old)), false), []);
-        assert_eq!(plan(&none, &current(&[old]), true), [Change::Delete("v1.old.k8s.io".into())]);
-        let own = builtin_api_services();
-        assert_eq!(plan(&none, &current(&own), true), []);
+        assert_eq!(plan(&none, &current(std::slice::from_ref(&old)), Registry::builtin(), false), []);
+        assert_eq!(
+            plan(&none, &current(&[old]), Registry::builtin(), true),
+            [Change::Delete("v1.old.k8s.io".into())]
+        );
+        let own = builtin_api_services(Registry::builtin());
+        assert_eq!(plan(&none, &current(&own), Registry::builtin(), true), []);
     }
 
     #[test]
     fn the_servers_own_are_put_right() {
-        let default = &builtin_api_services()[0];
+        let default = &builtin_api_services(Registry::builtin())[0];
         assert_eq!(default["metadata"]["name"], "v1.");
         assert_eq!(reconcile_api_service(default, default), None);
         let mut other = default.clone();

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
+use gantry_api::registry::Registry;
 use http::Method;
 use ipnet::IpNet;
 use serde_json::Value;
@@ -43,9 +44,11 @@ pub trait Api: Send + Sync {
 type Reconcile = fn(&Value, &Value) -> Option<Value>;
 
 /// Writes all of it. `range` is the range of cluster IPs, `server` the address for clients,
-/// `authentication` the ConfigMap for the servers of aggregated APIs.
+/// `authentication` the ConfigMap for the servers of aggregated APIs. What is of a version that is not
+/// among the `builtin` kinds is left out.
 pub async fn ensure(
     api: &dyn Api,
+    builtin: &Registry,
     range: IpNet,
     server: SocketAddr,
     authentication: &Value,
@@ -61,13 +64,17 @@ pub async fn ensure(
     work.push((DISCOVERY, kubernetes_endpoint_slice(&[server]), addresses));
     work.push(("/api/v1", authentication.clone(), reconcile_authentication));
     const REGISTRATION: &str = "/apis/apiregistration.k8s.io/v1";
-    let services = builtin_api_services().into_iter();
+    let services = builtin_api_services(builtin).into_iter();
     work.extend(services.map(|object| (REGISTRATION, object, reconcile_api_service as Reconcile)));
     const FLOWS: &str = "/apis/flowcontrol.apiserver.k8s.io/v1";
     let flows = priority_levels().into_iter().chain(flow_schemas());
     work.extend(flows.map(|object| (FLOWS, object, keep as Reconcile)));
     let classes = priority_classes().into_iter();
     work.extend(classes.map(|object| ("/apis/scheduling.k8s.io/v1", object, keep as Reconcile)));
+    work.retain(|(path, _, _)| {
+        let version = path.trim_start_matches("/apis/").trim_start_matches("/api/");
+        builtin.iter().any(|kind| kind.api_version() == version)
+    });
     try_join_all(work.iter().map(|(group, object, reconcile)| put(api, group, object, *reconcile))).await?;
     Ok(())
 }
@@ -182,10 +189,12 @@ mod tests {
         let run = async |port| {
             let server: SocketAddr = ([192, 0, 2, 1], port).into();
             let authentication = crate::bootstrap::authentication_config("CA", None);
-            ensure(&api, "10.43.0.0/16".parse().unwrap(), server, &authentication).await.unwrap();
+            ensure(&api, Registry::builtin(), "10.43.0.0/16".parse().unwrap(), server, &authentication)
+                .await
+                .unwrap();
             std::mem::take(&mut api.0.lock().1)
         };
-        let services = builtin_api_services().len();
+        let services = builtin_api_services(Registry::builtin()).len();
         assert_eq!(run(6443).await, 4 + roles().len() + bindings().len() + 3 + 2 + 8 + 13 + 1 + services);
         assert_eq!(run(6443).await, 0);
         assert_eq!(run(7443).await, 3, "the address changed");

@@ -158,8 +158,8 @@ impl Installed {
         }
     }
 
-    /// All kinds, those of a group in the order of preference.
-    pub fn registry(&self) -> Registry {
+    /// The built-in kinds and all others, those of a group in the order of preference.
+    pub fn registry(&self, builtin: &Registry) -> Registry {
         let mut kinds: Vec<&Arc<Kind>> = self.definitions.values().flat_map(|held| &held.kinds).collect();
         kinds.sort_by(|a, b| {
             a.group
@@ -167,7 +167,7 @@ impl Installed {
                 .then_with(|| version::compare(&a.version, &b.version))
                 .then_with(|| a.plural.cmp(&b.plural))
         });
-        Registry::with(kinds.into_iter().cloned())
+        builtin.with(kinds.into_iter().cloned())
     }
 
     /// Ends what goes on with kinds that are no longer served.

@@ -28,8 +28,8 @@ impl ApiServer {
             return;
         }
         let authentication = self.authentication_config();
-        match bootstrap::ensure(self, self.config.service_cidr, self.config.advertise, &authentication).await
-        {
+        let (range, address) = (self.config.service_cidr, self.config.advertise);
+        match bootstrap::ensure(self, &self.builtin, range, address, &authentication).await {
             Ok(()) => drop(self.ready.send_replace(true)),
             Err(error) => tracing::error!(%error, "the default objects are not all there"),
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Range;
 use super::calls;
 use crate::ast::{Binding, Call, Expr, Fold, Literal, Node};
-use crate::cost::{LIST, MAP};
+use crate::cost::{LIST, MAP, OBJECT};
 use crate::declared::{Declared, Form};
 use crate::environment::Environment;
 use crate::expand::ACCUMULATOR;
@@ -199,7 +199,7 @@ impl<'a> Walk<'a> {
                 sum
             }
             Expr::Struct { fields, .. } => {
-                fields.iter().fold(Range::exactly(40), |sum, field| sum.plus(self.cost(&field.1)))
+                fields.iter().fold(Range::exactly(OBJECT), |sum, field| sum.plus(self.cost(&field.1)))
             }
             Expr::Bind(bind) => {
                 let sum = self.cost(&bind.value).plus(Range::exactly(LIST));

@@ -231,6 +231,7 @@ pub(crate) fn equal(a: &Value<'_>, b: &Value<'_>) -> Result<bool, EvaluationErro
         (Value::Cidr(a, length), Value::Cidr(b, other)) => a == b && length == other,
         (Value::Semver(a), Value::Semver(b)) => a.cmp(b) == Ordering::Equal,
         (Value::Format(a), Value::Format(b)) => a.name == b.name,
+        (Value::Made(a), Value::Made(b)) => a.equals(b, equal)?,
         (a, b) if a.is_map() && b.is_map() => equal_maps(a, b)?,
         (a, b) if a.list_len().is_some() && b.list_len().is_some() => equal_lists(a, b)?,
         _ => false,

@@ -20,6 +20,7 @@ pub(super) fn by_name(name: &str) -> Option<Implementation> {
         "lowerAscii" => |args| change(args, |text| text.to_ascii_lowercase()),
         "upperAscii" => |args| change(args, |text| text.to_ascii_uppercase()),
         "trim" => |args| change(args, |text| text.trim().to_owned()),
+        "jsonpatch.escapeKey" => |args| change(args, |text| text.replace('~', "~0").replace('/', "~1")),
         "strings.quote" => |args| change(args, printf::quoted),
         "replace" => replace,
         "split" => split,

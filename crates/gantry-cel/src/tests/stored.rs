@@ -155,7 +155,9 @@ fn conditions_of_webhooks() {
         );
         assert_eq!(
             said("object.a"),
-            ["webhooks[0].matchConditions[0].expression: Invalid value: \"object.a\": must evaluate to bool"]
+            [
+                "webhooks[0].matchConditions[0].expression: Invalid value: \"object.a\": must evaluate to bool but got dyn"
+            ]
         );
     }
 }
@@ -186,10 +188,10 @@ fn expressions_of_policies() {
     let expected = [
         "spec.variables[1].expression: Invalid value: \"foo\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'foo' (in container '')\n | foo\n | ^",
         "spec.validations[1].expression: Invalid value: \"variables.other\": compilation failed: ERROR: <input>:1:10: undefined field 'other'\n | variables.other\n | .........^",
-        "spec.validations[1].messageExpression: Invalid value: \"5\": must evaluate to string",
-        "spec.validations[2].expression: Invalid value: \"variables.names[0]\": must evaluate to bool",
+        "spec.validations[1].messageExpression: Invalid value: \"5\": must evaluate to string but got int",
+        "spec.validations[2].expression: Invalid value: \"variables.names[0]\": must evaluate to bool but got string",
         "spec.auditAnnotations[0].valueExpression: Invalid value: \"variables.replicas > 5 ? 'many' : null\": compilation failed: ERROR: <input>:1:24: found no matching overload for '_?_:_' applied to '(bool, string, null)'\n | variables.replicas > 5 ? 'many' : null\n | .......................^",
-        "spec.auditAnnotations[2].valueExpression: Invalid value: \"5\": must evaluate to one of [string null_type]",
+        "spec.auditAnnotations[2].valueExpression: Invalid value: \"5\": must evaluate to one of [string null_type] but got int",
     ];
     assert_eq!(errors, expected);
 }

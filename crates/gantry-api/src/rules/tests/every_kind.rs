@@ -11,7 +11,7 @@ use crate::{protobuf, table::partial};
 
 /// Each kind that is kept, with a minimal object of it.
 fn each() -> impl Iterator<Item = (&'static Kind, Value)> {
-    let kept = Registry::builtin().iter().filter(|kind| kind.verbs.contains(&"delete"));
+    let kept = Registry::known().iter().filter(|kind| kind.verbs.contains(&"delete"));
     kept.map(|kind| (&**kind, minimal(&name_of(kind))))
 }
 

@@ -156,6 +156,76 @@ fn validating_admission_policy() {
 }
 
 #[test]
+fn mutating_admission_policy() {
+    let name = "MutatingAdmissionPolicy";
+    becomes(
+        name,
+        json!({}),
+        json!({"spec": {"failurePolicy": "Fail",
+            "matchConstraints": {"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}}}}),
+    );
+    let check = |spec, expected: &[&str]| refused(name, json!({"spec": spec}), expected);
+    check(
+        json!({"matchConstraints": null, "mutations": null, "reinvocationPolicy": null, "failurePolicy": "Maybe"}),
+        &[
+            "spec.failurePolicy: Unsupported value: \"Maybe\": supported values: \"Fail\", \"Ignore\"",
+            "spec.matchConstraints: Required value",
+            "spec.mutations: Required value: mutations must contain at least one item",
+            "spec.reinvocationPolicy: Required value",
+        ],
+    );
+    check(
+        json!({"reinvocationPolicy": "Often", "variables": [{"name": "a b", "expression": ""}]}),
+        &[
+            "spec.variables[0].name: Invalid value: \"a b\": name is not a valid CEL identifier",
+            "spec.variables[0].expression: Required value: expression is not specified",
+            "spec.reinvocationPolicy: Unsupported value: \"Often\": supported values: \"IfNeeded\", \"Never\"",
+        ],
+    );
+    let rules =
+        json!([{"operations": ["DELETE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]);
+    let unsupported = |field: &str| {
+        format!(
+            "spec.{field}.resourceRules.operations: Unsupported value: \"DELETE\": supported values: \"*\", \"CONNECT\", \"CREATE\", \"UPDATE\""
+        )
+    };
+    check(json!({"matchConstraints": {"resourceRules": rules}}), &[&unsupported("matchConstraints")]);
+    let mutation = |mutation: Value, expected: &[&str]| check(json!({"mutations": [mutation]}), expected);
+    let (apply, patch) = (json!({"expression": "Object{}"}), json!({"expression": "[]"}));
+    mutation(json!({"applyConfiguration": apply}), &["spec.mutations[0].patchType: Required value"]);
+    mutation(
+        json!({"patchType": "Magic"}),
+        &[
+            "spec.mutations[0].patchType: Unsupported value: \"Magic\": supported values: \"ApplyConfiguration\", \"JSONPatch\"",
+        ],
+    );
+    mutation(
+        json!({"patchType": "JSONPatch", "applyConfiguration": apply}),
+        &[
+            "spec.mutations[0].applyConfiguration: Invalid value: \"{applyConfiguration}\": must not be specified when patchType is JSONPatch",
+            "spec.mutations[0].jsonPatch: Required value: must be specified when patchType is JSONPatch",
+        ],
+    );
+    mutation(
+        json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": " "}, "jsonPatch": patch}),
+        &[
+            "spec.mutations[0].applyConfiguration.expression: Required value",
+            "spec.mutations[0].jsonPatch: Invalid value: \"{jsonPatch}\": must not be specified when patchType is ApplyConfiguration",
+        ],
+    );
+    let name = "MutatingAdmissionPolicyBinding";
+    refused(
+        name,
+        json!({"spec": {"policyName": "A", "paramRef": {"name": "x"}, "matchResources": {"resourceRules": rules}}}),
+        &[
+            &format!("spec.policyName: Invalid value: \"A\": {}", crate::rules::common::DNS_SUBDOMAIN),
+            "spec.paramRef.parameterNotFoundAction: Required value",
+            &unsupported("matchResources"),
+        ],
+    );
+}
+
+#[test]
 fn api_service() {
     let name = "APIService";
     becomes(name, json!({}), json!({"spec": {"service": {"port": 443}}}));

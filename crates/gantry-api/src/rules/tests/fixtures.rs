@@ -8,7 +8,7 @@ use crate::registry::{Kind, Registry};
 /// The kind of that API version and name.
 pub(super) fn kind(api_version: &str, name: &str) -> &'static Kind {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let found = Registry::builtin().by_gvk(group, version, name);
+    let found = Registry::known().by_gvk(group, version, name);
     found.unwrap_or_else(|| panic!("{api_version} {name} is not served"))
 }
 
@@ -104,8 +104,19 @@ fn job_spec() -> Value {
     json!({"template": template})
 }
 
-/// A minimal valid object of the kind; of kinds of the same name, that of the group after a dot.
+fn is_unstable(version: &str) -> bool {
+    version.contains("alpha") || version.contains("beta")
+}
+
+/// A minimal valid object of the kind; of kinds of the same name, that of the group or of the version after a
+/// dot.
 pub(super) fn minimal(name: &str) -> Value {
+    if let Some((name, version)) = name.split_once('.').filter(|(_, version)| is_unstable(version)) {
+        let mut object = minimal(name);
+        let group = object["apiVersion"].as_str().and_then(|text| text.split_once('/')).expect("a group").0;
+        object["apiVersion"] = format!("{group}/{version}").into();
+        return object;
+    }
     let rest = match name {
         "DaemonSet" | "StatefulSet" | "Deployment" | "ReplicaSet" => return workload("apps/v1", name),
         "ControllerRevision" => json!({"apiVersion": "apps/v1", "revision": 1, "data": {"spec": {}}}),
@@ -220,6 +231,12 @@ fn extension(name: &str) -> Value {
         "ValidatingAdmissionPolicyBinding" => {
             admission(json!({"spec": {"policyName": "p", "validationActions": ["Deny"]}}))
         }
+        "MutatingAdmissionPolicy" => json!({"apiVersion": "admissionregistration.k8s.io/v1beta1",
+            "spec": {"matchConstraints": {"resourceRules": resources}, "reinvocationPolicy": "Never",
+                "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{}"}}]}}),
+        "MutatingAdmissionPolicyBinding" => {
+            json!({"apiVersion": "admissionregistration.k8s.io/v1beta1", "spec": {"policyName": "p"}})
+        }
         "CustomResourceDefinition" => {
             json!({"apiVersion": "apiextensions.k8s.io/v1", "metadata": {"name": "things.a.b"},
             "spec": {"group": "a.b", "scope": "Namespaced", "names": {"kind": "Thing", "plural": "things"},
@@ -246,6 +263,11 @@ fn extension(name: &str) -> Value {
 
 /// The name under which `minimal` knows a kind.
 pub(super) fn name_of(kind: &Kind) -> String {
+    let alike = |other: &Kind| other.group == kind.group && other.kind == kind.kind;
+    let first = Registry::known().iter().find(|other| alike(other));
+    if is_unstable(&kind.version) && first.is_some_and(|first| first.version != kind.version) {
+        return format!("{}.{}", kind.kind, kind.version);
+    }
     match (&*kind.group, &*kind.version, &*kind.kind) {
         ("events.k8s.io", _, name) => format!("{name}.events.k8s.io"),
         ("autoscaling", "v1", name) => format!("{name}.v1"),

@@ -10,13 +10,22 @@ pub(super) const WEBHOOK_CONFIGURATION: &[Column] =
 pub(super) const POLICY: &[Column] = &[
     NAME,
     column("Validations", "integer", 0, |object, _| json!(list(&object["spec"]["validations"]).count())),
-    column("ParamKind", "string", 0, |object, _| {
-        let kind = &object["spec"]["paramKind"];
-        match kind.is_object() {
-            true => json!(format!("{}/{}", named(kind, "apiVersion"), named(kind, "kind"))),
-            false => json!("<unset>"),
-        }
-    }),
+    PARAM_KIND,
+    AGE,
+];
+
+const PARAM_KIND: Column = column("ParamKind", "string", 0, |object, _| {
+    let kind = &object["spec"]["paramKind"];
+    match kind.is_object() {
+        true => json!(format!("{}/{}", named(kind, "apiVersion"), named(kind, "kind"))),
+        false => json!("<unset>"),
+    }
+});
+
+pub(super) const MUTATING_POLICY: &[Column] = &[
+    NAME,
+    column("Mutations", "integer", 0, |object, _| json!(list(&object["spec"]["mutations"]).count())),
+    PARAM_KIND,
     AGE,
 ];
 
