@@ -1,8 +1,30 @@
 //! Memory that is not needed any more. All unsafe code of this crate is here.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How often a thread gives back memory at most.
+const TIDYING: Duration = Duration::from_secs(10);
+
+/// A runtime for a process that goes on for long: its threads give back the memory that they do not need
+/// any more when they have nothing to do. The allocator by itself does so only while it is used.
+pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().on_thread_park(tidy).build()
+}
+
+fn tidy() {
+    thread_local! {
+        static LAST: Cell<Option<Instant>> = const { Cell::new(None) };
+    }
+    let now = Instant::now();
+    if LAST.get().is_none_or(|last| now - last >= TIDYING) {
+        LAST.set(Some(now));
+        // SAFETY: it may be called at any time, and concerns what is free only.
+        unsafe { libmimalloc_sys::mi_collect(true) };
+    }
+}
 
 /// How long a process of many parts takes to start, with room.
 const START: Duration = Duration::from_secs(10);

@@ -11,7 +11,7 @@ use crate::{logging, memory};
 /// Runs until it is told to end.
 pub fn run(config: &Config) -> Result<()> {
     logging::start(&config.log_level, config.log_json)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
+    memory::runtime()?.block_on(serve(config))
 }
 
 async fn serve(config: &Config) -> Result<()> {

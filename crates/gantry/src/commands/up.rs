@@ -31,7 +31,7 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     logging::start(&config.log_level, config.log_json)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
+    memory::runtime()?.block_on(serve(config))
 }
 
 async fn serve(config: &Config) -> Result<()> {
