@@ -21,7 +21,8 @@ const BURST: f64 = 25.0;
 /// Hands events to the task that writes them; never blocks and never fails.
 #[derive(Clone)]
 pub struct Recorder {
-    records: mpsc::UnboundedSender<Record>,
+    // On the heap: a channel keeps room for a few dozen, and there is one for each component.
+    records: mpsc::UnboundedSender<Box<Record>>,
 }
 
 struct Record {
@@ -68,7 +69,7 @@ impl Recorder {
         message: impl Into<String>,
     ) {
         // The writer is gone only when the process ends.
-        let _ = self.records.send(Record { about, warning, reason, message: message.into() });
+        let _ = self.records.send(Box::new(Record { about, warning, reason, message: message.into() }));
     }
 }
 
@@ -83,10 +84,10 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(mut self, mut records: mpsc::UnboundedReceiver<Record>) {
+    async fn run(mut self, mut records: mpsc::UnboundedReceiver<Box<Record>>) {
         while let Some(record) = records.recv().await {
             if self.admits(&record.about, Timestamp::now())
-                && let Err(error) = self.write(record).await
+                && let Err(error) = Box::pin(self.write(*record)).await
             {
                 tracing::debug!(%error, component = self.component, "event not written");
             }

@@ -32,8 +32,9 @@ pub async fn run_workers<K, F, Fut>(
 {
     let worker = || async {
         while let Some(key) = queue.next().await {
-            // A panic is a fault of one object's handling; the others go on.
-            let outcome = AssertUnwindSafe(reconcile(key.clone())).catch_unwind().await;
+            // A panic is a fault of one object's handling; the others go on. On the heap, so that a worker
+            // without work takes next to nothing.
+            let outcome = AssertUnwindSafe(Box::pin(reconcile(key.clone()))).catch_unwind().await;
             match outcome {
                 Ok(Ok(again)) => {
                     queue.forget(&key);
