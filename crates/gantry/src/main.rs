@@ -24,9 +24,15 @@ fn main() -> std::process::ExitCode {
     // and change namespaces, so this comes before anything starts a thread.
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.split_first() {
-        Some((verb, rest)) if verb == "shim" => gantry_runtime::shim_main(rest),
+        Some((verb, rest)) if verb == "shim" => {
+            memory::map_page_by_page();
+            gantry_runtime::shim_main(rest)
+        }
         Some((verb, rest)) if verb == "unpack" => gantry_runtime::unpack_main(rest),
-        Some((verb, rest)) if verb == "dns" => gantry_dns::process_main(rest, memory::forget_start),
+        Some((verb, rest)) if verb == "dns" => {
+            memory::map_page_by_page();
+            gantry_dns::process_main(rest, memory::forget_start)
+        }
         _ => commands::main(),
     }
 }
