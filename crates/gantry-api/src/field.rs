@@ -17,7 +17,7 @@ impl Path {
     /// The field `name` below.
     #[must_use]
     pub fn child(&self, name: &str) -> Self {
-        if self.0.is_empty() { Self::new(name) } else { Self(format!("{}.{name}", self.0)) }
+        if self.0.is_empty() { Self::new(name) } else { Self([&self.0, ".", name].concat()) }
     }
 
     /// The list item `at` below.
@@ -30,7 +30,7 @@ impl Path {
     #[must_use]
     pub fn join(&self, below: &Self) -> Self {
         match below.0.starts_with('[') {
-            true => Self(format!("{}{}", self.0, below.0)),
+            true => Self([&*self.0, &below.0].concat()),
             false => self.child(&below.0),
         }
     }
@@ -38,7 +38,7 @@ impl Path {
     /// The map entry `key` below.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
-        Self(format!("{}[{key}]", self.0))
+        Self([&self.0, "[", key, "]"].concat())
     }
 }
 

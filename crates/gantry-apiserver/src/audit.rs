@@ -77,11 +77,14 @@ impl Audit {
 
     fn emit(&self, level: Level, event: &Value) {
         self.metrics.audited(level.word());
-        if let Some(file) = &self.file
-            && let Err(error) = file.lock().append(event)
-        {
-            self.metrics.audit_lost(1);
-            tracing::error!(%error, "an audit event could not be written");
+        if let Some(file) = &self.file {
+            // The file is held for the writing alone.
+            let mut line = serde_json::to_vec(event).unwrap_or_default();
+            line.push(b'\n');
+            if let Err(error) = file.lock().append(&line) {
+                self.metrics.audit_lost(1);
+                tracing::error!(%error, "an audit event could not be written");
+            }
         }
         if let Some(webhook) = &self.webhook
             && !webhook.push(event)

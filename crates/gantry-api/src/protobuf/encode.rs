@@ -155,6 +155,13 @@ impl<'de> DeserializeSeed<'de> for Field<'_> {
         let Self { layout, out, slot } = self;
         let before = out.len();
         let Some((number, outer)) = slot.path.split_last() else { return Ok(()) };
+        if outer.is_empty() {
+            let seed = Element { layout, out: &mut *out, shape: &slot.shape, number: *number };
+            if !seed.deserialize(from)? {
+                out.truncate(before);
+            }
+            return Ok(());
+        }
         let starts: Vec<usize> = outer.iter().map(|number| wire::open(out, *number)).collect();
         let seed = Element { layout, out: &mut *out, shape: &slot.shape, number: *number };
         if seed.deserialize(from)? {

@@ -95,6 +95,41 @@ pub(super) struct Message {
     /// Ordered by name.
     pub slots: Vec<Slot>,
     pub numbers: Numbers,
+    names: Names,
+}
+
+/// Places of names in [`Message::slots`], each in a bucket that is told by few of its bytes or in one of the
+/// next ones: every field of every object in a list is looked up here.
+#[derive(Debug, Default)]
+struct Names(Box<[Option<u16>]>);
+
+impl Names {
+    fn new(slots: &[Slot]) -> Self {
+        // There is always an empty bucket to end at.
+        let mut names = Self(vec![None; (2 * slots.len() + 1).next_power_of_two()].into());
+        for (at, slot) in slots.iter().enumerate() {
+            let free = names.buckets(&slot.name).find(|bucket| names.0[*bucket].is_none());
+            if let (Some(free), Ok(at)) = (free, u16::try_from(at)) {
+                names.0[free] = Some(at);
+            }
+        }
+        names
+    }
+
+    /// The buckets that `name` may be in, in order.
+    fn buckets(&self, name: &str) -> impl Iterator<Item = usize> + use<> {
+        let bytes = name.as_bytes();
+        let byte = |at: usize| bytes.get(at).map_or(0, |byte| usize::from(*byte));
+        let told =
+            bytes.len() + byte(0) * 7 + byte(bytes.len() / 2) * 31 + byte(bytes.len().wrapping_sub(1)) * 127;
+        let mask = self.0.len().wrapping_sub(1);
+        (0..self.0.len()).map(move |next| (told + next) & mask)
+    }
+
+    fn find<'s>(&self, slots: &'s [Slot], name: &str) -> Option<&'s Slot> {
+        let places = self.buckets(name).map_while(|bucket| self.0[bucket]);
+        places.map(|at| &slots[usize::from(at)]).find(|slot| &*slot.name == name)
+    }
 }
 
 impl Message {
@@ -104,13 +139,12 @@ impl Message {
         for (at, slot) in slots.iter().enumerate() {
             numbers.insert(&slot.path, at);
         }
-        Self { slots, numbers }
+        Self { names: Names::new(&slots), slots, numbers }
     }
 
     /// The field `name`.
     pub fn slot(&self, name: &str) -> Option<&Slot> {
-        let at = self.slots.binary_search_by(|slot| (*slot.name).cmp(name)).ok()?;
-        Some(&self.slots[at])
+        self.names.find(&self.slots, name)
     }
 }
 
@@ -219,5 +253,22 @@ fn shape(kind: &Type, form: &str) -> Shape {
         (Type::Time, _) => Shape::Time { micros: false },
         (Type::MicroTime, _) => Shape::Time { micros: true },
         (Type::Object(id), _) => Shape::Message(MessageId(id.index())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_found_by_its_name() {
+        for message in &Layout::builtin().messages {
+            for slot in &message.slots {
+                assert!(std::ptr::eq(message.slot(&slot.name).expect("a field"), slot), "{}", slot.name);
+            }
+            for other in ["", "none", "metadat", "specs"] {
+                assert!(message.slot(other).is_none_or(|slot| *slot.name == *other));
+            }
+        }
     }
 }

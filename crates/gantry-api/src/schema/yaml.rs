@@ -13,6 +13,9 @@ const MOST_OPEN: usize = 1000;
 
 /// The value of `bytes`, and what is to be said of its duplicate keys.
 pub(super) fn read(bytes: &[u8]) -> Result<(Value, Option<String>), String> {
+    if let Some(value) = json(bytes) {
+        return Ok((value, None));
+    }
     if too_deep(bytes) {
         return Err("error converting YAML to JSON: yaml: exceeded max depth".to_owned());
     }
@@ -29,6 +32,19 @@ pub(super) fn read(bytes: &[u8]) -> Result<(Value, Option<String>), String> {
     let found = (!lines.is_empty())
         .then(|| format!("error converting YAML to JSON: yaml: unmarshal errors:\n{}", lines.join("\n")));
     Ok((value, found))
+}
+
+/// The value of what is an object in JSON, and so in YAML, with no key twice: it is read much sooner as what
+/// it is.
+fn json(bytes: &[u8]) -> Option<Value> {
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
+    let mut state = State::default();
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = Read(&mut state).deserialize(&mut deserializer).ok()?;
+    deserializer.end().ok()?;
+    (state.duplicates == 0).then_some(value)
 }
 
 /// Whether more brackets are open at once than any object needs, wherever they stand.
@@ -215,6 +231,19 @@ mod tests {
             )
         );
         assert_eq!(read(b"a: 1\n"), Ok((json!({"a": 1}), None)));
+    }
+
+    #[test]
+    fn json_is_yaml() {
+        let check =
+            |text: &str, expect: Value| assert_eq!(read(text.as_bytes()), Ok((expect, None)), "{text}");
+        let text = r#" {"a": [1, -2, 2.5, 1e3, null, true], "b": {"c\u00e4": "\n\/"}} "#;
+        check(text, json!({"a": [1, -2, 2.5, 1000.0, null, true], "b": {"cä": "\n/"}}));
+        // In flow style only YAML may leave out quotes.
+        check("{a: b, 1: [c]}", json!({"a": "b", "1": ["c"]}));
+        let (value, found) = read(b"{\"a\": 1,\n \"a\": 2}").expect("reads");
+        assert_eq!(value, json!({"a": 2}));
+        assert!(found.expect("a key twice").ends_with("line 2: key \"a\" already set in map"));
     }
 
     #[test]

@@ -105,26 +105,29 @@ pub(super) fn patched(
         schema::decode_free(bytes, Format::Json)
             .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))
     };
-    // What the client is shown of a patch that leads to nothing: what it would have led to, and of a
-    // strategic one, which names its own fields, the patch.
-    let (patched, mut findings, shown) = match format {
-        Patch::Json => (patch::json_patch(current, bytes)?, patch::json_patch_findings(bytes), None),
-        Patch::Merge => {
-            let patch = parse()?;
-            (patch::merge_patch(current, &patch.value)?, patch.strict, None)
+    let schema = context.kind.schema;
+    let merge = || -> Result<(Value, Vec<String>), ApiError> {
+        if format == Patch::Json {
+            return Ok((patch::json_patch(current, bytes)?, patch::json_patch_findings(bytes)));
         }
-        _ => {
-            let patch = parse()?;
-            let schema = context.kind.schema;
-            let merged = patch::strategic_merge(Schemas::builtin(), schema, current, &patch.value)?;
-            (merged, patch.strict, Some(patch.value.to_string()))
-        }
+        let patch = parse()?;
+        let patched = match format {
+            Patch::Merge => patch::merge_patch(current, &patch.value)?,
+            _ => patch::strategic_merge(Schemas::builtin(), schema, current, &patch.value)?,
+        };
+        Ok((patched, patch.strict))
     };
-    let shown = shown.unwrap_or_else(|| patched.to_string());
     let refused = |why: String| {
-        let error = FieldError::invalid(&Path::new("patch"), shown.as_str(), why);
+        // What the client is shown of a patch that leads to nothing: what it would have led to, and of a
+        // strategic one, which names its own fields, the patch.
+        let shown = match format {
+            Patch::Strategic => parse().map(|patch| patch.value),
+            _ => merge().map(|(patched, _)| patched),
+        };
+        let error = FieldError::invalid(&Path::new("patch"), shown.unwrap_or_default().to_string(), why);
         ApiError::invalid("", "", "", &[error])
     };
+    let (patched, mut findings) = merge()?;
     let decoded = context.kind.decode_value(patched).map_err(|why| refused(why.to_string()))?;
     let mut object = decoded.value;
     body::check_kind(context.registry, &mut object, &context.kind.kind, &context.kind.api_version())?;

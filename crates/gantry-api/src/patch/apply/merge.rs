@@ -12,16 +12,12 @@ use crate::schema::Schemas;
 pub(super) fn merge(schemas: &Schemas, layout: Layout<'_>, live: &Value, applied: &Value) -> Value {
     match (layout, live, applied) {
         (layout, Value::Object(fields), Value::Object(wanted)) if layout.is_object() => {
-            let mut merged = fields.clone();
-            for (name, value) in wanted {
-                let below = layout.child(schemas, name).0;
-                let value = match fields.get(name) {
-                    Some(old) => merge(schemas, below, old, value),
-                    None => value.clone(),
-                };
-                merged.insert(name.clone(), value);
-            }
-            Value::Object(merged)
+            let kept = fields.iter().map(|(name, old)| match wanted.get(name) {
+                Some(value) => (name.clone(), merge(schemas, layout.child(schemas, name).0, old, value)),
+                None => (name.clone(), old.clone()),
+            });
+            let new = wanted.iter().filter(|(name, _)| !fields.contains_key(*name));
+            Value::Object(kept.chain(new.map(|(name, value)| (name.clone(), value.clone()))).collect())
         }
         (layout, Value::Array(items), Value::Array(wanted)) if layout.is_list() => {
             Value::Array(merge_lists(schemas, layout, items, wanted))
