@@ -9,7 +9,7 @@ use gantry_store::Store;
 use ipnet::IpNet;
 
 use crate::authn::{self, Anonymous, RequestHeader};
-use crate::{Limits, audit, authz};
+use crate::{Limits, audit, authz, trace};
 
 /// A certificate chain and its private key, in PEM.
 #[derive(Clone, Default)]
@@ -91,6 +91,8 @@ pub struct Config {
     pub anonymous: Anonymous,
     /// What is audited; `None`: nothing.
     pub audit: Option<audit::Settings>,
+    /// Where traces of requests are sent; `None`: nowhere.
+    pub tracing: Option<trace::Configuration>,
     /// How much the server takes on.
     pub limits: Limits,
     /// Which built-in versions and resources are served.

@@ -44,6 +44,7 @@ pub mod body;
 pub mod bootstrap;
 pub mod storage;
 pub mod token;
+pub mod trace;
 
 pub use attributes::Attributes;
 pub use config::{Config, Identity, Version};

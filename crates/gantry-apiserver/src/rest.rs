@@ -37,7 +37,7 @@ use crate::audit::Annotations;
 use crate::body::Body;
 use crate::negotiate::{ACCEPTED, Encoding, Output, Shape};
 use crate::request::{Query, RequestInfo};
-use crate::{ApiServer, User, respond, storage};
+use crate::{ApiServer, User, respond, storage, trace};
 
 pub(crate) use body::read as read_body;
 use options::ListOptions;
@@ -151,8 +151,11 @@ pub(crate) async fn serve(
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
     let registry = server.registry.load_full();
+    let step = step(info);
+    let facts = trace::facts(|audit_id| trace::verb(&request, info, audit_id));
     if let Some(answer) = review::find(info) {
-        return review::serve(server, &registry, answer, info, query, user, request).await;
+        let work = review::serve(server, &registry, answer, info, query, user, request);
+        return trace::step(step, facts, work).await;
     }
     let kind =
         registry.lookup(&info.group, &info.version, &info.resource).ok_or_else(ApiError::no_such_resource)?;
@@ -186,7 +189,7 @@ pub(crate) async fn serve(
     let warnings = Vec::new();
     let mut context =
         Context { server, info, query, user, registry: &registry, kind, output, warnings, annotations };
-    let result = dispatch(&mut context, request).await;
+    let result = trace::step(step, facts, dispatch(&mut context, request)).await;
     let mut response = match result {
         // Who is refused is warned as well.
         Err(error) if !context.warnings.is_empty() => respond::error(&error, output),
@@ -194,6 +197,33 @@ pub(crate) async fn serve(
     };
     respond::warn(&mut response, &context.warnings);
     Ok(if output.gzip { respond::compress(response) } else { response })
+}
+
+/// The audit identifier, as a fact.
+fn audited(id: &http::HeaderValue) -> trace::Fact {
+    trace::text("audit-id", id.to_str().unwrap_or_default())
+}
+
+/// A kind's resource, as traces name it.
+fn resource(kind: &Kind) -> String {
+    match &*kind.group {
+        "" => kind.plural.to_string(),
+        group => format!("{}.{group}", kind.plural),
+    }
+}
+
+/// What traces call the verb of a request; `None`: it goes on for as long as its client wants.
+fn step(info: &RequestInfo) -> Option<&'static str> {
+    match info.verb {
+        _ if info.is_long_running() => None,
+        "get" => Some("Get"),
+        "list" => Some("List"),
+        "create" => Some("Create"),
+        "update" => Some("Update"),
+        "patch" => Some("Patch"),
+        "delete" | "deletecollection" => Some("Delete"),
+        _ => None,
+    }
 }
 
 /// What clients of a kind are told to use instead.
@@ -241,12 +271,20 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
                     list::reach(&context.server.store, version).await?;
                 }
             }
-            Ok(context.entry(StatusCode::OK, &*context.current().await?))
+            trace::event("About to Get from storage");
+            let facts = trace::facts(|id| vec![audited(id), trace::text("key", context.key())]);
+            let current = trace::step("cacher.Get", facts, context.current()).await?;
+            trace::event("About to write a response");
+            Ok(context.entry(StatusCode::OK, &current))
         }
         "list" => {
             let options = ListOptions::parse(context.query, false)?;
             let filter = filter::Filter::parse(context.kind, context.query, &info.name)?;
-            let page = list::page(context.server, context.kind, context.namespace(), &options, &filter).await;
+            trace::event("About to List from storage");
+            let facts = trace::facts(|id| vec![audited(id), trace::text("type", resource(context.kind))]);
+            let page = list::page(context.server, context.kind, context.namespace(), &options, &filter);
+            let page = trace::step("cacher list", facts, page).await;
+            trace::event("Listing from storage done");
             match page {
                 Ok(page) => Ok(list::respond(context.kind, page, context.output, context.query)),
                 Err(error) => list::restart(&options, error),

@@ -36,6 +36,7 @@ use crate::fairness::Fairness;
 use crate::metrics::Metrics;
 use crate::services::Services;
 use crate::token::SigningKey;
+use crate::trace::Tracer;
 use crate::webhook::Webhooks;
 use crate::{Config, Error, Identity, User, proxy, storage};
 use certificate::Shown;
@@ -65,6 +66,7 @@ pub struct ApiServer {
     in_flight: InFlight,
     fairness: Option<Fairness>,
     audit: Option<Arc<Audit>>,
+    tracer: Option<Tracer>,
     pub(crate) documents: ArcSwap<Documents>,
     /// What clients are shown, and what kubelets are.
     serving: Arc<Shown>,
@@ -115,8 +117,11 @@ impl ApiServer {
         let registry = Arc::new(custom.registry(&builtin));
         let audit = config.audit.as_ref().map(|settings| Audit::new(settings, metrics.clone()));
         let audit = audit.transpose()?.map(Arc::new);
+        let tracer = config.tracing.as_ref().map(|tracing| Tracer::new(tracing, &instance()));
+        let tracer = tracer.transpose()?;
         Ok(Self {
             audit,
+            tracer,
             store: config.store.clone(),
             builtin,
             registry: ArcSwap::new(registry.clone()),
@@ -188,12 +193,17 @@ impl ApiServer {
                 audit.deliver(served_all.clone()).await;
             }
         };
+        let traces = async {
+            if let Some(tracer) = &self.tracer {
+                tracer.run(&served_all).await;
+            }
+        };
         let served = async {
             served.await;
             served_all.cancel();
         };
         let configured = self.authenticators.follow_configuration();
-        let served = async { tokio::join!(served, stop, bootstrap, audit) };
+        let served = async { tokio::join!(served, stop, bootstrap, audit, traces) };
         tokio::pin!(configured, served);
         tokio::select! {
             _ = served => {}
@@ -253,4 +263,25 @@ impl ApiServer {
     pub(crate) fn deleted(&self, kind: &Kind, object: &Value) {
         self.services.deleted(kind, object);
     }
+}
+
+/// What this server is called among those of the cluster: by its host, so that it is the same after a start.
+fn instance() -> String {
+    const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    let hash = ring::digest::digest(&ring::digest::SHA256, host.as_encoded_bytes());
+    let mut name = "apiserver-".to_owned();
+    let (mut bits, mut count) = (0u32, 0);
+    for byte in &hash.as_ref()[..16] {
+        bits = bits << 8 | u32::from(*byte);
+        count += 8;
+        while count >= 5 {
+            count -= 5;
+            name.push(char::from(LETTERS[(bits >> count & 31) as usize]));
+        }
+        bits &= (1 << count) - 1;
+    }
+    // The last bits are filled up with zeros.
+    name.push(char::from(LETTERS[(bits << (5 - count) & 31) as usize]));
+    name
 }

@@ -26,6 +26,7 @@ use serde_json::Value;
 
 use crate::server::listener;
 use crate::tls::{self, Trust};
+use crate::trace;
 use dial::Dial;
 
 pub(crate) use target::Target;
@@ -99,10 +100,15 @@ impl Webhooks {
         headers.insert(CONTENT_TYPE, JSON);
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, */*"));
         headers.insert(USER_AGENT, HeaderValue::from_static("kube-apiserver-admission"));
-        let failed = |cause: String| CallError::Transport { url: url.clone(), cause };
+        let traced = trace::Call::begin(&mut request, None);
+        let failed = |cause: String| {
+            traced.failed(&cause);
+            CallError::Transport { url: url.clone(), cause }
+        };
         let call = async {
             let answer = client.request(request).await.map_err(|error| failed(cause(&error)))?;
             let (parts, body) = answer.into_parts();
+            traced.answered(parts.status);
             if !parts.status.is_success() {
                 let text = Limited::new(body, LONGEST_REFUSAL).collect().await;
                 let text = text.map(http_body_util::Collected::to_bytes).unwrap_or_default();

@@ -125,6 +125,7 @@ impl TestServer {
             authorization: Default::default(),
             anonymous: Anonymous::default(),
             audit: None,
+            tracing: None,
             limits: Limits::default(),
             runtime_config: Default::default(),
             feature_gates: Default::default(),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -31,7 +31,7 @@ pub enum Answer {
     Never,
 }
 
-type Calls = Arc<Mutex<Vec<(String, Value)>>>;
+type Calls = Arc<Mutex<Vec<(String, HeaderMap, Value)>>>;
 type Answering = Arc<dyn Fn(&str, &Value) -> Answer + Send + Sync>;
 
 /// A running webhook. It stops when this is dropped.
@@ -89,6 +89,11 @@ impl WebhookServer {
 
     /// What it was asked since this was last called: path and query, and body.
     pub fn calls(&self) -> Vec<(String, Value)> {
+        self.calls_with_headers().into_iter().map(|(path, _, body)| (path, body)).collect()
+    }
+
+    /// As [`WebhookServer::calls`], with the headers before the bodies.
+    pub fn calls_with_headers(&self) -> Vec<(String, HeaderMap, Value)> {
         std::mem::take(&mut self.calls.lock().expect("no test panics while it holds it"))
     }
 }
@@ -105,10 +110,11 @@ async fn reply(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().to_string();
+    let headers = request.headers().clone();
     let bytes = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let answered = answer(&path, &body);
-    calls.lock().expect("no test panics while it holds it").push((path, body));
+    calls.lock().expect("no test panics while it holds it").push((path, headers, body));
     let (code, text) = match answered {
         Answer::Json(value) => (200, value.to_string()),
         Answer::Text(code, text) => (code, text),

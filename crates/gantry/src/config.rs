@@ -118,6 +118,9 @@ pub struct Settings {
     /// Features to turn on or off, such as MutatingAdmissionPolicy=true.
     #[arg(long, env = "GANTRY_FEATURE_GATES", value_delimiter = ',', global = true)]
     pub feature_gates: Option<Vec<String>>,
+    /// File with a TracingConfiguration: where traces of requests are sent, and how many.
+    #[arg(long, env = "GANTRY_TRACING_CONFIG_FILE", global = true)]
+    pub tracing_config_file: Option<PathBuf>,
     /// Who is believed, and who decides.
     #[command(flatten)]
     #[serde(flatten)]
@@ -163,6 +166,7 @@ const KEYS: &[&str] = &[
     "audit-webhook-config-file",
     "runtime-config",
     "feature-gates",
+    "tracing-config-file",
     "log-level",
     "log-format",
 ];
@@ -216,6 +220,8 @@ pub struct Config {
     pub runtime_config: RuntimeConfig,
     /// Which features are on.
     pub feature_gates: FeatureGates,
+    /// Where traces of requests are sent; nowhere without it.
+    pub tracing_config_file: Option<PathBuf>,
     /// Log filter.
     pub log_level: String,
     /// Whether logs are JSON.
@@ -338,6 +344,7 @@ impl Config {
             },
             runtime_config,
             feature_gates,
+            tracing_config_file: pick!(tracing_config_file),
             log_level: pick!(log_level).unwrap_or_else(|| "info".into()),
             log_json: log_format == "json",
         })

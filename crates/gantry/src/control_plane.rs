@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use gantry_apiserver::authn::{Anonymous, RequestHeader};
+use gantry_apiserver::trace::Configuration;
 use gantry_apiserver::{ApiServer, Identity, Version, storage};
 use gantry_store::Store;
 use tokio::net::TcpListener;
@@ -90,6 +91,7 @@ impl ControlPlane {
                 None => Anonymous::default(),
             },
             audit: audit::settings(config)?,
+            tracing: config.tracing_config_file.as_deref().map(Configuration::read).transpose()?,
             limits: gantry_apiserver::Limits::default(),
             runtime_config: config.runtime_config.clone(),
             feature_gates: config.feature_gates.clone(),

@@ -21,7 +21,7 @@ use crate::server::certificate::Shown;
 use crate::server::listener;
 use crate::service_endpoints::{self, ServiceEndpoint};
 use crate::tls::{self, Trust};
-use crate::{ApiServer, User, proxy, respond};
+use crate::{ApiServer, User, proxy, respond, trace};
 
 const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 
@@ -158,8 +158,15 @@ async fn send(
     // The pool chooses the protocol.
     parts.version = http::Version::HTTP_11;
     parts.extensions.clear();
-    let answer = transport.request(Request::from_parts(parts, body)).await;
-    let mut answer = answer.map_err(|error| chain(&error))?.map(Body::Incoming);
+    let mut request = Request::from_parts(parts, body);
+    let traced = trace::Call::begin(&mut request, None);
+    let answer = transport.request(request).await.map_err(|error| {
+        let why = chain(&error);
+        traced.failed(&why);
+        why
+    })?;
+    traced.answered(answer.status());
+    let mut answer = answer.map(Body::Incoming);
     proxy::clean(answer.headers_mut(), false);
     Ok(answer)
 }

@@ -14,8 +14,8 @@ use gantry_api::status::ApiError;
 use gantry_store::Entry;
 use serde_json::Value;
 
-use crate::storage;
 use crate::webhook::{CallError, Target, Webhooks};
+use crate::{storage, trace};
 
 /// Objects that a webhook is asked about at once, at most.
 const BATCH: usize = 500;
@@ -128,7 +128,16 @@ impl Converter {
         let question = review::question(version, &uid, &objects, wanted).to_string();
         let failed = |error: CallError| wrong(format!("failed: {error}"));
         let target = Target::read(&webhook["clientConfig"]).map_err(failed)?;
-        let answer = self.webhooks.post(&target, question.into_bytes().into(), TIME, LONGEST).await;
+        let facts = trace::facts(|_| {
+            vec![
+                trace::text("custom-resource-definition", &*custom.definition.name),
+                trace::text("desired-api-version", wanted),
+                trace::number("object-count", objects.len()),
+                trace::text("UID", &*uid),
+            ]
+        });
+        let asked = self.webhooks.post(&target, question.into_bytes().into(), TIME, LONGEST);
+        let answer = trace::step("Call conversion webhook", facts, asked).await;
         review::answer(version, &uid, answer.map_err(failed)?, &objects, wanted).map_err(wrong)
     }
 }

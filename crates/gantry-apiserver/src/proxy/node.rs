@@ -20,6 +20,7 @@ use crate::request::{Query, RequestInfo};
 use crate::server::certificate::Shown;
 use crate::server::listener;
 use crate::tls::{self, Trust};
+use crate::trace;
 
 /// The port of a kubelet that its Node does not say otherwise.
 const KUBELET_PORT: u64 = 10250;
@@ -208,7 +209,7 @@ async fn call(
     node: &str,
     path: &str,
     query: Option<&str>,
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
     let Kubelet { host, port, connector } = Kubelet::of(server, node)?;
     let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
@@ -227,7 +228,10 @@ async fn call(
         .await
         .map_err(|error| unavailable(&error))?
         .map_err(|error| unavailable(&format!("dial tcp {authority}: {error}")))?;
-    forward(stream, request, &uri).await
+    let traced = trace::Call::begin(&mut request, Some(&uri));
+    let answer = forward(stream, request, &uri).await?;
+    traced.answered(answer.status());
+    Ok(answer)
 }
 
 fn address(node: &Value) -> Option<&str> {

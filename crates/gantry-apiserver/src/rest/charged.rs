@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Context;
 use super::admit::Operation;
 use super::precondition::MODIFIED;
-use crate::storage;
+use crate::{storage, trace};
 
 /// How often a write is charged anew because a quota has changed.
 const ATTEMPTS: usize = 64;
@@ -70,6 +70,15 @@ impl Context<'_> {
         Err(self.conflict(MODIFIED))
     }
 
+    /// What traces say of a write.
+    pub(super) fn facts_of_write(&self, key: &str) -> trace::Facts {
+        trace::facts(|audit_id| {
+            let kind = trace::text("type", format!("{}.{}", self.kind.api_version(), self.kind.kind));
+            let resource = trace::text("resource", super::resource(self.kind));
+            vec![super::audited(audit_id), trace::text("key", key), kind, resource]
+        })
+    }
+
     async fn store(
         &self,
         write: &Write<'_>,
@@ -78,8 +87,16 @@ impl Context<'_> {
     ) -> Result<Arc<Entry>, Error> {
         let store = &self.server.store;
         match *write {
-            Write::Create { key, ttl } => store.create_along(key, bytes, ttl, along).await,
-            Write::Update { key, expected } => store.update_along(key, expected, bytes, along).await,
+            Write::Create { key, ttl } => {
+                let facts = self.facts_of_write(key);
+                let work = store.create_along(key, bytes, ttl, along);
+                trace::step("Create storage", facts, work).await
+            }
+            Write::Update { key, expected } => {
+                let facts = self.facts_of_write(key);
+                let work = store.update_along(key, expected, bytes, along);
+                trace::step("GuaranteedUpdate storage", facts, work).await
+            }
         }
     }
 }

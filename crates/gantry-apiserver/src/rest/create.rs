@@ -13,7 +13,7 @@ use super::charged::Write;
 use super::preparation::{fill_new, generate_name, meta_text};
 use super::{Context, body, expressions};
 use crate::body::Body;
-use crate::respond;
+use crate::{respond, trace};
 
 /// How long an Event is kept.
 pub(crate) const EVENT_TTL: Duration = Duration::from_secs(3600);
@@ -32,11 +32,15 @@ pub(super) async fn serve(
     context.check_options("CreateOptions")?;
     let manager = context.field_manager(&user_agent(request.headers()));
     let bytes = body::read(request.into_body()).await?;
+    trace::event("limitedReadBody succeeded");
     let object = context.decode(&bytes, format)?;
+    trace::event("Conversion done");
     if !meta_text(&object, "resourceVersion").is_empty() {
         return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
     }
+    trace::event("About to store object in database");
     let stored = insert(context, object, Manage::Update(&manager)).await?;
+    trace::event("Write to database call succeeded");
     answer(context, StatusCode::CREATED, stored).await
 }
 

@@ -13,7 +13,7 @@ use super::preparation::{meta_text, metadata};
 use super::write_options::{dry_run_errors, refuse};
 use super::{Context, body, list};
 use crate::body::Body;
-use crate::{custom_resources, respond};
+use crate::{custom_resources, respond, trace};
 
 /// What a deletion may carry.
 const OPTIONS: [&str; 3] = ["", "v1", "DeleteOptions"];
@@ -149,6 +149,7 @@ pub(super) async fn serve(
     let options = DeleteOptions::read(context, &parts.headers, content).await?;
     let name = context.info.name.clone();
     let outcome = delete(context, &name, &options).await?;
+    trace::event("Object deleted from database");
     Ok(answer(context, &outcome, &options))
 }
 
@@ -201,9 +202,17 @@ pub(super) async fn delete(
         // Watchers see what has no grace period as it last was.
         let last = if graceful(context) { &object } else { &current };
         let bytes = context.encode(if gone { last } else { &object }).await?;
+        trace::event("About to delete object from database");
+        let facts = context.facts_of_write(&key);
         let result = match gone {
-            true => store.delete(&key, Some(entry.mod_revision), Some(bytes)).await,
-            false => store.update(&key, entry.mod_revision, bytes).await,
+            true => {
+                let work = store.delete(&key, Some(entry.mod_revision), Some(bytes));
+                trace::step("Delete storage", facts, work).await
+            }
+            false => {
+                let work = store.update(&key, entry.mod_revision, bytes);
+                trace::step("GuaranteedUpdate storage", facts, work).await
+            }
         };
         match result {
             Ok(entry) => {

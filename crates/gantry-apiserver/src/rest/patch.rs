@@ -17,6 +17,7 @@ use super::write_options::FieldValidation;
 use super::{Context, body};
 use crate::body::Body;
 use crate::negotiate::content_type;
+use crate::trace;
 
 /// The patch formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,10 +65,14 @@ pub(super) async fn serve(
     context.check_patch_options(matches!(format, Patch::Apply(_)))?;
     let agent = user_agent(request.headers());
     let bytes = body::read(request.into_body()).await?;
-    match format {
-        Patch::Apply(format) => serve_apply(context, &bytes, format).await,
-        _ => serve_patch(context, &bytes, format, &agent).await,
-    }
+    trace::event("limitedReadBody succeeded");
+    trace::event("About to apply patch");
+    let answer = match format {
+        Patch::Apply(format) => serve_apply(context, &bytes, format).await?,
+        _ => serve_patch(context, &bytes, format, &agent).await?,
+    };
+    trace::event("Object stored in database");
+    Ok(answer)
 }
 
 async fn serve_patch(

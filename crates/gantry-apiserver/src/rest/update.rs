@@ -15,7 +15,7 @@ use super::precondition::{MODIFIED, Preconditions};
 use super::preparation::{count_generation, keep_system, meta_text, metadata, now};
 use super::{Context, body, expressions, list};
 use crate::body::Body;
-use crate::respond;
+use crate::{respond, trace};
 
 /// How often a write is made anew because another one came first.
 const ATTEMPTS: usize = 32;
@@ -28,7 +28,9 @@ pub(super) async fn serve(
     context.check_options("UpdateOptions")?;
     let manager = context.field_manager(&user_agent(request.headers()));
     let bytes = body::read(request.into_body()).await?;
+    trace::event("limitedReadBody succeeded");
     let object = context.decode(&bytes, format)?;
+    trace::event("Conversion done");
     let name = meta_text(&object, "name").to_owned();
     if name.is_empty() {
         return Err(ApiError::bad_request(
@@ -52,6 +54,7 @@ pub(super) async fn serve(
     }
     let mut first = Preconditions::read(&object["metadata"]);
     let version = first.resource_version.take();
+    trace::event("About to store object in database");
     let written = change(context, Some(&manager), |context, current, _| {
         context.check(&first, current)?;
         if version.as_deref().is_some_and(|version| version != meta_text(current, "resourceVersion")) {
@@ -60,6 +63,7 @@ pub(super) async fn serve(
         Ok(object.clone())
     })
     .await?;
+    trace::event("Write to database call succeeded");
     answer(context, StatusCode::OK, written).await
 }
 

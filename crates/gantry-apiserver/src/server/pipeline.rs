@@ -1,7 +1,7 @@
 //! The pipeline: every request, from the network or this process, passes it once.
 
 use std::panic::AssertUnwindSafe;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use futures::FutureExt;
 use gantry_api::status::ApiError;
@@ -19,7 +19,7 @@ use crate::fairness::{Flow, Seat};
 use crate::metrics::Target;
 use crate::negotiate::Output;
 use crate::request::{Query, RequestInfo};
-use crate::{ApiServer, Attributes, User, aggregation, authn, authz, respond, rest};
+use crate::{ApiServer, Attributes, User, aggregation, authn, authz, respond, rest, trace};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 const FLOW_SCHEMA: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
@@ -59,8 +59,11 @@ impl ApiServer {
         }
         let took = (!long_running).then(|| started.elapsed());
         self.metrics.answered(target.clone(), response.status().as_u16(), took, response.body().len());
+        if let Some(span) = &audited.span {
+            span.answered(response.status(), response.body().len());
+        }
         if long_running && matches!(response.body(), Body::Stream(_) | Body::Incoming(_) | Body::Held(..)) {
-            let open = Box::new(self.metrics.stream(target));
+            let open = Box::new((self.metrics.stream(target), audited.span));
             return response.map(|body| Body::Held(Box::new(body), open));
         }
         response
@@ -105,7 +108,8 @@ impl ApiServer {
         identity: Option<User>,
         audited: &mut Audited,
     ) -> Result<Response<Body>, ApiError> {
-        let (mut parts, mut body) = request.into_parts();
+        let (parts, body) = request.into_parts();
+        let received = SystemTime::now();
         let user = match identity {
             Some(user) => Ok(user),
             None => {
@@ -113,16 +117,30 @@ impl ApiServer {
                 self.authenticate(info, &parts, &peers).await
             }
         };
-        let mut attributes = attributes(info, query, user.as_ref().cloned().unwrap_or_default());
+        let attributes = attributes(info, query, user.as_ref().cloned().unwrap_or_default());
         if let Some(audit) = &self.audit {
             let id = audited.id.to_str().unwrap_or_default();
             audited.record = Record::begin(audit, &attributes, info, &parts, id, jiff::Timestamp::now());
         }
         self.metrics.access.user(&user?.name);
+        audited.span = self.trace(info, &parts, &body, &attributes.user, &audited.id, received);
+        let request = Request::from_parts(parts, body);
+        trace::within(audited.span.clone(), self.carry_out(info, query, attributes, request, audited)).await
+    }
+
+    async fn carry_out(
+        &self,
+        info: &RequestInfo,
+        query: &Query,
+        mut attributes: Attributes,
+        request: Request<Body>,
+        audited: &mut Audited,
+    ) -> Result<Response<Body>, ApiError> {
+        let (mut parts, mut body) = request.into_parts();
         let mutating = !matches!(info.verb, "get" | "list" | "watch" | "head");
         if let Some(asked) = authn::impersonate(&parts.headers).map_err(ApiError::bad_request)? {
             for question in asked.questions(&attributes.user) {
-                self.authorize(&question).await?;
+                trace::step("impersonation", Vec::new(), self.authorize(&question)).await?;
             }
             attributes.user = asked.user;
             if let Some(record) = &mut audited.record {
@@ -131,10 +149,14 @@ impl ApiServer {
         }
         let _turn = match info.is_long_running() {
             true => None,
-            false => Some(self.turn(&attributes, mutating, audited).await?),
+            false => {
+                let turn = self.turn(&attributes, mutating, audited);
+                Some(trace::step("priorityandfairness", Vec::new(), turn).await?)
+            }
         };
         let started = Instant::now();
-        let decision = self.authorizer.authorize(&attributes).await;
+        let decision = self.authorizer.authorize(&attributes);
+        let decision = trace::step("authorization", Vec::new(), decision).await;
         self.metrics.access.authorized(decision.word(), started.elapsed());
         if let Some(record) = &mut audited.record {
             record.decided(decision.is_allowed(), decision.reason());
@@ -208,16 +230,44 @@ struct Audited {
     annotations: Annotations,
     flow: Option<Flow>,
     record: Option<Record>,
+    span: Option<trace::Span>,
     panicked: bool,
 }
 
 impl Audited {
     fn new(id: HeaderValue) -> Self {
-        Self { id, annotations: Annotations::default(), flow: None, record: None, panicked: false }
+        Self {
+            id,
+            annotations: Annotations::default(),
+            flow: None,
+            record: None,
+            span: None,
+            panicked: false,
+        }
     }
 }
 
 impl ApiServer {
+    /// The span of a request that was received then.
+    fn trace(
+        &self,
+        info: &RequestInfo,
+        parts: &Parts,
+        body: &Body,
+        user: &User,
+        audit_id: &HeaderValue,
+        received: SystemTime,
+    ) -> Option<trace::Span> {
+        // What a server does for itself before it is ready is nobody's request.
+        let tracer = self.tracer.as_ref().filter(|_| self.is_ready() || !parts.extensions.is_empty());
+        let arrival = trace::Arrival { headers: &parts.headers, user, audit_id, received };
+        let span = trace::begin(tracer, &arrival, || {
+            (trace::name(&parts.method, info), trace::arrived(parts, info, body.len(), audit_id))
+        })?;
+        span.ended("authentication", received);
+        Some(span)
+    }
+
     async fn authenticate(
         &self,
         info: &RequestInfo,

@@ -37,6 +37,7 @@ async fn the_other_server_learns_who_asks() -> Result<()> {
         .header("x-remote-extra-evil", "yes")
         .header("x-forwarded-for", "192.0.2.7")
         .header("audit-id", "one-two-three")
+        .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
         .body(Bytes::from_static(b"{\"a\":1}"))?;
     let reply = server.send(Some(&jane), request).await?;
     assert_eq!(reply.code, 200, "{}", reply.text());
@@ -54,6 +55,8 @@ async fn the_other_server_learns_who_asks() -> Result<()> {
     assert_eq!(headers["authorization"], Value::Null);
     assert_eq!(headers["x-forwarded-for"], json!(["192.0.2.7, 127.0.0.1"]));
     assert_eq!(headers["audit-id"], json!(["one-two-three"]));
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    assert_eq!(headers["traceparent"], json!([traceparent]));
     assert_eq!(said["http2"], true);
     assert_eq!(reply.headers["audit-id"], "one-two-three");
     assert_eq!(reply.headers["x-extension"], "yes");

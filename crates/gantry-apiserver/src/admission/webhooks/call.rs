@@ -14,6 +14,7 @@ use super::response::{self, Response};
 use super::{Failure, review};
 use crate::authz::Authorizer;
 use crate::metrics::Metrics;
+use crate::trace;
 use crate::webhook::Webhooks;
 
 /// The longest answer that is read, in bytes.
@@ -67,7 +68,21 @@ impl Caller {
             .map_err(|error| Failure::calling(name, format!("could not get REST client: {error}"), 500))?;
         let uid = uuid::Uuid::new_v4().to_string();
         let body = review::of(request, versioned, kind, version, &uid);
-        let answer = self.webhooks.post(target, body, hook.time, LONGEST).await.map_err(|error| {
+        let step = if mutating { "Call mutating webhook" } else { "Call validating webhook" };
+        let facts = trace::facts(|_| {
+            let resource = format!("{}/{}, Resource={}", request.group, kind.version, request.resource);
+            let said = [
+                ("configuration", &*hook.configuration),
+                ("webhook", name),
+                ("resource", &resource),
+                ("subresource", request.subresource),
+                ("operation", request.operation.word()),
+                ("UID", &uid),
+            ];
+            said.map(|(key, value)| trace::text(key, value)).into()
+        });
+        let asked = self.webhooks.post(target, body, hook.time, LONGEST);
+        let answer = trace::step(step, facts, asked).await.map_err(|error| {
             Failure::calling(name, format!("failed to call webhook: {error}"), error.code())
         })?;
         response::read(&answer, version, &uid, mutating)
