@@ -1,8 +1,8 @@
 //! Traces of requests, sent to an OpenTelemetry collector.
 //!
-//! Flow: once it is known who asks, a request gets a span ([`begin`]); the steps of carrying it out
-//! ([`step`]) and the requests that it leads to ([`Call`]) get spans below it, since all of them run inside
-//! of [`within`]. A span ends when nobody holds it any more, and goes to the exporter's queue. Guarantees:
+//! Flow: once it is known who asks, a request gets a span (`begin`); the steps of carrying it out
+//! (`step`) and the requests that it leads to (`Call`) get spans below it, since all of them run inside
+//! of `within`. A span ends when nobody holds it any more, and goes to the exporter's queue. Guarantees:
 //! without a configuration nothing is recorded and nothing is allocated, but what a client says of its
 //! own trace is carried on; a collector is never waited for. Who may decide that a trace is kept: with a
 //! configuration administrators and monitoring alone, others' traces are named as linked ones.
