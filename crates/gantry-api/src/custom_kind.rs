@@ -3,9 +3,10 @@
 
 mod columns;
 pub mod definition;
+mod source;
 pub mod version;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ use crate::custom::{CustomSchema, Scale};
 use crate::registry::{Kind, Name, Subresource};
 
 use columns::Column;
+pub use source::Source;
 
 const VERBS: &[&str] = &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
 /// The verbs while the definition is being deleted.
@@ -31,17 +33,18 @@ pub enum Conversion {
     Webhook(Value),
 }
 
-/// One version of a custom kind.
+/// One version of a custom kind. Its schema is read when it is needed first: of most kinds that a
+/// cluster knows nobody has an object.
 #[derive(Debug)]
 pub struct Version {
     /// Its name.
     pub name: String,
     /// `group/version`.
     pub api_version: String,
-    /// What its objects are.
-    pub schema: CustomSchema,
-    /// The schema as it was written; null where there is none.
-    pub open_api: Value,
+    source: Arc<Source>,
+    compiler: Option<&'static dyn Compiler>,
+    schema: OnceLock<CustomSchema>,
+    scale: Option<Scale>,
     served: bool,
     has_status: bool,
     /// How stored objects of the version begin.
@@ -59,6 +62,8 @@ pub struct Definition {
     pub name: String,
     /// The resource version of the definition that was read.
     pub resource_version: String,
+    /// Another one wherever what it says of its kinds is.
+    pub digest: String,
     /// How its objects are converted.
     pub conversion: Conversion,
     /// Whether it is being deleted.
@@ -70,6 +75,16 @@ pub struct Definition {
 }
 
 impl Version {
+    /// What its objects are.
+    pub fn schema(&self) -> &CustomSchema {
+        self.schema.get_or_init(|| CustomSchema::new(&self.source.version(&self.name), self.compiler))
+    }
+
+    /// The schema as it was written; null where there is none.
+    pub fn open_api(&self) -> Value {
+        self.source.version(&self.name)["schema"]["openAPIV3Schema"].take()
+    }
+
     /// Whether these stored bytes are an object of the version.
     pub fn is_form_of(&self, stored: &[u8]) -> bool {
         stored.starts_with(&self.head)
@@ -115,7 +130,7 @@ impl CustomKind {
 
     /// Where the numbers of the scale subresource are.
     pub fn scale(&self) -> Option<&Scale> {
-        self.version().schema.scale()
+        self.version().scale.as_ref()
     }
 
     /// What who uses the version is told.
@@ -138,7 +153,7 @@ impl CustomKind {
         let version = self.version();
         let stored = object["apiVersion"].as_str().and_then(|stored| self.definition.version(stored));
         if let Some(stored) = stored {
-            stored.schema.adopt(object);
+            stored.schema().adopt(object);
         }
         if stored.is_none_or(|stored| stored.api_version != version.api_version) {
             self.relabel(object);
@@ -149,7 +164,7 @@ impl CustomKind {
     pub fn relabel(&self, object: &mut Value) {
         let version = self.version();
         object["apiVersion"] = version.api_version.as_str().into();
-        if let Ok(decoded) = version.schema.decode(object.clone()) {
+        if let Ok(decoded) = version.schema().decode(object.clone()) {
             *object = decoded.value;
         }
     }
@@ -184,7 +199,7 @@ fn names(value: &Value) -> Vec<Name> {
     list.map(|name| Name::Owned(name.to_owned())).collect()
 }
 
-fn version(definition: &Value, version: &Value, compiler: Option<&dyn Compiler>) -> Version {
+fn version(definition: &Value, version: &Value, from: &From) -> Version {
     let spec = &definition["spec"];
     let (group, kind, name) = (text(spec, "group"), text(&spec["names"], "kind"), text(version, "name"));
     let api_version = format!("{group}/{name}");
@@ -202,8 +217,10 @@ fn version(definition: &Value, version: &Value, compiler: Option<&dyn Compiler>)
     head += &format!(",\"apiVersion\":{},", Value::from(api_version.as_str()));
     Version {
         name,
-        schema: CustomSchema::new(version, compiler),
-        open_api: version["schema"]["openAPIV3Schema"].clone(),
+        source: from.source.clone(),
+        compiler: from.compiler,
+        schema: OnceLock::new(),
+        scale: Scale::read(&version["subresources"]["scale"]),
         served: version["served"] == true,
         has_status: version["subresources"]["status"].is_object(),
         head: head.into_bytes(),
@@ -214,23 +231,31 @@ fn version(definition: &Value, version: &Value, compiler: Option<&dyn Compiler>)
     }
 }
 
-/// The kinds of a definition whose names are accepted, one for each version that is served. Without a
-/// compiler the rules in its schemas are left out.
-pub fn kinds(definition: &Value, compiler: Option<&dyn Compiler>) -> Vec<Arc<Kind>> {
+/// What kinds read later.
+pub struct From {
+    /// The definition as it is stored.
+    pub source: Arc<Source>,
+    /// Compiles the rules in its schemas; without one they are left out.
+    pub compiler: Option<&'static dyn Compiler>,
+    /// Another one wherever what the definition says of its kinds is.
+    pub digest: String,
+}
+
+/// The kinds of a definition whose names are accepted, one for each version that is served.
+pub fn kinds(definition: &Value, from: &From) -> Vec<Arc<Kind>> {
     let (spec, status) = (&definition["spec"], &definition["status"]);
     let listed = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut versions: Vec<(bool, &Value, Version)> = listed
-        .iter()
-        .map(|each| (each["storage"] == true, each, version(definition, each, compiler)))
-        .collect();
+    let mut versions: Vec<(bool, &Value, Version)> =
+        listed.iter().map(|each| (each["storage"] == true, each, version(definition, each, from))).collect();
     versions.sort_by(|a, b| version::compare(&a.2.name, &b.2.name));
     let Some(storage) = versions.iter().position(|(storage, ..)| *storage) else { return Vec::new() };
-    let same = versions.windows(2).all(|pair| pair[0].2.open_api == pair[1].2.open_api);
+    let same = versions.windows(2).all(|pair| pair[0].1["schema"] == pair[1].1["schema"]);
     // What an earlier schema let through may not be what this one has.
     let unchanged = definition["metadata"]["generation"].as_i64().is_none_or(|generation| generation <= 1);
     let read = Arc::new(Definition {
         name: text(&definition["metadata"], "name"),
         resource_version: text(&definition["metadata"], "resourceVersion"),
+        digest: from.digest.clone(),
         conversion: match text(&spec["conversion"], "strategy").as_str() {
             "Webhook" => Conversion::Webhook(spec["conversion"]["webhook"].clone()),
             _ => Conversion::None,
@@ -257,7 +282,7 @@ fn kind(spec: &Value, accepted: &Value, custom: CustomKind) -> Kind {
     if version.has_status {
         subresources.push(Subresource { name: "status", kind: None, verbs: PART });
     }
-    if version.schema.scale().is_some() {
+    if version.scale.is_some() {
         let kind = Some(["autoscaling", "v1", "Scale"]);
         subresources.push(Subresource { name: "scale", kind, verbs: PART });
     }

@@ -6,6 +6,7 @@
 //! that they take. Each has a JSON and a protobuf form. They are written piece by piece, because as
 //! JSON values they would take many times their own size.
 
+mod convert;
 mod definitions;
 mod descriptions;
 mod merge;
@@ -15,13 +16,15 @@ mod protobuf;
 
 use std::collections::BTreeSet;
 
+pub use convert::v3_of_v2;
 pub use merge::Other;
+pub use operations::base;
 
 use serde_json::{Map, Value, json};
 
 use crate::registry::{Kind, Registry};
-use definitions::{V2, V3, definitions};
-use operations::{Path, base};
+use definitions::{V2, V3, custom, definitions};
+use operations::Path;
 
 /// How a document is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,10 +35,17 @@ pub enum Form {
     Protobuf,
 }
 
-/// The paths of the version 3 documents, such as `api/v1` and `apis/apps/v1`.
+/// The paths of the version 3 documents, such as `api/v1`, `apis/apps/v1` and, of what belongs to no
+/// version, `apis/apps`.
 pub fn v3_paths(registry: &Registry) -> Vec<String> {
-    let all: BTreeSet<String> = registry.iter().map(|kind| base(kind)).collect();
+    let mut all: BTreeSet<String> = registry.iter().map(|kind| base(kind)).collect();
+    all.extend(operations::discovery(registry).iter().map(|path| document_of(path).to_owned()));
     all.into_iter().collect()
+}
+
+/// The version 3 document of a path that belongs to no version.
+fn document_of(path: &Path) -> &str {
+    path.template.trim_matches('/')
 }
 
 /// The version 3 document of a path; `None` where there is none. Descriptions make it several times
@@ -48,14 +58,24 @@ pub fn v3_document(
     form: Form,
 ) -> Option<Vec<u8>> {
     let kinds: Vec<&Kind> = registry.iter().map(|kind| &**kind).filter(|kind| base(kind) == path).collect();
-    let first = kinds.first()?;
-    let mut schemas = definitions(&kinds, operations::SHARED, &V3);
+    let (mut schemas, paths) = match kinds.first() {
+        Some(first) => {
+            let mut paths: Vec<Path> = kinds.iter().flat_map(|kind| operations::of(kind)).collect();
+            paths.push(operations::resources(&first.group, &first.version));
+            (definitions(&kinds, operations::SHARED, &V3), paths)
+        }
+        None => {
+            let all = operations::discovery(registry).into_iter();
+            let paths: Vec<Path> = all.filter(|each| document_of(each) == path).collect();
+            let answers = paths.first()?.operations.iter().filter_map(|each| each.answer.definition());
+            (definitions(&kinds, &answers.collect::<Vec<_>>(), &V3), paths)
+        }
+    };
     if described {
         describe(&kinds, &mut schemas);
     }
-    let mut paths: Vec<Path> = kinds.iter().flat_map(|kind| operations::of(kind)).collect();
-    paths.push(operations::resources(&first.group, &first.version));
     let paths = written(paths, &V3);
+    let schemas = schemas.into_iter().chain(custom(&kinds, &V3));
     let head = json!({"openapi": "3.0.0", "info": info(version)});
     let schemes = json!({"BearerToken": bearer_token()});
     Some(match form {
@@ -64,12 +84,12 @@ pub fn v3_document(
             out.extend_from_slice(b",\"paths\":");
             entries(&mut out, paths);
             out.extend_from_slice(b",\"components\":{\"schemas\":");
-            entries(&mut out, schemas.into_iter());
+            entries(&mut out, schemas);
             member(&mut out, "securitySchemes", &schemes);
             out.extend_from_slice(b"}}");
             out
         }
-        Form::Protobuf => protobuf::v3(&head, paths, schemas.into_iter(), &schemes),
+        Form::Protobuf => protobuf::v3(&head, paths, schemas, &schemes),
     })
 }
 
@@ -86,6 +106,7 @@ pub fn v2_document(registry: &Registry, version: &str, form: Form, others: &[Oth
     let theirs: Vec<(String, Value)> =
         others.iter().flat_map(|other| merge::merge(other, &mut all)).collect();
     let paths = written(paths, &V2).chain(theirs);
+    let definitions = all.into_iter().chain(custom(&kinds, &V2));
     let head = json!({
         "swagger": "2.0", "info": info(version), "security": [{"BearerToken": []}],
         "securityDefinitions": {"BearerToken": bearer_token()},
@@ -96,11 +117,11 @@ pub fn v2_document(registry: &Registry, version: &str, form: Form, others: &[Oth
             out.extend_from_slice(b",\"paths\":");
             entries(&mut out, paths);
             out.extend_from_slice(b",\"definitions\":");
-            entries(&mut out, all.into_iter());
+            entries(&mut out, definitions);
             out.push(b'}');
             out
         }
-        Form::Protobuf => protobuf::v2(&head, paths, all.into_iter()),
+        Form::Protobuf => protobuf::v2(&head, paths, definitions),
     }
 }
 

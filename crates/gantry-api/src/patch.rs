@@ -6,6 +6,7 @@ mod json;
 mod layout;
 mod merge;
 mod strategic;
+mod typed;
 
 pub use fields::FieldSet;
 pub use json::{json_patch, json_patch_findings};

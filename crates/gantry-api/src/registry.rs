@@ -140,6 +140,26 @@ enum Behaviour {
     Custom(CustomKind),
 }
 
+/// Kinds whose deletion is answered with the object.
+const SHOWN_DELETED: [(&str, &str); 16] = [
+    ("", "PersistentVolume"),
+    ("", "PersistentVolumeClaim"),
+    ("", "Pod"),
+    ("", "PodTemplate"),
+    ("", "ResourceQuota"),
+    ("", "Service"),
+    ("", "ServiceAccount"),
+    ("resource.k8s.io", "DeviceClass"),
+    ("resource.k8s.io", "ResourceClaim"),
+    ("resource.k8s.io", "ResourceClaimTemplate"),
+    ("resource.k8s.io", "ResourceSlice"),
+    ("storage.k8s.io", "CSIDriver"),
+    ("storage.k8s.io", "CSINode"),
+    ("storage.k8s.io", "StorageClass"),
+    ("storage.k8s.io", "VolumeAttachment"),
+    ("storage.k8s.io", "VolumeAttributesClass"),
+];
+
 /// What [`Kind::custom`] takes over as it is.
 pub(crate) struct Custom {
     pub group: String,
@@ -195,10 +215,16 @@ impl Kind {
         self.group == group && self.kind == kind && self.as_custom().is_none()
     }
 
+    /// Whether a deletion is answered with the object that it removed; of other kinds with a Status.
+    pub fn shows_deleted(&self) -> bool {
+        let names = (&*self.group, &*self.kind);
+        self.as_custom().is_none() && SHOWN_DELETED.contains(&names)
+    }
+
     /// The structure that field management goes by.
     pub fn structure(&self) -> Structure<'_> {
         match self.as_custom() {
-            Some(custom) => Structure::custom(&custom.version().schema, self.has_status),
+            Some(custom) => Structure::custom(custom.version().schema(), self.has_status),
             None => Structure::builtin(self.schema),
         }
     }
@@ -217,7 +243,7 @@ impl Kind {
             return schema::decode(Schemas::builtin(), self.schema, bytes, format);
         };
         let free = schema::decode_free(bytes, format)?;
-        let mut decoded = custom.version().schema.decode(free.value)?;
+        let mut decoded = custom.version().schema().decode(free.value)?;
         decoded.strict.splice(0..0, free.strict);
         Ok(decoded)
     }
@@ -225,7 +251,7 @@ impl Kind {
     /// Reads an object that is already a value, such as the outcome of a patch.
     pub fn decode_value(&self, value: Value) -> Result<Decoded, DecodeError> {
         match self.as_custom() {
-            Some(custom) => custom.version().schema.decode(value),
+            Some(custom) => custom.version().schema().decode(value),
             None => schema::decode_value(Schemas::builtin(), self.schema, value),
         }
     }
@@ -233,7 +259,7 @@ impl Kind {
     /// Reads what a client applies: every value that it gives is its own, zero values too.
     pub fn decode_given(&self, value: Value) -> Result<Decoded, DecodeError> {
         match self.as_custom() {
-            Some(custom) => custom.version().schema.decode(value),
+            Some(custom) => custom.version().schema().decode(value),
             None => schema::decode_given(Schemas::builtin(), self.schema, value),
         }
     }
@@ -250,7 +276,7 @@ impl Kind {
     pub fn default(&self, object: &mut Value) {
         match &self.behaviour {
             Behaviour::Builtin(rules) => (rules.default)(object),
-            Behaviour::Custom(custom) => custom.version().schema.default(object),
+            Behaviour::Custom(custom) => custom.version().schema().default(object),
         }
     }
 
@@ -285,7 +311,7 @@ impl Kind {
         match &self.behaviour {
             Behaviour::Builtin(rules) => (rules.validate)(object),
             Behaviour::Custom(custom) => match self.validate_type(object) {
-                errors if errors.is_empty() => custom.version().schema.validate(object),
+                errors if errors.is_empty() => custom.version().schema().validate(object),
                 errors => errors,
             },
         }
@@ -306,7 +332,7 @@ impl Kind {
                 errors
             }
             Behaviour::Custom(custom) => match self.validate_type(object) {
-                errors if errors.is_empty() => custom.version().schema.validate_update(object, old),
+                errors if errors.is_empty() => custom.version().schema().validate_update(object, old),
                 errors => errors,
             },
         }
@@ -321,7 +347,7 @@ impl Kind {
     pub fn validate_status(&self, object: &Value, old: &Value, part: &str) -> Vec<FieldError> {
         match &self.behaviour {
             Behaviour::Builtin(rules) => (rules.validate_status)(object, old, part),
-            Behaviour::Custom(custom) => custom.version().schema.validate_status(object, old),
+            Behaviour::Custom(custom) => custom.version().schema().validate_status(object, old),
         }
     }
 

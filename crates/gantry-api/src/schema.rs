@@ -90,6 +90,8 @@ pub struct Field {
     pub name: Box<str>,
     /// Its type.
     pub kind: Type,
+    /// Where it holds [`Type::Any`], the name of that value's definition.
+    pub free: Option<&'static str>,
     /// Whether every object has it.
     pub required: bool,
     /// For lists: how server-side apply merges it.
@@ -98,6 +100,8 @@ pub struct Field {
     pub keys: Vec<Box<str>>,
     /// For maps and objects: whether it merges as one value.
     pub atomic: bool,
+    /// For maps and objects: whether it merges by its parts, whatever its definition says.
+    pub granular: bool,
     /// The field that strategic merge finds list items by.
     pub merge_key: Option<Box<str>>,
     /// Whether strategic merge merges the field's items instead of replacing it.
@@ -214,6 +218,9 @@ mod tests {
         let ports = schemas.get(service).field("ports").expect("ports");
         assert_eq!(ports.keys, [Box::from("port"), Box::from("protocol")]);
         assert!(schemas.get(service).field("selector").expect("selector").atomic);
+        let volume = schemas.by_name("io.k8s.api.core.v1.PersistentVolumeSpec").expect("there");
+        let claim = schemas.get(volume).field("claimRef").expect("claimRef");
+        assert!(claim.granular && !claim.atomic);
         let limits = schemas.by_name("io.k8s.api.core.v1.ResourceRequirements").expect("there");
         let limits = &schemas.get(limits).field("limits").expect("limits").kind;
         assert_eq!(*limits, Type::Map(Box::new(Type::Quantity)));

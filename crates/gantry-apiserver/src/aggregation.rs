@@ -63,7 +63,8 @@ impl Aggregation {
     /// The APIService of what a request asks for, where somebody else answers for it.
     pub fn route(&self, info: &RequestInfo) -> Option<Arc<ApiService>> {
         let mut segments = info.path.split('/').filter(|segment| !segment.is_empty()).peekable();
-        if segments.next_if_eq(&"openapi").is_some() && segments.next() != Some("v3") {
+        let documents = segments.next_if_eq(&"openapi").is_some();
+        if documents && segments.next() != Some("v3") {
             return None;
         }
         let group = match segments.next()? {
@@ -72,6 +73,10 @@ impl Aggregation {
             _ => return None,
         };
         let version = segments.next()?;
+        // A document that its server does not have is made here.
+        if documents && self.described.load().converted(group, version).is_some() {
+            return None;
+        }
         self.services.read(|services| services.remote(group, version).cloned())
     }
 

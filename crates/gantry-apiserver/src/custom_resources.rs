@@ -31,7 +31,6 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;
-use crate::documents::Documents;
 use crate::webhook::Webhooks;
 use crate::{ApiServer, User, storage};
 use conditions::Condition;
@@ -167,11 +166,8 @@ impl ApiServer {
         let mut next = Some(first);
         while let Some(event) = next {
             let name = event.entry.key.rsplit('/').next().unwrap_or_default().to_owned();
-            let object = match event.kind {
-                EventKind::Delete => None,
-                _ => serde_json::from_slice::<Value>(&event.entry.value).ok(),
-            };
-            changed |= installed.put(&name, object, &mut touched);
+            let bytes = Some(&event.entry.value).filter(|_| event.kind != EventKind::Delete);
+            changed |= installed.put(&name, bytes, &mut touched);
             next = watcher.try_next();
         }
         self.publish(&mut installed, changed);
@@ -182,7 +178,8 @@ impl ApiServer {
     fn publish(&self, installed: &mut Installed, changed: bool) {
         if changed {
             let registry = Arc::new(installed.registry(&self.builtin));
-            self.documents.store(Arc::new(Documents::new(registry.clone(), &self.config.version)));
+            let documents = self.documents.load().of_kinds(registry.clone());
+            self.documents.store(Arc::new(documents));
             self.registry.store(registry);
             installed.end_replaced();
         }
@@ -190,12 +187,12 @@ impl ApiServer {
 
     /// What is to be done for a definition; `None`: nothing.
     fn work_on(&self, name: &str) -> Option<BoxFuture<'_, (String, Done)>> {
-        let (stored, settled) = self.custom.installed.lock().of(name)?;
+        let (stored, settled) = self.custom.installed.lock().unsettled(name)?;
         let name = name.to_owned();
-        if cleanup::is_due(&stored) {
-            return Some(async move { (name, self.clean_up(&stored).await) }.boxed());
-        }
-        (stored != settled).then(|| async move { (name, self.write_definition(&settled).await) }.boxed())
+        Some(match cleanup::is_due(&stored) {
+            true => async move { (name, self.clean_up(&stored).await) }.boxed(),
+            false => async move { (name, self.write_definition(&settled).await) }.boxed(),
+        })
     }
 
     /// Writes a definition's status.

@@ -91,17 +91,30 @@ pub(crate) struct Documents {
     v2_json: OnceLock<Packed>,
     v2_protobuf: OnceLock<Packed>,
     hashes: OnceLock<BTreeMap<String, String>>,
+    /// The kinds that are always there.
+    base: Arc<Registry>,
+    /// The hashes of their documents, which stay as they are.
+    builtin: Arc<OnceLock<BTreeMap<String, String>>>,
 }
 
 impl Documents {
-    pub fn new(registry: Arc<Registry>, version: &Version) -> Self {
-        Self::with_others(registry, version, Arc::default())
+    /// Of `registry`, which has custom kinds beside those of `base`.
+    pub fn new(registry: Arc<Registry>, base: Arc<Registry>, version: &Version) -> Self {
+        Self::with_others(registry, base, version, Arc::default(), Arc::default())
     }
 
     /// As [`Documents::new`], with what other servers answer for.
-    pub fn with_others(registry: Arc<Registry>, version: &Version, others: Arc<Described>) -> Self {
+    fn with_others(
+        registry: Arc<Registry>,
+        base: Arc<Registry>,
+        version: &Version,
+        others: Arc<Described>,
+        builtin: Arc<OnceLock<BTreeMap<String, String>>>,
+    ) -> Self {
         Self {
             version: version.clone(),
+            base,
+            builtin,
             groups: OnceLock::new(),
             aggregated_core: OnceLock::new(),
             aggregated_groups: OnceLock::new(),
@@ -136,7 +149,14 @@ impl Documents {
     /// The same of the server's own kinds, with what other servers say now; `None`: these are they.
     pub fn renewed(&self, others: Arc<Described>) -> Option<Self> {
         let same = others.generation == self.others.generation;
-        (!same).then(|| Self::with_others(self.registry.clone(), &self.version, others))
+        let (base, builtin) = (self.base.clone(), self.builtin.clone());
+        (!same).then(|| Self::with_others(self.registry.clone(), base, &self.version, others, builtin))
+    }
+
+    /// The same of other kinds.
+    pub fn of_kinds(&self, registry: Arc<Registry>) -> Self {
+        let (base, others) = (self.base.clone(), self.others.clone());
+        Self::with_others(registry, base, &self.version, others, self.builtin.clone())
     }
 
     /// Every path that is served.
@@ -182,17 +202,36 @@ impl Documents {
     }
 
     /// The hashes of the OpenAPI v3 documents. Descriptions change with the version alone, which is
-    /// part of what is hashed, so they are left out.
+    /// part of what is hashed, so they are left out. Of custom kinds what they are made of is hashed.
     fn openapi_hashes(&self) -> &BTreeMap<String, String> {
         self.hashes.get_or_init(|| {
-            let paths = openapi::v3_paths(&self.registry).into_iter();
-            let hashed = paths.filter_map(|path| {
-                let version = &self.version.git_version;
-                let document = openapi::v3_document(&self.registry, &path, version, false, Form::Json)?;
-                let hash = hash(&document);
-                Some((path, hash))
+            let builtin = self.builtin.get_or_init(|| {
+                let registry = &self.base;
+                let paths = openapi::v3_paths(registry).into_iter();
+                let hashed = paths.filter_map(|path| {
+                    let version = &self.version.git_version;
+                    let document = openapi::v3_document(registry, &path, version, false, Form::Json)?;
+                    Some((path, hash(&document)))
+                });
+                hashed.collect()
             });
-            hashed.collect()
+            let mut hashes = builtin.clone();
+            let mut custom: BTreeMap<String, String> = BTreeMap::new();
+            for kind in self.registry.iter() {
+                if let Some(definition) = kind.as_custom().map(|custom| &custom.definition) {
+                    let made_of = custom.entry(openapi::base(kind)).or_insert_with(|| {
+                        // Built-in kinds of the same version are in the document, too.
+                        let others = builtin.get(&openapi::base(kind));
+                        format!("{} {}", self.version.git_version, others.map_or("", String::as_str))
+                    });
+                    *made_of += &format!(" {} {}", definition.digest, definition.terminating);
+                }
+            }
+            hashes.extend(custom.into_iter().map(|(path, made_of)| (path, hash(made_of.as_bytes()))));
+            let made = self.others.conversions();
+            let made = made.map(|(path, document)| (path, hash(&openapi::v3_of_v2(document, Form::Json))));
+            hashes.extend(made);
+            hashes
         })
     }
 
@@ -203,6 +242,10 @@ impl Documents {
 
     /// The OpenAPI v3 document of a path, with its descriptions.
     pub fn openapi(&self, path: &str, form: Form) -> Option<Vec<u8>> {
+        let mut made = self.others.conversions();
+        if let Some((_, document)) = made.find(|(other, _)| other == path) {
+            return Some(openapi::v3_of_v2(document, form));
+        }
         openapi::v3_document(&self.registry, path, &self.version.git_version, true, form)
     }
 

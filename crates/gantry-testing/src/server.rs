@@ -219,6 +219,16 @@ impl TestServer {
     /// Runs kubectl as the administrator, with `input` on its standard input: whether it succeeded, and
     /// what it printed.
     pub async fn kubectl(&self, words: &[&str], input: &str) -> Result<(bool, String)> {
+        self.kubectl_with(words, input, &[]).await
+    }
+
+    /// As [`TestServer::kubectl`], with more in its environment.
+    pub async fn kubectl_with(
+        &self,
+        words: &[&str],
+        input: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<(bool, String)> {
         let home = tempfile::tempdir()?;
         let (certificate, key) = (home.path().join("cert.pem"), home.path().join("key.pem"));
         std::fs::write(&certificate, &self.admin.certificate)?;
@@ -230,6 +240,7 @@ impl TestServer {
             .args(words)
             .env("HOME", home.path())
             .env_remove("KUBECONFIG")
+            .envs(environment.iter().copied())
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped())

@@ -22,7 +22,7 @@ const EXHAUSTED: &str =
     "validation failed due to running out of cost budget, no further validation rules will be run";
 
 /// Makes programs of rules.
-pub trait Compiler {
+pub trait Compiler: Sync + fmt::Debug {
     /// Compiles the rules in the `x-kubernetes-validations` of `schema`; `resource` says whether what
     /// stands there is a whole resource, whose `apiVersion`, `kind` and `metadata` they may look at.
     fn compile(&self, schema: &Value, resource: bool) -> Result<Box<dyn Program>, String>;

@@ -16,6 +16,11 @@ fn definition(versions: Value) -> Value {
     })
 }
 
+fn kinds(definition: &Value, compiler: Option<&'static dyn Compiler>) -> Vec<Arc<Kind>> {
+    let source = Arc::new(Source::new(definition.to_string().into()));
+    super::kinds(definition, &From { source, compiler, digest: String::new() })
+}
+
 fn schema(properties: Value) -> Value {
     json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object", "properties": properties}}}})
 }

@@ -17,23 +17,33 @@ pub(super) struct Style {
 pub(super) const V2: Style = Style { prefix: "#/definitions/", v3: false };
 pub(super) const V3: Style = Style { prefix: "#/components/schemas/", v3: true };
 
-/// The definitions of `kinds` and `others`, with all that they refer to.
+/// The definitions of the custom ones among `kinds`, each made when its turn comes: together they are
+/// large.
+pub(super) fn custom<'a>(
+    kinds: &'a [&'a Kind],
+    style: &'a Style,
+) -> impl Iterator<Item = (String, Value)> + 'a {
+    let form = if style.v3 { publish::Style::V3 } else { publish::Style::V2 };
+    kinds.iter().filter_map(|kind| Some((kind, kind.as_custom()?))).flat_map(move |(kind, custom)| {
+        let names = Names {
+            group: &kind.group,
+            version: &kind.version,
+            kind: &kind.kind,
+            list_kind: &kind.list_kind,
+            plural: &kind.plural,
+        };
+        publish::definitions(names, &custom.version().open_api(), form)
+    })
+}
+
+/// The definitions of `kinds` and `others`, with all that they refer to, but for what [`custom`] makes.
 pub(super) fn definitions(kinds: &[&Kind], others: &[&str], style: &Style) -> Map<String, Value> {
     let schemas = Schemas::builtin();
     let mut out = Map::new();
     let mut waiting: Vec<DefinitionId> = kinds.iter().map(|kind| kind.schema).collect();
     waiting.extend(others.iter().filter_map(|name| schemas.by_name(name)));
     for kind in kinds {
-        if let Some(custom) = kind.as_custom() {
-            let names = Names {
-                group: &kind.group,
-                version: &kind.version,
-                kind: &kind.kind,
-                list_kind: &kind.list_kind,
-                plural: &kind.plural,
-            };
-            let form = if style.v3 { publish::Style::V3 } else { publish::Style::V2 };
-            out.extend(publish::definitions(names, &custom.version().open_api, form));
+        if kind.as_custom().is_some() {
             waiting.extend(schemas.by_name("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"));
         }
         waiting.extend(schemas.by_kind(&kind.group, &kind.version, &kind.list_kind));
@@ -47,8 +57,11 @@ pub(super) fn definitions(kinds: &[&Kind], others: &[&str], style: &Style) -> Ma
         if seen.insert(definition.name.to_string()) {
             for field in &definition.fields {
                 references(&field.kind, &mut waiting);
-                if let Some((name, shape)) = scalar(innermost(&field.kind), style) {
-                    out.insert(name.to_owned(), shape);
+                let value = named(innermost(&field.kind), field.free);
+                match value.map(|name| (name, scalar(name, style))) {
+                    Some((name, Some(shape))) => drop(out.insert(name.to_owned(), shape)),
+                    Some((name, None)) => waiting.extend(schemas.by_name(name)),
+                    None => {}
                 }
             }
             out.insert(definition.name.to_string(), object(schemas, definition, style));
@@ -64,28 +77,38 @@ fn innermost(kind: &Type) -> &Type {
     }
 }
 
-/// The definition of a value that has a name of its own.
-fn scalar(kind: &Type, style: &Style) -> Option<(&'static str, Value)> {
-    let date = json!({"type": "string", "format": "date-time"});
-    Some(match kind {
-        Type::Quantity => {
-            let shape = match style.v3 {
-                true => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
-                false => json!({"type": "string"}),
-            };
-            ("io.k8s.apimachinery.pkg.api.resource.Quantity", shape)
+const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
+const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
+const TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Time";
+const MICRO_TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime";
+/// How the definitions begin whose values may have any type.
+const JSON: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON";
+/// The one among them that is an object.
+const SCHEMA: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+
+/// The name of the definition of values that are no objects with fields.
+fn named(kind: &Type, free: Option<&'static str>) -> Option<&'static str> {
+    match kind {
+        Type::Quantity => Some(QUANTITY),
+        Type::IntOrString => Some(INT_OR_STRING),
+        Type::Time => Some(TIME),
+        Type::MicroTime => Some(MICRO_TIME),
+        Type::Any => free,
+        _ => None,
+    }
+}
+
+/// The definition of values that are no objects with fields.
+fn scalar(name: &str, style: &Style) -> Option<Value> {
+    Some(match name {
+        QUANTITY if style.v3 => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
+        QUANTITY => json!({"type": "string"}),
+        INT_OR_STRING if style.v3 => {
+            json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
         }
-        Type::IntOrString => {
-            let shape = match style.v3 {
-                true => {
-                    json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
-                }
-                false => json!({"type": "string", "format": "int-or-string"}),
-            };
-            ("io.k8s.apimachinery.pkg.util.intstr.IntOrString", shape)
-        }
-        Type::Time => ("io.k8s.apimachinery.pkg.apis.meta.v1.Time", date),
-        Type::MicroTime => ("io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime", date),
+        INT_OR_STRING => json!({"type": "string", "format": "int-or-string"}),
+        TIME | MICRO_TIME => json!({"type": "string", "format": "date-time"}),
+        name if name.starts_with(JSON) && name != SCHEMA => json!({}),
         _ => return None,
     })
 }
@@ -100,8 +123,11 @@ fn references(kind: &Type, out: &mut Vec<DefinitionId>) {
 
 fn object(schemas: &Schemas, definition: &Definition, style: &Style) -> Value {
     let mut out = json!({"type": "object"});
-    let properties: Map<String, Value> =
-        definition.fields.iter().map(|each| (each.name.to_string(), field(schemas, each, style))).collect();
+    let properties: Map<String, Value> = definition
+        .fields
+        .iter()
+        .map(|each| (each.name.to_string(), field(schemas, definition, each, style)))
+        .collect();
     if !properties.is_empty() {
         out["properties"] = properties.into();
     }
@@ -119,12 +145,56 @@ fn object(schemas: &Schemas, definition: &Definition, style: &Style) -> Value {
     if definition.atomic {
         out["x-kubernetes-map-type"] = "atomic".into();
     }
+    if let Some((_, discriminator, fields)) = UNIONS.iter().find(|(name, ..)| *name == &*definition.name) {
+        let fields: Map<String, Value> =
+            fields.iter().map(|(field, value)| ((*field).to_owned(), (*value).into())).collect();
+        out["x-kubernetes-unions"] =
+            json!([{"discriminator": discriminator, "fields-to-discriminateBy": fields}]);
+    }
     out
 }
 
-fn field(schemas: &Schemas, field: &Field, style: &Style) -> Value {
-    let mut out = shape(schemas, &field.kind, style);
-    if matches!(field.kind, Type::List(_)) {
+/// Definitions of which a field says which other one is set: the values that it has for them.
+type Union = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+const UNIONS: [Union; 5] = [
+    ("io.k8s.api.core.v1.AppArmorProfile", "type", &[("localhostProfile", "LocalhostProfile")]),
+    ("io.k8s.api.core.v1.SeccompProfile", "type", &[("localhostProfile", "LocalhostProfile")]),
+    ("io.k8s.api.flowcontrol.v1.LimitResponse", "type", &[("queuing", "Queuing")]),
+    (
+        "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationSpec",
+        "type",
+        &[("exempt", "Exempt"), ("limited", "Limited")],
+    ),
+    (
+        "io.k8s.api.flowcontrol.v1.Subject",
+        "kind",
+        &[("group", "Group"), ("serviceAccount", "ServiceAccount"), ("user", "User")],
+    ),
+];
+
+/// What fields are marked with beside what their facts say.
+const MARKED: [(&str, &str, &str, &str); 2] = [
+    ("io.k8s.api.policy.v1.PodDisruptionBudgetSpec", "selector", "x-kubernetes-patch-strategy", "replace"),
+    (
+        "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceSpec",
+        "caBundle",
+        "x-kubernetes-list-type",
+        "atomic",
+    ),
+];
+
+fn field(schemas: &Schemas, of: &Definition, field: &Field, style: &Style) -> Value {
+    let mut out = shape(schemas, &field.kind, field.free, style);
+    for (_, _, key, value) in MARKED.iter().filter(|each| each.0 == &*of.name && each.1 == &*field.name) {
+        out[*key] = (*value).into();
+    }
+    // The items of lists of objects have no marker, nor have a resource's verbs.
+    let marked = match &*field.name {
+        "items" => !of.name.ends_with("List"),
+        "verbs" => !of.name.ends_with(".APIResource"),
+        _ => true,
+    };
+    if matches!(field.kind, Type::List(_)) && marked {
         match field.list {
             ListType::Atomic => out["x-kubernetes-list-type"] = "atomic".into(),
             ListType::Set => out["x-kubernetes-list-type"] = "set".into(),
@@ -133,8 +203,8 @@ fn field(schemas: &Schemas, field: &Field, style: &Style) -> Value {
                 out["x-kubernetes-list-map-keys"] = json!(field.keys);
             }
         }
-    } else if field.atomic {
-        out["x-kubernetes-map-type"] = "atomic".into();
+    } else if field.atomic || field.granular {
+        out["x-kubernetes-map-type"] = if field.atomic { "atomic" } else { "granular" }.into();
     }
     if let Some(key) = &field.merge_key {
         out["x-kubernetes-patch-merge-key"] = json!(key);
@@ -149,7 +219,10 @@ fn field(schemas: &Schemas, field: &Field, style: &Style) -> Value {
     out
 }
 
-fn shape(schemas: &Schemas, kind: &Type, style: &Style) -> Value {
+fn shape(schemas: &Schemas, kind: &Type, free: Option<&'static str>, style: &Style) -> Value {
+    if let Some(name) = named(kind, free) {
+        return reference(name, style);
+    }
     match kind {
         Type::String => json!({"type": "string"}),
         Type::Bytes => json!({"type": "string", "format": "byte"}),
@@ -157,13 +230,14 @@ fn shape(schemas: &Schemas, kind: &Type, style: &Style) -> Value {
         Type::Int64 => json!({"type": "integer", "format": "int64"}),
         Type::Float64 => json!({"type": "number", "format": "double"}),
         Type::Bool => json!({"type": "boolean"}),
-        Type::Quantity | Type::IntOrString | Type::Time | Type::MicroTime => {
-            reference(scalar(kind, style).map_or("", |(name, _)| name), style)
-        }
-        Type::Any => json!({"type": "object"}),
         Type::Object(id) => reference(&schemas.get(*id).name, style),
-        Type::List(items) => json!({"type": "array", "items": shape(schemas, items, style)}),
-        Type::Map(values) => json!({"type": "object", "additionalProperties": shape(schemas, values, style)}),
+        Type::List(items) => json!({"type": "array", "items": shape(schemas, items, free, style)}),
+        Type::Map(values) => {
+            json!({"type": "object", "additionalProperties": shape(schemas, values, free, style)})
+        }
+        Type::Any | Type::Quantity | Type::IntOrString | Type::Time | Type::MicroTime => {
+            json!({"type": "object"})
+        }
     }
 }
 

@@ -139,6 +139,25 @@ const UNTYPED: &[(&str, &str)] = &[
     ("io.k8s.apimachinery.pkg.apis.meta.v1.Time", "Time is a point in time, in whole seconds."),
     ("io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime", "MicroTime is a point in time, in microseconds."),
     ("io.k8s.apimachinery.pkg.version.Info", "Info is the version of a program."),
+    ("io.k8s.apimachinery.pkg.runtime.RawExtension", "RawExtension is an object of any kind."),
+    (
+        "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1",
+        "FieldsV1 is a set of fields, as a tree: \"f:NAME\" is a field of an object, \"k:KEYS\" and \"v:VALUE\" \
+         items of a list by their keys or value, \"i:INDEX\" one by its place, and \".\" what has them itself.",
+    ),
+    ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON", "JSON is any JSON value."),
+    (
+        "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray",
+        "JSONSchemaPropsOrArray is a schema or a list of schemas.",
+    ),
+    (
+        "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool",
+        "JSONSchemaPropsOrBool is a schema or a boolean value.",
+    ),
+    (
+        "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray",
+        "JSONSchemaPropsOrStringArray is a schema or a list of texts.",
+    ),
 ];
 
 /// Writes the descriptions of `kinds`, each a group and a kind, and of all that they refer to
@@ -210,6 +229,7 @@ mod tests {
                         || name.ends_with("JSONSchemaProps")
                         || name.ends_with("ExternalDocumentation")
                         || name.ends_with("WatchEvent")
+                        || name.ends_with("version.Info")
                 };
                 for (field, schema) in fields.filter(|(field, _)| !silent(field)) {
                     assert!(schema["description"].is_string(), "{path}: {name}.{field}");

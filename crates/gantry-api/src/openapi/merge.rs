@@ -16,7 +16,7 @@ pub struct Other<'a> {
     pub document: &'a Value,
 }
 
-const REFERENCE: &str = "#/definitions/";
+pub(super) const REFERENCE: &str = "#/definitions/";
 
 /// Adds what belongs to `other` to `definitions`; the paths that it adds.
 pub(super) fn merge(other: &Other<'_>, definitions: &mut Map<String, Value>) -> Vec<(String, Value)> {
@@ -27,17 +27,7 @@ pub(super) fn merge(other: &Other<'_>, definitions: &mut Map<String, Value>) -> 
         .map(|(path, item)| (path.clone(), item.clone()))
         .collect();
     let theirs = &other.document["definitions"];
-    let mut needed = BTreeSet::new();
-    let mut open: Vec<&Value> = paths.iter().map(|(_, item)| item).collect();
-    while let Some(value) = open.pop() {
-        references(value, &mut |name| {
-            if let Some(definition) = theirs.get(name)
-                && needed.insert(name.to_owned())
-            {
-                open.push(definition);
-            }
-        });
-    }
+    let needed = needed(theirs, paths.iter().map(|(_, item)| item));
     let mut renamed = BTreeMap::new();
     for name in &needed {
         let definition = &theirs[name];
@@ -65,6 +55,22 @@ pub(super) fn merge(other: &Other<'_>, definitions: &mut Map<String, Value>) -> 
         rename(item, &renamed);
     }
     paths
+}
+
+/// The names of the definitions among `theirs` that `starts` need.
+pub(super) fn needed<'a>(theirs: &'a Value, starts: impl Iterator<Item = &'a Value>) -> BTreeSet<String> {
+    let mut needed = BTreeSet::new();
+    let mut open: Vec<&Value> = starts.collect();
+    while let Some(value) = open.pop() {
+        references(value, &mut |name| {
+            if let Some(definition) = theirs.get(name)
+                && needed.insert(name.to_owned())
+            {
+                open.push(definition);
+            }
+        });
+    }
+    needed
 }
 
 /// Calls `found` with the name of each definition that is referred to.

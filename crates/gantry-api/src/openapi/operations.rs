@@ -33,6 +33,24 @@ const PATCHES: &[&str] = &[
     "application/strategic-merge-patch+json",
 ];
 
+/// What tells how to verify the tokens of service accounts: path, operation, tag, meaning, media type.
+const KEYS: [(&str, &str, &str, &str, &[&str]); 2] = [
+    (
+        "/.well-known/openid-configuration",
+        "getServiceAccountIssuerOpenIDConfiguration",
+        "WellKnown",
+        "get what OpenID clients need to know of the issuer of service accounts' tokens",
+        JSON,
+    ),
+    (
+        "/openid/v1/jwks",
+        "getServiceAccountIssuerOpenIDKeyset",
+        "openid",
+        "get the public keys that service accounts' tokens are verified with",
+        &["application/jwk-set+json"],
+    ),
+];
+
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 /// Definitions that operations take or give beside those of the kinds.
@@ -58,6 +76,16 @@ pub(super) enum Answer {
     Text,
     /// The definition of that name.
     Definition(String),
+}
+
+impl Answer {
+    /// The name of its definition.
+    pub fn definition(&self) -> Option<&str> {
+        match self {
+            Self::Text => None,
+            Self::Definition(name) => Some(name),
+        }
+    }
 }
 
 /// What a request to a path does.
@@ -87,8 +115,8 @@ pub(super) struct Path {
     pub operations: Vec<Operation>,
 }
 
-/// `api/v1` or `apis/apps/v1`.
-pub(super) fn base(kind: &Kind) -> String {
+/// The path of a kind's group and version: `api/v1` or `apis/apps/v1`.
+pub fn base(kind: &Kind) -> String {
     if kind.group.is_empty() {
         format!("api/{}", kind.version)
     } else {
@@ -145,8 +173,16 @@ pub(super) fn discovery(registry: &Registry) -> Vec<Path> {
         (operation.consumes, operation.produces) = (JSON, JSON);
     }
     all.push(version);
+    for (template, id, tag, about, media_type) in KEYS {
+        let mut path = look_up(template.into(), id.into(), tag.into(), about, String::new());
+        for operation in &mut path.operations {
+            (operation.consumes, operation.produces, operation.answer) = (&[], media_type, Answer::Text);
+        }
+        all.push(path);
+    }
     let mut seen = Vec::new();
-    for kind in registry.iter().filter(|kind| !kind.group.is_empty()) {
+    let groups = registry.iter().filter(|kind| !kind.group.is_empty() && kind.as_custom().is_none());
+    for kind in groups {
         if !seen.contains(&&kind.group) {
             seen.push(&kind.group);
             let id = format!("get{}APIGroup", title(&kind.group));
@@ -372,11 +408,15 @@ impl<'a> Subject<'a> {
         let mut out = self.changes(&self.definition, "", "", self.kind.verbs);
         if self.has("delete") {
             let id = format!("delete{title}{scope}{kind}");
+            let answer = match self.kind.shows_deleted() {
+                true => self.definition.clone(),
+                false => format!("{META}.Status"),
+            };
             out.push(Operation {
                 parameters: parameters::DELETE,
                 body: Some((format!("{META}.DeleteOptions"), false)),
                 answers: &[200, 202],
-                answer: Answer::Definition(format!("{META}.Status")),
+                answer: Answer::Definition(answer),
                 ..self.operation("delete", "delete", id, format!("delete an object of kind {kind}"))
             });
         }

@@ -101,7 +101,9 @@ fn responses(operation: &Operation, content: impl Fn() -> (&'static str, Value))
 
 fn v2(operation: &Operation, style: &Style) -> Value {
     let mut out = common(operation, style);
-    out["consumes"] = json!(operation.consumes);
+    if !operation.consumes.is_empty() {
+        out["consumes"] = json!(operation.consumes);
+    }
     out["produces"] = json!(operation.produces);
     out["schemes"] = json!(["https"]);
     out["responses"] = responses(operation, || ("schema", schema(&operation.answer, style)));

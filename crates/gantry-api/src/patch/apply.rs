@@ -14,8 +14,9 @@ use self::compare::{Changes, changes, owned};
 use self::managers::{Manager, Managers};
 use super::fields::FieldSet;
 use super::layout::Layout;
+use super::typed;
 use crate::custom::CustomSchema;
-use crate::schema::{DefinitionId, Schemas};
+use crate::schema::{DefinitionId, Schemas, Type};
 use crate::status::ApiError;
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -26,18 +27,28 @@ const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 #[derive(Clone, Copy)]
 pub struct Structure<'a> {
     root: Layout<'a>,
+    /// The definition of a built-in kind.
+    builtin: Option<DefinitionId>,
     has_status: bool,
 }
 
 impl<'a> Structure<'a> {
     /// That of a built-in kind.
     pub fn builtin(id: DefinitionId) -> Structure<'static> {
-        Structure { root: Layout::root(Schemas::builtin(), id), has_status: true }
+        Structure { root: Layout::root(Schemas::builtin(), id), builtin: Some(id), has_status: true }
     }
 
     /// That of a custom kind, which may have its status as a subresource.
     pub fn custom(schema: &'a CustomSchema, has_status: bool) -> Self {
-        Self { root: Layout::Resource(schema.root()), has_status }
+        Self { root: Layout::Resource(schema.root()), builtin: None, has_status }
+    }
+
+    /// What in an object to be applied is not of its field's type, in the words of upstream.
+    pub fn type_faults(&self, object: &Value) -> Vec<String> {
+        match self.root {
+            Layout::Resource(node) => typed::of_custom(node, object),
+            _ => self.builtin.map_or(Vec::new(), |id| typed::of_builtin(&Type::Object(id), object)),
+        }
     }
 
     /// The fields that an apply to the subresource leaves as they are.

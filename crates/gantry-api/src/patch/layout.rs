@@ -76,6 +76,7 @@ impl<'a> Layout<'a> {
         match (&field.kind, field.list) {
             (Type::List(_), ListType::Set) => Self::Set,
             (Type::List(item), ListType::Map) if !field.keys.is_empty() => Self::ListMap(item, &field.keys),
+            (Type::Object(id), _) if field.granular => Self::Object(schemas.get(*id)),
             (kind, _) => Self::of(schemas, kind),
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::layout::{Layout, MessageId, Shape, Slot};
 use super::*;
 use crate::registry::Registry;
-use crate::schema::Schemas;
+use crate::schema::{DefinitionId, Format, Schemas};
 
 /// Makes objects of a kind from a seed.
 struct Generator {
@@ -334,4 +334,32 @@ fn frames_tell_their_length() {
     event(&mut frame, "ADDED", b"k8s\0");
     assert_eq!(frame[..4], [0, 0, 0, frame.len() as u8 - 4]);
     assert_eq!(frame[4..], message(&[(1, b"ADDED"), (2, &message(&[(1, b"k8s\0")]))]));
+}
+
+#[test]
+fn zero_values_are_settled_as_those_of_json_are() {
+    let schemas = Schemas::builtin();
+    let id = schemas.by_kind("apps", "v1", "Deployment").expect("known");
+    let sent = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "labels": {}, "generation": 0},
+        "spec": {
+            "replicas": 0, "paused": false, "minReadySeconds": 0, "selector": {"matchLabels": {}}, "strategy": {},
+            "template": {"metadata": {}, "spec": {"nodeName": "", "hostNetwork": false, "volumes": [],
+                "containers": [{"name": "c", "image": "", "args": [], "env": [{"name": "a", "value": ""}],
+                    "ports": [{"containerPort": 80, "hostPort": 0}]}]}},
+        },
+    });
+    let sent = sent.to_string();
+    let expected = decode_as(id, sent.as_bytes(), Format::Json);
+    let bytes = document(id, "apps/v1", "Deployment", sent.as_bytes()).expect("encodes");
+    assert_eq!(decode_as(id, &bytes, Format::Protobuf), expected);
+    assert_eq!(expected["spec"]["replicas"], 0);
+    assert_eq!(expected["spec"]["paused"], Value::Null);
+    // What is of another kind stays what it is.
+    let map = schemas.by_kind("", "v1", "ConfigMap").expect("known");
+    assert_eq!(decode_as(map, &bytes, Format::Protobuf), expected);
+}
+
+fn decode_as(id: DefinitionId, bytes: &[u8], format: Format) -> Value {
+    crate::schema::decode(Schemas::builtin(), id, bytes, format).expect("decodes").value
 }

@@ -62,9 +62,23 @@ pub fn decode(
         Format::Protobuf => {
             let value = crate::protobuf::decode(bytes, Some(id))
                 .map_err(|error| DecodeError::Syntax(error.to_string()))?;
-            Ok(Decoded { value, strict: Vec::new() })
+            let id = sent(schemas, &value, id);
+            Ok(Decoded { strict: Vec::new(), ..decode_value(schemas, id, value)? })
         }
     }
+}
+
+/// The definition of the kind that an object says it is; `wanted` where it says nothing. What is of
+/// another kind is refused as that later, and not for its fields.
+fn sent(schemas: &Schemas, object: &Value, wanted: DefinitionId) -> DefinitionId {
+    let text = |name: &str| object[name].as_str().unwrap_or_default();
+    let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
+    let sent = [group, version, text("kind")];
+    let mut own = schemas.get(wanted).kinds.iter();
+    if own.any(|kind| kind.iter().map(|part| &**part).eq(sent)) {
+        return wanted;
+    }
+    schemas.by_kind(sent[0], sent[1], sent[2]).unwrap_or(wanted)
 }
 
 /// Reads an object that is already a value, such as the outcome of a patch.

@@ -14,17 +14,26 @@ fn special(name: &str) -> Option<Type> {
         "io.k8s.apimachinery.pkg.util.intstr.IntOrString" => Type::IntOrString,
         "io.k8s.apimachinery.pkg.apis.meta.v1.Time" => Type::Time,
         "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime" => Type::MicroTime,
-        "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1"
-        | "io.k8s.apimachinery.pkg.apis.meta.v1.Patch"
-        | "io.k8s.apimachinery.pkg.runtime.RawExtension"
-        | "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON"
-        | "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray"
-        | "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool"
-        | "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray" => {
-            Type::Any
-        }
+        _ if FREE.contains(&name) => Type::Any,
         _ => return None,
     })
+}
+
+/// Definitions of values that are not looked into.
+const FREE: [&str; 7] = [
+    "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1",
+    "io.k8s.apimachinery.pkg.apis.meta.v1.Patch",
+    "io.k8s.apimachinery.pkg.runtime.RawExtension",
+    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON",
+    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray",
+    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool",
+    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray",
+];
+
+/// The definition of the values that are not looked into in a type such as `[@...JSON]`.
+fn free(kind: &str) -> Option<&'static str> {
+    let name = kind.trim_matches(['[', ']', '{', '}', '@']);
+    FREE.into_iter().find(|free| *free == name)
 }
 
 /// The definitions in `text`, with what `marks` say of zero values. The texts are ours and committed,
@@ -123,10 +132,12 @@ fn field<'a>(
     let mut field = Field {
         name: name.trim_end_matches('!').into(),
         kind: type_of(kind, by_name),
+        free: free(kind),
         required: name.ends_with('!'),
         list: ListType::Atomic,
         keys: Vec::new(),
         atomic: false,
+        granular: false,
         merge_key: None,
         merges: false,
         retains_keys: false,
@@ -138,6 +149,7 @@ fn field<'a>(
             ("list", "set") => field.list = ListType::Set,
             ("keys", keys) => field.keys = keys.split(',').map(Box::from).collect(),
             ("map", "atomic") => field.atomic = true,
+            ("map", "granular") => field.granular = true,
             ("merge", key) => field.merge_key = Some(key.into()),
             ("strategy", strategies) => {
                 field.merges = strategies.split(',').any(|each| each == "merge");

@@ -193,3 +193,82 @@ fn version_2_has_every_kind_with_descriptions() {
         assert!(kinds.contains(&(&*kind.group, &*kind.version, &*kind.kind)), "{}", kind.kind);
     }
 }
+
+#[test]
+fn values_have_definitions_of_their_own() {
+    let document = v2_json();
+    let definitions = &document["definitions"];
+    let without = |name: &str| {
+        let mut shown = definitions[name].clone();
+        shown.as_object_mut().expect(name).remove("description");
+        shown
+    };
+    const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
+    const EXTENSIONS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1";
+    for (name, expect) in [
+        (format!("{META}.FieldsV1"), json!({"type": "object"})),
+        (format!("{META}.Time"), json!({"type": "string", "format": "date-time"})),
+        ("io.k8s.apimachinery.pkg.runtime.RawExtension".into(), json!({"type": "object"})),
+        ("io.k8s.apimachinery.pkg.api.resource.Quantity".into(), json!({"type": "string"})),
+        (
+            "io.k8s.apimachinery.pkg.util.intstr.IntOrString".into(),
+            json!({"type": "string", "format": "int-or-string"}),
+        ),
+        (format!("{EXTENSIONS}.JSON"), json!({})),
+        (format!("{EXTENSIONS}.JSONSchemaPropsOrBool"), json!({})),
+    ] {
+        assert_eq!(without(&name), expect, "{name}");
+    }
+    let field = |definition: &str, field: &str| definitions[definition]["properties"][field]["$ref"].clone();
+    assert_eq!(
+        field(&format!("{META}.ManagedFieldsEntry"), "fieldsV1"),
+        format!("#/definitions/{META}.FieldsV1")
+    );
+    let schema = format!("{EXTENSIONS}.JSONSchemaProps");
+    assert_eq!(field(&schema, "default"), format!("#/definitions/{EXTENSIONS}.JSON"));
+    let items = &definitions[&schema]["properties"]["enum"]["items"]["$ref"];
+    assert_eq!(*items, format!("#/definitions/{EXTENSIONS}.JSON"));
+    let volume = &definitions["io.k8s.api.core.v1.PersistentVolumeSpec"]["properties"]["claimRef"];
+    assert_eq!(volume["x-kubernetes-map-type"], "granular");
+    assert!(
+        definitions["io.k8s.api.core.v1.PodList"]["properties"]["items"]["x-kubernetes-list-type"].is_null()
+    );
+}
+
+#[test]
+fn deletions_answer_with_what_the_server_sends() {
+    let document = v2_json();
+    let answer = |path: &str| {
+        let shown = &document["paths"][path]["delete"]["responses"]["200"]["schema"]["$ref"];
+        shown.as_str().and_then(|to| to.rsplit('.').next()).map(str::to_owned)
+    };
+    for (path, expect) in [
+        ("/api/v1/namespaces/{namespace}/pods/{name}", "Pod"),
+        ("/api/v1/namespaces/{namespace}/services/{name}", "Service"),
+        ("/apis/storage.k8s.io/v1/volumeattributesclasses/{name}", "VolumeAttributesClass"),
+        ("/apis/resource.k8s.io/v1/deviceclasses/{name}", "DeviceClass"),
+        ("/api/v1/namespaces/{namespace}/configmaps/{name}", "Status"),
+        ("/apis/apps/v1/namespaces/{namespace}/deployments/{name}", "Status"),
+        ("/api/v1/namespaces/{namespace}/pods", "Status"),
+    ] {
+        assert_eq!(answer(path).as_deref(), Some(expect), "{path}");
+    }
+}
+
+#[test]
+fn what_belongs_to_no_version_has_documents_too() {
+    let registry = Registry::builtin();
+    let paths = v3_paths(registry);
+    for (path, template) in [
+        ("api", "/api/"),
+        ("apis", "/apis/"),
+        ("apis/apps", "/apis/apps/"),
+        ("version", "/version/"),
+        (".well-known/openid-configuration", "/.well-known/openid-configuration"),
+        ("openid/v1/jwks", "/openid/v1/jwks"),
+    ] {
+        assert!(paths.iter().any(|each| each == path), "{path}");
+        let document = v3_document(registry, path, "v1.35.0", true, Form::Json).expect("served");
+        assert!(json_of(&document)["paths"][template]["get"].is_object(), "{path}");
+    }
+}

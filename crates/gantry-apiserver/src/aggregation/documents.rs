@@ -61,7 +61,23 @@ impl Described {
         said.map(|(group, version, said)| (group.as_str(), version.as_str(), &*said.v2.value))
     }
 
-    /// The path and URL of each version 3 document.
+    /// The version 2 document of a group and version whose server has none of version 3, which is made
+    /// from it.
+    pub fn converted(&self, group: &str, version: &str) -> Option<&Value> {
+        let (_, _, said) = self.said.get(&format!("{version}.{group}"))?;
+        let document = &*said.v2.value;
+        let says = document["paths"].as_object().is_some_and(|paths| !paths.is_empty());
+        (said.v3.is_none() && says).then_some(document)
+    }
+
+    /// The paths of the version 3 documents that are made from documents of version 2.
+    pub fn conversions(&self) -> impl Iterator<Item = (String, &Value)> {
+        self.said.values().filter_map(|(group, version, _)| {
+            Some((format!("apis/{group}/{version}"), self.converted(group, version)?))
+        })
+    }
+
+    /// The path and URL of each version 3 document that other servers have.
     pub fn openapi_v3(&self) -> impl Iterator<Item = (String, &str)> {
         self.said.values().filter_map(|(group, version, said)| {
             Some((format!("apis/{group}/{version}"), said.v3.as_deref()?))

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use gantry_api::custom_kind::definition;
 
-const APPROVAL: &str = "api-approved.kubernetes.io";
+pub(super) const APPROVAL: &str = "api-approved.kubernetes.io";
 const PROPOSAL: &str = "https://github.com/kubernetes/enhancements/pull/1111";
 
 /// Names that definitions of one group have.

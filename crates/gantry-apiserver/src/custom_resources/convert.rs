@@ -95,7 +95,7 @@ impl Converter {
         let converted = self.convert(custom, vec![object.clone()], stored).await?;
         let mut converted = converted.into_iter().next().unwrap_or_default();
         if let Some(version) = custom.definition.version(stored)
-            && let Ok(decoded) = version.schema.decode(converted.clone())
+            && let Ok(decoded) = version.schema().decode(converted.clone())
         {
             converted = decoded.value;
         }
@@ -113,7 +113,7 @@ impl Converter {
         for object in &mut objects {
             let version = object["apiVersion"].as_str().and_then(|stored| custom.definition.version(stored));
             if let Some(version) = version {
-                version.schema.adopt(object);
+                version.schema().adopt(object);
             }
         }
         let Conversion::Webhook(webhook) = &custom.definition.conversion else { return Ok(objects) };

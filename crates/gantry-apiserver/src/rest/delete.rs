@@ -21,20 +21,6 @@ const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 /// A pod's grace period where it says none.
 const POD_GRACE: i64 = 30;
-/// Kinds whose deletion is answered with the object; that of others with a Status.
-const SHOWN: [(&str, &str); 11] = [
-    ("", "PersistentVolume"),
-    ("", "PersistentVolumeClaim"),
-    ("", "Pod"),
-    ("", "PodTemplate"),
-    ("", "ResourceQuota"),
-    ("", "Service"),
-    ("", "ServiceAccount"),
-    ("storage.k8s.io", "CSIDriver"),
-    ("storage.k8s.io", "CSINode"),
-    ("storage.k8s.io", "StorageClass"),
-    ("storage.k8s.io", "VolumeAttachment"),
-];
 /// Kinds that orphan their dependents unless something else is asked for, as they always did.
 const ORPHANING: [(&str, &str); 2] = [("", "ReplicationController"), ("batch", "Job")];
 /// Kinds that have no dependents.
@@ -161,7 +147,7 @@ pub(super) struct Outcome {
 
 fn answer(context: &Context<'_>, outcome: &Outcome, options: &DeleteOptions) -> Response<Body> {
     let kind = context.kind;
-    if outcome.gone && !SHOWN.contains(&(&*kind.group, &*kind.kind)) {
+    if outcome.gone && !kind.shows_deleted() {
         let mut details = json!({"name": meta_text(&outcome.object, "name"), "kind": kind.plural});
         if !kind.group.is_empty() {
             details["group"] = json!(kind.group);

@@ -199,25 +199,27 @@ fn read_applied(context: &mut Context<'_>, bytes: &[u8], format: Format) -> Resu
             "" => context.namespace(),
             namespace => namespace,
         };
-        ApiError::bad_request(format!(
+        let words = format!(
             "failed to create typed patch object ({place}/{}; {}, Kind={}): {why}",
             context.info.name,
             kind.api_version(),
             kind.kind
-        ))
+        );
+        // Upstream has no status of its own for this.
+        ApiError::new(500, "", words)
     };
     let mut applied = free.value.clone();
     body::check_kind(context.registry, &mut applied, &kind.kind, &kind.api_version())?;
+    let faults = kind.structure().type_faults(&applied);
+    if !faults.is_empty() {
+        return Err(untyped(&free.value, &together(&faults)));
+    }
     let decoded = kind.decode_given(applied).map_err(|why| untyped(&free.value, &why.to_string()))?;
     let unknown = decoded.strict.iter().filter_map(|finding| finding.strip_prefix("unknown field "));
     let unknown: Vec<String> =
         unknown.map(|field| format!(".{}: field not declared in schema", field.trim_matches('"'))).collect();
     if !unknown.is_empty() {
-        let shown = match unknown.as_slice() {
-            [one] => one.clone(),
-            several => format!("errors:\n  {}", several.join("\n  ")),
-        };
-        return Err(untyped(&free.value, &shown));
+        return Err(untyped(&free.value, &together(&unknown)));
     }
     match context.field_validation() {
         FieldValidation::Strict if !free.strict.is_empty() => {
@@ -229,6 +231,14 @@ fn read_applied(context: &mut Context<'_>, bytes: &[u8], format: Format) -> Resu
             Ok(decoded.value)
         }
         _ => Ok(decoded.value),
+    }
+}
+
+/// One fault, or a list of them.
+fn together(faults: &[String]) -> String {
+    match faults {
+        [one] => one.clone(),
+        several => format!("errors:\n  {}", several.join("\n  ")),
     }
 }
 

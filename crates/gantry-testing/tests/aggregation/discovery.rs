@@ -84,7 +84,9 @@ async fn its_openapi_documents_are_among_ours() -> Result<()> {
     assert_eq!(url, format!("/openapi/v3/apis/{GROUP}/v1?hash=ABC"));
     let document = server.get(url).await?.json();
     assert_eq!(document["info"]["title"], "Wardle");
-    assert!(index["paths"]["apis/apps/v1"].is_object() && index["paths"]["version"].is_null());
+    assert!(index["paths"]["apis/apps/v1"].is_object());
+    let own = index["paths"]["version"]["serverRelativeURL"].as_str().context("a URL")?;
+    assert_ne!(own, "/openapi/v3/version?hash=1", "what it says of other paths is not asked for");
 
     let after = get(&server, "/openapi/v2", "application/json").await?;
     assert_ne!(before.headers["etag"], after.headers["etag"]);
@@ -102,5 +104,32 @@ async fn its_openapi_documents_are_among_ours() -> Result<()> {
     let protobuf = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
     let protobuf = get(&server, "/openapi/v2", protobuf).await?;
     assert!(protobuf.bytes.windows(path.len()).any(|window| window == path.as_bytes()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn version_3_is_made_from_version_2_where_a_server_has_no_other() -> Result<()> {
+    let server = TestServer::start().await?;
+    let extension = Extension::start_older(&server, "api").await?;
+    extension.register(&server, "api").await?;
+    reason(&server, "Passed").await?;
+
+    let index = server.get("/openapi/v3").await?.json();
+    let url = index["paths"][format!("apis/{GROUP}/v1")]["serverRelativeURL"].as_str().context("a URL")?;
+    let reply = server.get(url).await?;
+    assert!(reply.headers["cache-control"].to_str()?.contains("immutable"), "{url}");
+    let document = reply.json();
+    let list = &document["paths"][format!("/apis/{GROUP}/v1/namespaces/{{namespace}}/flunders")]["get"];
+    let shown = &list["responses"]["200"]["content"]["application/json"]["schema"]["$ref"];
+    assert_eq!(shown, "#/components/schemas/com.example.wardle.v1.FlunderList");
+    let schemas = &document["components"]["schemas"];
+    assert_eq!(
+        schemas["com.example.wardle.v1.FlunderList"]["properties"]["metadata"]["$ref"],
+        "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"
+    );
+    assert!(document["paths"]["/version/"].is_null());
+    let protobuf = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf";
+    let protobuf = get(&server, &format!("/openapi/v3/apis/{GROUP}/v1"), protobuf).await?;
+    assert_eq!(protobuf.code, 200);
     Ok(())
 }

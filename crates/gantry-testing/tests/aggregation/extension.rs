@@ -48,8 +48,18 @@ impl Extension {
         Self::listen(server, service, listener)
     }
 
+    /// As [`Extension::start`], but it has no OpenAPI documents of version 3.
+    pub async fn start_older(server: &TestServer, service: &str) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::serve(server, service, listener, false)
+    }
+
     /// As [`Extension::start`], on a port that was taken before.
     pub fn listen(server: &TestServer, service: &str, listener: TcpListener) -> Result<Self> {
+        Self::serve(server, service, listener, true)
+    }
+
+    fn serve(server: &TestServer, service: &str, listener: TcpListener, has_v3: bool) -> Result<Self> {
         let authority = Authority::new()?;
         let address = listener.local_addr()?;
         let pair = authority.issue_for("extension", &[], &[&format!("{service}.default.svc")])?;
@@ -74,8 +84,8 @@ impl Extension {
                 tokio::spawn(async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
                     let builder = auto::Builder::new(TokioExecutor::new());
-                    let served =
-                        builder.serve_connection_with_upgrades(TokioIo::new(stream), service_fn(answer));
+                    let answer = service_fn(move |request| answer(request, has_v3));
+                    let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), answer);
                     drop(served.await);
                 });
             }
@@ -158,7 +168,7 @@ fn resources() -> Value {
     }])
 }
 
-async fn answer(mut request: Request<Incoming>) -> Result<Reply, Infallible> {
+async fn answer(mut request: Request<Incoming>, has_v3: bool) -> Result<Reply, Infallible> {
     const JSON: &str = "application/json";
     let path = request.uri().path().to_owned();
     let aggregated = request.headers().get("accept").is_some_and(|accept| {
@@ -182,6 +192,7 @@ async fn answer(mut request: Request<Incoming>) -> Result<Reply, Infallible> {
             ]}]})
             .to_string(),
         ),
+        path if path.starts_with("/openapi/v3") && !has_v3 => reply(404, JSON, "{}"),
         "/openapi/v3" => reply(
             200,
             JSON,

@@ -78,7 +78,18 @@ async fn apply_goes_by_the_schemas_structure() -> Result<()> {
         object["spec"],
         json!({"a": "1", "b": "2", "ports": [{"name": "y", "port": 2}], "free": {"m": 2}})
     );
-    let unknown = expect(&apply(&server, "one", json!({"z": 1})).await?, 400)?;
+    let wrong = expect(&apply(&server, "one", json!({"a": 1, "ports": 2})).await?, 500)?;
+    assert_eq!(
+        (&wrong["message"], wrong["reason"].as_str().unwrap_or_default()),
+        (
+            &json!(
+                "failed to create typed patch object (default/t; example.com/v1, Kind=Thing): errors:\n  .spec.a: expected \
+                 string, got &value.valueUnstructured{Value:1}\n  .spec.ports: expected list, got &{2}"
+            ),
+            ""
+        )
+    );
+    let unknown = expect(&apply(&server, "one", json!({"z": 1})).await?, 500)?;
     assert_eq!(
         unknown["message"],
         "failed to create typed patch object (default/t; example.com/v1, Kind=Thing): .spec.z: field not declared in schema"

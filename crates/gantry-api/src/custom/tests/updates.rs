@@ -52,6 +52,7 @@ fn what_was_wrong_and_stays_is_tolerated() {
 #[derive(Debug)]
 struct Words(Vec<String>);
 
+#[derive(Debug)]
 struct Reader;
 
 impl Compiler for Reader {

@@ -62,7 +62,7 @@ fn params_kind(params: &Value, registry: &Registry) -> Option<Arc<Kind>> {
 
 fn declared(kind: &Kind) -> Declared {
     if let Some(custom) = kind.as_custom() {
-        return gantry_cel::custom::declared_object(&custom.version().open_api);
+        return gantry_cel::custom::declared_object(&custom.version().open_api());
     }
     Declared::kind(&kind.group, &kind.version, &kind.kind)
         .unwrap_or_else(|| Declared::new(gantry_cel::Form::Dyn))
