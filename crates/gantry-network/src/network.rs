@@ -210,6 +210,10 @@ impl Network {
             self.broken.notify_one();
             return Err(error);
         }
+        drop(table);
+        if !host_ports.is_empty() && lease.addresses.iter().any(IpAddr::is_ipv4) {
+            pod_link::answer_loopback(pod)?;
+        }
         Ok(lease.addresses)
     }
 

@@ -136,6 +136,11 @@ fn outside(host: &Socket, name: &str, mac: Mac, addresses: &[IpAddr]) -> Result<
     Ok(())
 }
 
+/// Lets the host's loopback address lead to the pod, for its host ports.
+pub fn answer_loopback(pod: &str) -> Result<()> {
+    sysctl::set(&format!("net/ipv4/conf/{}/route_localnet", name(pod)), "1")
+}
+
 /// Interfaces at the host that belong to pods, by pod.
 pub fn attached(host: &Socket) -> Result<Vec<(String, String)>> {
     let links = host.links().during(|| "listing interfaces".into())?;

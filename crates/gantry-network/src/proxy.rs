@@ -16,6 +16,8 @@
 //! | `firewall-…` | by a load balancer with source ranges | lets in who is in the ranges |
 //! | `endpoint-…/ADDRESS/PORT` | of clients that are to stay | remembers the client in `clients-…`, leads to the endpoint |
 //! | `reject` | to a Service without endpoints | answers that nobody listens |
+//! | `loopback-ports` | `output`, for this machine's loopback address | translates to a host port |
+//! | `strangers` | from the kernel, for every packet | drops what claims to be of or for the loopback address |
 //! | `postrouting`, `leaving` | from the kernel, on the way out | masquerades |
 //! | `forward`, `filter-output` | from the kernel | refuses what goes to an address of no Service, drops what would confuse the other end |
 //!

@@ -24,6 +24,9 @@ const FIRST: u32 = 8;
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
 const META_MARK: u32 = 3;
+const META_IIF: u32 = 4;
+/// The loopback interface's index in every network namespace.
+const LOOPBACK: u32 = 1;
 const META_L4PROTO: u32 = 16;
 const EQUAL: u32 = 0;
 const NOT_EQUAL: u32 = 1;
@@ -98,6 +101,10 @@ impl Writer<'_, '_> {
             Match::NotDestination(net) => self.net(Field::Destination, *net, NOT_EQUAL),
             Match::SourceLocal => self.local(FIB_SOURCE),
             Match::DestinationLocal => self.local(FIB_DESTINATION),
+            Match::NotLoopback => {
+                self.meta(META_IIF, FIRST);
+                self.compare(NOT_EQUAL, &LOOPBACK.to_ne_bytes());
+            }
             Match::Protocol(protocol) => self.protocol(*protocol),
             Match::Invalid => self.state(STATE_INVALID),
             Match::Marked => {

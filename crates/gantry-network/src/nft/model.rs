@@ -109,6 +109,8 @@ pub enum Match {
     SourceLocal,
     /// It goes to an address of this machine.
     DestinationLocal,
+    /// It came in by another interface than the loopback interface.
+    NotLoopback,
     /// It is of this protocol.
     Protocol(Protocol),
     /// It belongs to no connection that makes sense.

@@ -57,6 +57,7 @@ impl Display for Match {
             Self::NotDestination(net) => write!(f, "daddr != {net}"),
             Self::SourceLocal => f.write_str("fib saddr type local"),
             Self::DestinationLocal => f.write_str("fib daddr type local"),
+            Self::NotLoopback => f.write_str("iif != lo"),
             Self::Protocol(protocol) => write!(f, "l4proto {protocol}"),
             Self::Invalid => f.write_str("ct state invalid"),
             Self::Marked => f.write_str("marked"),

@@ -34,10 +34,13 @@ pub const HAIRPIN: &str = "hairpin";
 pub const REJECT: &str = "reject";
 
 const LOCAL_PORTS: &str = "local-ports";
+const LOOPBACK_PORTS: &str = "loopback-ports";
 const LEAVING: &str = "leaving";
 const TRANSLATE_DESTINATION: i32 = -100;
 const TRANSLATE_SOURCE: i32 = 100;
 const FILTER: i32 = 0;
+/// Before connection tracking knows of a packet.
+const RAW: i32 = -300;
 
 /// A rule that leads on to a chain.
 pub fn goto(matches: impl Into<Vec<Match>>, chain: impl Into<String>) -> Rule {
@@ -70,7 +73,13 @@ pub fn base(family: Family, place: &Place) -> Ruleset {
     let entry = entry(family, place);
     base.chains
         .insert("prerouting".into(), hooked(true, Point::Prerouting, TRANSLATE_DESTINATION, entry.clone()));
-    base.chains.insert("output".into(), hooked(true, Point::Output, TRANSLATE_DESTINATION, entry));
+    let mut output = entry;
+    if family == Family::Ipv4 {
+        base.chain(LOOPBACK_PORTS, local_ports()[..2].to_vec());
+        output.push(goto([Match::Destination(loopback(family))], LOOPBACK_PORTS));
+        base.chains.insert("strangers".into(), hooked(false, Point::Prerouting, RAW, strangers(family)));
+    }
+    base.chains.insert("output".into(), hooked(true, Point::Output, TRANSLATE_DESTINATION, output));
     let masquerade = masquerade(family, place);
     base.chains.insert("postrouting".into(), hooked(true, Point::Postrouting, TRANSLATE_SOURCE, masquerade));
     let unknown = place.services(family).map(|net| goto([Match::Destination(net)], REJECT));
@@ -120,13 +129,25 @@ fn local_ports() -> Vec<Rule> {
     ]
 }
 
+/// Pods with host ports answer to the loopback address, for which the kernel has to let such packets
+/// through their interfaces: nobody else may use that.
+fn strangers(family: Family) -> Vec<Rule> {
+    let drop = |to: Match| Rule::new([Match::NotLoopback, to], Action::Verdict(Verdict::Drop));
+    vec![drop(Match::Destination(loopback(family))), drop(Match::Source(loopback(family)))]
+}
+
 fn masquerade(family: Family, place: &Place) -> Vec<Rule> {
     // The mark would stay on a packet that is put into another one for the overlay.
     let marked = Rule { matches: vec![Match::Marked], actions: vec![Action::Unmark, Action::Masquerade] };
     let both = vec![Field::Source, Field::Destination];
     let itself = Rule::new([Match::In(both, HAIRPIN.into())], Action::Masquerade);
+    // What this machine asks of a host port at its loopback address.
+    let here = place
+        .cluster(family)
+        .filter(|_| family == Family::Ipv4)
+        .map(|net| Rule::new([Match::Source(loopback(family)), Match::Destination(net)], Action::Masquerade));
     let pods = place.cluster(family).map(|net| goto([Match::Source(net)], LEAVING));
-    [marked, itself].into_iter().chain(pods).collect()
+    [marked, itself].into_iter().chain(here).chain(pods).collect()
 }
 
 fn leaving(family: Family, place: &Place) -> Vec<Rule> {

@@ -33,6 +33,8 @@ fn they_work_from_everywhere_while_the_pod_is_there() {
         assert_eq!(client.namespace.ask("192.0.2.1:8081").unwrap(), "server 10.42.0.1");
         assert_eq!(server.ask("192.0.2.1:8081").unwrap(), "server 192.0.2.1");
         assert_eq!(host.namespace.ask("192.0.2.1:8081").unwrap(), "server 192.0.2.1");
+        assert!(host.namespace.ask("127.0.0.1:8081").unwrap().starts_with("server "));
+        assert!(host.namespace.refused("127.0.0.1:8082"), "another address's");
         let udp = outside.udp();
         assert_eq!(ask_udp(&udp, "192.0.2.1:8081").unwrap(), "server 192.0.2.2");
         // A new run knows them before the pods are attached again.
