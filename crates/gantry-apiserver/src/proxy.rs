@@ -3,6 +3,7 @@
 
 mod exchange;
 mod html;
+mod log_socket;
 mod node;
 mod relay;
 mod target;

@@ -16,6 +16,7 @@ mod options;
 mod patch;
 mod precondition;
 mod preparation;
+mod resize;
 mod review;
 mod scale;
 mod shape;

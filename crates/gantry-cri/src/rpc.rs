@@ -10,6 +10,7 @@ macro_rules! with_calls {
             remove_pod_sandbox "RemovePodSandbox" RemovePodSandboxRequest RemovePodSandboxResponse;
             pod_sandbox_status "PodSandboxStatus" PodSandboxStatusRequest PodSandboxStatusResponse;
             list_pod_sandbox "ListPodSandbox" ListPodSandboxRequest ListPodSandboxResponse;
+            update_pod_sandbox_resources "UpdatePodSandboxResources" UpdatePodSandboxResourcesRequest UpdatePodSandboxResourcesResponse;
             create_container "CreateContainer" CreateContainerRequest CreateContainerResponse;
             start_container "StartContainer" StartContainerRequest StartContainerResponse;
             stop_container "StopContainer" StopContainerRequest StopContainerResponse;

@@ -65,6 +65,12 @@ pub trait RuntimeService: Send + Sync {
         request: RemoveContainerRequest,
     ) -> Result<RemoveContainerResponse, CriError>;
 
+    /// Changes the limits that a pod's containers have together.
+    async fn update_pod_sandbox_resources(
+        &self,
+        request: UpdatePodSandboxResourcesRequest,
+    ) -> Result<UpdatePodSandboxResourcesResponse, CriError>;
+
     /// Containers that match the filter.
     async fn list_containers(
         &self,

@@ -2,18 +2,70 @@
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 
-use crate::{pod, quantity};
+use crate::{pod, quantity, resize::counted};
 
-/// Reason and message when the pod does not fit beside `others`.
-pub fn admit(pod: &Pod, node: &Node, others: &[&Pod]) -> Result<(), (String, String)> {
+/// Kernel parameters that a pod may set, since they are its own and harm nobody.
+const SAFE_SYSCTLS: &[&str] = &[
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_wmem",
+];
+
+type Verdict = Result<(), (String, String)>;
+
+fn rejected(reason: &str, message: impl std::fmt::Display) -> Verdict {
+    Err((reason.into(), format!("Pod was rejected: {message}")))
+}
+
+/// Reason and message when the pod may not run here, or does not fit beside `others`.
+pub fn admit(pod: &Pod, node: &Node, others: &[&Pod]) -> Verdict {
+    let spec = pod::spec(pod);
+    if spec.os.as_ref().is_some_and(|os| os.name != "linux") {
+        return rejected("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS");
+    }
+    for sysctl in spec.security_context.iter().flat_map(|s| s.sysctls.iter().flatten()) {
+        // The kernel knows both spellings.
+        let name = sysctl.name.replace('/', ".");
+        if !SAFE_SYSCTLS.contains(&name.as_str()) {
+            return rejected("SysctlForbidden", format!("forbidden sysctl: {name:?} not allowlisted"));
+        }
+        let host = match name.split('.').next() {
+            Some("kernel") if spec.host_ipc == Some(true) => "IPC",
+            Some("net") if spec.host_network == Some(true) => "Net",
+            _ => continue,
+        };
+        let message = format!("forbidden sysctl: {name:?} not allowed with host {host} enabled");
+        return rejected("SysctlForbidden", message);
+    }
+    fits(pod, node, others)?;
+    let labels = node.metadata.labels.clone().unwrap_or_default();
+    let selected = spec.node_selector.iter().flatten().all(|(k, v)| labels.get(k) == Some(v));
+    if !selected {
+        let message = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
+        return rejected("NodeAffinity", message);
+    }
+    Ok(())
+}
+
+/// Reason and message when the node has too little left for the pod beside `others`.
+pub fn fits(pod: &Pod, node: &Node, others: &[&Pod]) -> Verdict {
     let allocatable = node.status.as_ref().and_then(|s| s.allocatable.clone()).unwrap_or_default();
-    let active: Vec<&&Pod> = others.iter().filter(|p| !pod::is_terminal_phase(p)).collect();
+    let active: Vec<_> = others.iter().filter(|p| !pod::is_terminal_phase(p)).map(|p| counted(p)).collect();
     let max_pods = allocatable.get("pods").map_or(i64::MAX, quantity::value);
     let out_of = |resource: &str, requested: i64, used: i64, capacity: i64| {
         let message = format!(
             "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
         );
-        Err((format!("OutOf{resource}"), format!("Pod was rejected: {message}")))
+        rejected(&format!("OutOf{resource}"), message)
     };
     if active.len() as i64 + 1 > max_pods {
         return out_of("pods", 1, active.len() as i64, max_pods);
@@ -27,12 +79,6 @@ pub fn admit(pod: &Pod, node: &Node, others: &[&Pod]) -> Result<(), (String, Str
         if requested > capacity - used {
             return out_of(resource, requested, used, capacity);
         }
-    }
-    let labels = node.metadata.labels.clone().unwrap_or_default();
-    let selected = pod::spec(pod).node_selector.iter().flatten().all(|(k, v)| labels.get(k) == Some(v));
-    if !selected {
-        let message = "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
-        return Err(("NodeAffinity".into(), message.into()));
     }
     Ok(())
 }
@@ -59,6 +105,29 @@ mod tests {
             (make("1m", json!({"a": "2"})), Some("NodeAffinity")),
         ] {
             assert_eq!(admit(&pod, &node, &[&other]).err().map(|e| e.0).as_deref(), expect);
+        }
+        let with =
+            |spec: serde_json::Value| -> Pod { serde_json::from_value(json!({"spec": spec})).unwrap() };
+        let sysctl = |name: &str| json!({"sysctls": [{"name": name, "value": "1"}]});
+        for (spec, expect) in [
+            (json!({"containers": [], "securityContext": sysctl("kernel/shm_rmid_forced")}), None),
+            (
+                json!({"containers": [], "securityContext": sysctl("kernel.msgmax")}),
+                Some((
+                    "SysctlForbidden",
+                    "Pod was rejected: forbidden sysctl: \"kernel.msgmax\" not allowlisted",
+                )),
+            ),
+            (
+                json!({"containers": [], "os": {"name": "windows"}}),
+                Some((
+                    "PodOSNotSupported",
+                    "Pod was rejected: Failed to admit pod as the OS field doesn't match node OS",
+                )),
+            ),
+        ] {
+            let verdict = admit(&with(spec.clone()), &node, &[]).err();
+            assert_eq!(verdict, expect.map(|(r, m)| (r.into(), m.into())), "{spec}");
         }
         let few = make("0", json!({}));
         assert_eq!(admit(&few, &node, &[&few, &few, &few]).unwrap_err().0, "OutOfpods");

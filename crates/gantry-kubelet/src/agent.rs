@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    config::Config, events::Events, image_gc, machine::Machine, objects::Cache, pod, worker::Message,
+    config::Config, events::Events, image_gc, machine::Machine, objects::Cache, pod, resize, worker::Message,
 };
 
 /// A pod's worker as others see it.
@@ -90,6 +90,20 @@ impl Agent {
             .map(|h| &h.pod)
             .find(|p| pod::namespace(p) == namespace && pod::name(p) == name)
             .cloned()
+    }
+
+    /// Wakes the pods whose resize waits for room on the node, but for the one with this uid.
+    pub fn wake_deferred(&self, uid: &str) {
+        let deferred = |pod: &Pod| {
+            let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+            conditions
+                .into_iter()
+                .any(|c| c.type_ == resize::PENDING && c.reason.as_deref() == Some("Deferred"))
+        };
+        for handle in self.pods.read().values().filter(|h| pod::uid(&h.pod) != uid && deferred(&h.pod)) {
+            // A worker that has ended waits for nothing.
+            let _ = handle.tx.send(Message::Wake);
+        }
     }
 
     /// All pods with their latest status.

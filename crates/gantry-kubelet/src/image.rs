@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use gantry_cri::v1::AuthConfig;
-use k8s_openapi::api::core::v1::{Container, Secret};
+use k8s_openapi::api::core::v1::Secret;
 
 /// The image's name with `:latest` when it has neither tag nor digest; an error is the message of
 /// `InvalidImageName`.
@@ -60,9 +60,9 @@ pub enum Decision {
 }
 
 /// By policy and presence; the policy defaults by the tag.
-pub fn decide(container: &Container, image: &str, present: bool) -> Decision {
+pub fn decide(policy: Option<&str>, image: &str, present: bool) -> Decision {
     let latest = image.ends_with(":latest") && !image.contains('@');
-    match container.image_pull_policy.as_deref().unwrap_or(if latest { "Always" } else { "IfNotPresent" }) {
+    match policy.unwrap_or(if latest { "Always" } else { "IfNotPresent" }) {
         "Always" => Decision::Pull,
         _ if present => Decision::Use,
         "Never" => Decision::Never,
@@ -149,8 +149,7 @@ mod tests {
             (Some("Never"), false, Decision::Never),
             (Some("Never"), true, Decision::Use),
         ] {
-            let container = Container { image_pull_policy: policy.map(String::from), ..Container::default() };
-            assert_eq!(decide(&container, "x:1", present), expect, "{policy:?} {present}");
+            assert_eq!(decide(policy, "x:1", present), expect, "{policy:?} {present}");
         }
     }
 }

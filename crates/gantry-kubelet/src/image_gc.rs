@@ -12,7 +12,7 @@ use gantry_cri::v1 as cri;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{agent::Agent, machine};
+use crate::{agent::Agent, image, machine, pod};
 
 /// How often the disk is looked at.
 const PERIOD: Duration = Duration::from_secs(300);
@@ -97,13 +97,28 @@ async fn pass(agent: &Agent) -> Result<(), gantry_cri::CriError> {
     Ok(())
 }
 
+/// Ids of the images that pods have as volumes.
+async fn mounted(agent: &Agent) -> Result<Vec<String>, gantry_cri::CriError> {
+    let mut ids = Vec::new();
+    for pod in agent.all_pods().iter().filter(|pod| !pod::is_terminal_phase(pod)) {
+        let volumes = pod::spec(pod).volumes.iter().flatten().filter_map(|v| v.image.as_ref());
+        for name in volumes.filter_map(|v| image::with_default_tag(v.reference.as_deref()?).ok()) {
+            let spec = cri::ImageSpec { image: name, ..Default::default() };
+            let request = cri::ImageStatusRequest { image: Some(spec), verbose: false };
+            ids.extend(agent.images.image_status(request).await?.image.map(|image| image.id));
+        }
+    }
+    Ok(ids)
+}
+
 /// Takes in what there is, and removes images until so many bytes are freed; what is still to be freed.
 pub async fn free(agent: &Agent, wanted: u64) -> Result<u64, gantry_cri::CriError> {
     let containers = agent.runtime.list_containers(cri::ListContainersRequest::default()).await?.containers;
-    let used: HashSet<String> = containers
+    let mut used: HashSet<String> = containers
         .into_iter()
         .flat_map(|c| [c.image_ref, c.image_id, c.image.map(|i| i.image).unwrap_or_default()])
         .collect();
+    used.extend(mounted(agent).await?);
     let images = agent.images.list_images(cri::ListImagesRequest::default()).await?.images;
     let now = Instant::now();
     let (chosen, missing) = {

@@ -28,6 +28,7 @@ mod pod;
 mod pods;
 mod probe;
 mod quantity;
+mod resize;
 mod resources;
 mod security;
 mod server;

@@ -23,8 +23,8 @@ pub async fn run(
     if let Some(exec) = &hook.exec {
         handler::exec(runtime, id, exec.command.as_deref().unwrap_or_default(), limit).await
     } else if let Some(action) = &hook.http_get {
-        handler::http_get(action, container, ip, limit.min(Duration::from_secs(60)), "kube-lifecycle/1.35")
-            .await
+        let limit = limit.min(Duration::from_secs(60));
+        handler::http_get(action, container, ip, limit, "kube-lifecycle/1.35").await.map(drop)
     } else if let Some(action) = &hook.tcp_socket {
         let host = action.host.as_deref().filter(|h| !h.is_empty()).unwrap_or(ip);
         handler::tcp(host, handler::port(&action.port, container)?, limit).await

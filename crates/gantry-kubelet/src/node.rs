@@ -81,7 +81,7 @@ pub async fn run(agent: Arc<Agent>, tx: watch::Sender<Option<Arc<Node>>>, shutdo
         if !status::differs(&old, &fresh) && age < REPORT {
             continue;
         }
-        match write(&agent, &api, &fresh).await {
+        match write(&agent, &api, &old, &fresh).await {
             Ok(node) => {
                 last_report = Timestamp::now();
                 tx.send_replace(Some(Arc::new(node)));
@@ -92,8 +92,16 @@ pub async fn run(agent: Arc<Agent>, tx: watch::Sender<Option<Arc<Node>>>, shutdo
     lease.abort();
 }
 
-async fn write(agent: &Agent, api: &Api<Node>, status: &NodeStatus) -> kube::Result<Node> {
-    let body = json!({ "status": status });
+async fn write(agent: &Agent, api: &Api<Node>, old: &NodeStatus, status: &NodeStatus) -> kube::Result<Node> {
+    let mut body = json!({ "status": status });
+    // A merge keeps what it does not name.
+    for (list, before) in [("capacity", &old.capacity), ("allocatable", &old.allocatable)] {
+        for name in before.iter().flatten().map(|(name, _)| name) {
+            if body["status"][list].get(name).is_none() {
+                body["status"][list][name] = serde_json::Value::Null;
+            }
+        }
+    }
     api.patch_status(&agent.config.node_name, &PatchParams::default(), &Patch::Strategic(body)).await
 }
 
@@ -122,5 +130,5 @@ async fn register(agent: &Agent, api: &Api<Node>) -> kube::Result<Node> {
         let body = json!({"metadata": {"labels": wanted}});
         api.patch(name, &PatchParams::default(), &Patch::Strategic(body)).await?;
     }
-    write(agent, api, &status).await
+    write(agent, api, &old, &status).await
 }

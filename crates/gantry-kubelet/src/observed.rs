@@ -90,6 +90,8 @@ pub struct Instance {
     pub log_path: String,
     /// User and groups the first process has.
     pub user: Option<(i64, i64, Vec<i64>)>,
+    /// Limits it has now.
+    pub resources: Option<cri::LinuxContainerResources>,
 }
 
 /// All of a pod's sandboxes and container instances, newest first.
@@ -194,6 +196,7 @@ impl Instance {
             message: status.message.clone(),
             log_path: status.log_path.clone(),
             user: user.map(|u| (u.uid, u.gid, u.supplemental_groups.clone())),
+            resources: status.resources.as_ref().and_then(|r| r.linux.clone()),
         }
     }
 }

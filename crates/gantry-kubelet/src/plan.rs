@@ -29,6 +29,8 @@ pub enum KillReason {
     Startup,
     /// Its state is not known.
     Unknown,
+    /// It asks to be started anew when its resources change.
+    Resized,
 }
 
 /// An instance to stop.

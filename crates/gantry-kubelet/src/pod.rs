@@ -125,6 +125,18 @@ pub fn find_container(pod: &Pod, name: &str) -> Option<(Sort, Container)> {
     all_containers(pod).into_iter().find(|(_, c)| c.name == name)
 }
 
+/// The container whose processes the ephemeral container of that name is to see.
+pub fn target_of<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
+    let found = spec(pod).ephemeral_containers.iter().flatten().find(|c| c.name == name)?;
+    found.target_container_name.as_deref().filter(|target| !target.is_empty())
+}
+
+/// What running the pod takes beside its containers. CPU in millicores, else whole units.
+pub fn overhead(pod: &Pod, resource: &str) -> i64 {
+    let amount = spec(pod).overhead.as_ref().and_then(|o| o.get(resource));
+    amount.map_or(0, |q| if resource == "cpu" { quantity::cpu_milli(q) } else { quantity::value(q) })
+}
+
 /// An init container that keeps running beside the regular ones.
 pub fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
@@ -187,6 +199,19 @@ pub fn qos(pod: &Pod) -> Qos {
     }
 }
 
+/// The most memory that the pod's containers may use together, in bytes; 0 when none has a limit.
+pub fn memory_limit(pod: &Pod) -> i64 {
+    let of =
+        |r: &Option<ResourceRequirements>| limits(r).and_then(|l| l.get("memory")).map_or(0, quantity::value);
+    match of(&spec(pod).resources) {
+        0 => {
+            let peak = init_containers(pod).iter().map(|c| of(&c.resources)).max().unwrap_or(0);
+            spec(pod).containers.iter().map(|c| of(&c.resources)).sum::<i64>().max(peak)
+        }
+        own => own,
+    }
+}
+
 /// The grace period in seconds for stopping the pod: the deletion's, else the spec's.
 pub fn grace_period(pod: &Pod) -> i64 {
     pod.metadata
@@ -203,8 +228,7 @@ pub fn total_request(pod: &Pod, resource: &str) -> i64 {
         let q = requests(r).and_then(|l| l.get(resource)).or_else(|| limits(r).and_then(|l| l.get(resource)));
         q.map_or(0, |q| if resource == "cpu" { quantity::cpu_milli(q) } else { quantity::value(q) })
     };
-    let overhead =
-        of(&Some(ResourceRequirements { requests: spec(pod).overhead.clone(), ..Default::default() }));
+    let overhead = overhead(pod, resource);
     if spec(pod)
         .resources
         .as_ref()

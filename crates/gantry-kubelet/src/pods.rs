@@ -87,7 +87,7 @@ async fn apply(agent: &Arc<Agent>, pod: Pod) {
     {
         return;
     }
-    let fresh = pod.status.as_ref().is_none_or(|s| s.start_time.is_none());
+    let fresh = pod.status.as_ref().is_none_or(|s| s.start_time.is_none()) && !pod::is_terminal_phase(&pod);
     let verdict = if fresh && !pod::is_deleted(&pod) { check(agent, &pod) } else { None };
     if let Some((reason, message)) = &verdict {
         let reason: &'static str = match reason.as_str() {
@@ -95,9 +95,13 @@ async fn apply(agent: &Arc<Agent>, pod: Pod) {
             "OutOfmemory" => "OutOfmemory",
             "OutOfpods" => "OutOfpods",
             "OutOfephemeral-storage" => "OutOfephemeral-storage",
+            "SysctlForbidden" => "SysctlForbidden",
+            "PodOSNotSupported" => "PodOSNotSupported",
             _ => "NodeAffinity",
         };
-        agent.events.pod(&pod, true, reason, message.clone());
+        // The status says who it was that rejected the pod, the event need not.
+        let message = message.trim_start_matches("Pod was rejected: ");
+        agent.events.pod(&pod, true, reason, message);
     }
     let mut pods = agent.pods.write();
     let tx = Worker::spawn(agent.clone(), pod.clone(), verdict);

@@ -71,7 +71,10 @@ pub fn pod_level(pod: &Pod) -> LinuxContainerResources {
             .iter()
             .any(|c| pod::limits(&c.resources).and_then(|l| l.get(name)).is_none())
     };
-    let limit = |name: &str| if unlimited_init(name) { 0 } else { sum(name).unwrap_or(0) };
+    let limit = |name: &str| match sum(name).filter(|_| !unlimited_init(name)) {
+        Some(limit) if limit > 0 => limit + pod::overhead(pod, name),
+        _ => 0,
+    };
     LinuxContainerResources {
         cpu_period: PERIOD,
         cpu_shares: shares(pod::total_request(pod, "cpu")),

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{HostIP, Pod, PodIP, PodStatus},
+    api::core::v1::{Container, HostIP, Pod, PodIP, PodStatus, ResourceRequirements},
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
@@ -22,6 +22,9 @@ pub use containers::ContainerProbes;
 /// Why a container waits, by container name: `CrashLoopBackOff` and the like with its message.
 pub type Reasons = HashMap<String, (String, String)>;
 
+/// What a container has been given, and what its instance with this id has.
+pub type Sizes<'a> = dyn Fn(&Container, Option<&str>) -> (ResourceRequirements, ResourceRequirements) + 'a;
+
 /// Inputs of [`generate`].
 pub struct Input<'a> {
     /// The pod with its last known status.
@@ -34,6 +37,12 @@ pub struct Input<'a> {
     pub probes: &'a dyn Fn(&str) -> ContainerProbes,
     /// The node's addresses.
     pub host_ips: &'a [String],
+    /// What a container has been given, and what its instance with this id has.
+    pub sizes: &'a Sizes<'a>,
+    /// Why a resize waits or cannot be: reason and message.
+    pub refused: Option<(&'a str, &'a str)>,
+    /// A resize is being carried out; with what went wrong.
+    pub resizing: Option<Option<&'a str>>,
     /// A final verdict of the node: phase `Failed` with this reason and message.
     pub failed: Option<(&'a str, &'a str)>,
     /// Everything in the pod has stopped for good.
@@ -42,19 +51,35 @@ pub struct Input<'a> {
     pub now: Timestamp,
 }
 
+impl Input<'_> {
+    /// The node has not taken the pod: nothing of it was ever begun.
+    fn is_rejected(&self) -> bool {
+        let begun = self.pod.status.as_ref().is_some_and(|s| s.start_time.is_some());
+        let nothing = self.observed.sandboxes.is_empty() && self.observed.instances.is_empty();
+        self.failed.is_some() && !begun && nothing
+    }
+}
+
 /// The status the pod should show.
 pub fn generate(input: &Input<'_>) -> PodStatus {
     let pod = input.pod;
     let old = pod.status.clone().unwrap_or_default();
     let spec = pod::spec(pod);
-    let init = containers::statuses(input, Sort::Init, pod::init_containers(pod));
-    let regular = containers::statuses(input, Sort::Regular, &spec.containers);
-    let ephemeral = containers::statuses(input, Sort::Ephemeral, &pod::ephemeral_containers(pod));
+    let rejected = input.is_rejected();
+    let statuses = |sort: Sort, list: &[Container]| {
+        if rejected { Vec::new() } else { containers::statuses(input, sort, list) }
+    };
+    let init = statuses(Sort::Init, pod::init_containers(pod));
+    let regular = statuses(Sort::Regular, &spec.containers);
+    let ephemeral = statuses(Sort::Ephemeral, &pod::ephemeral_containers(pod));
+    // Who sees a final phase may take it that nothing of the pod runs any more.
+    let failed = input.failed.filter(|_| input.terminated || input.observed.running().next().is_none());
 
     let old_phase = old.phase.as_deref();
-    let phase = match (input.failed, old_phase) {
+    let phase = match (failed, old_phase) {
         (_, Some(last @ ("Failed" | "Succeeded"))) => last.to_string(),
         (Some(_), _) => "Failed".to_string(),
+        (None, Some(last)) if input.failed.is_some() => last.to_string(),
         (None, _) => {
             let phase = phase::phase(pod, &init, &regular);
             if input.terminated && !matches!(phase, "Failed" | "Succeeded") {
@@ -64,7 +89,7 @@ pub fn generate(input: &Input<'_>) -> PodStatus {
             }
         }
     };
-    let (reason, message) = match input.failed {
+    let (reason, message) = match failed {
         Some((reason, message)) if old_phase != Some("Failed") => {
             (Some(reason.to_string()), Some(message.to_string()))
         }
@@ -90,7 +115,11 @@ pub fn generate(input: &Input<'_>) -> PodStatus {
         pod_ip: pod_ips.first().cloned(),
         pod_ips: (!pod_ips.is_empty()).then(|| pod_ips.iter().map(|ip| PodIP { ip: ip.clone() }).collect()),
         qos_class: Some(old.qos_class.unwrap_or_else(|| pod::qos(pod).to_string())),
-        start_time: Some(old.start_time.unwrap_or(Time(whole_seconds(input.now)))),
+        start_time: if rejected {
+            None
+        } else {
+            Some(old.start_time.unwrap_or(Time(whole_seconds(input.now))))
+        },
         observed_generation: pod.metadata.generation,
         init_container_statuses: list(init),
         container_statuses: list(regular),

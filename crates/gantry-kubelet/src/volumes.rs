@@ -30,6 +30,8 @@ pub struct File {
     pub data: Vec<u8>,
     /// Permission bits.
     pub mode: u32,
+    /// The user it belongs to, where that is not root.
+    pub owner: Option<u32>,
 }
 
 /// Service-account tokens by audience and lifetime in seconds, fetched beforehand.
@@ -83,6 +85,10 @@ pub fn set_up(source: &Source<'_>, volume: &Volume) -> Result<(), String> {
     if let Some(host_path) = &volume.host_path {
         return host_path::set_up(host_path).map_err(failed);
     }
+    if volume.image.is_some() {
+        // The runtime mounts it from its own store.
+        return Ok(());
+    }
     let Some(dir) = path(source.pod_dir, volume) else {
         return Err(failed("no volume plugin matched".into()));
     };
@@ -96,7 +102,8 @@ pub fn set_up(source: &Source<'_>, volume: &Volume) -> Result<(), String> {
     } else if let Some(v) = &volume.projected {
         projected::payload(source, v)
     } else if let Some(v) = &volume.empty_dir {
-        return empty_dir::set_up(&dir, v, fs_group(source.pod)).map_err(|e| failed(e.to_string()));
+        let memory = [pod::memory_limit(source.pod), source.facts.allocatable_memory];
+        return empty_dir::set_up(&dir, v, fs_group(source.pod), memory).map_err(|e| failed(e.to_string()));
     } else {
         return Err(failed("no volume plugin matched".into()));
     };
@@ -123,6 +130,15 @@ pub fn tear_down(pod_dir: &Path) -> io::Result<()> {
 /// The group that owns the pod's volumes.
 fn fs_group(pod: &Pod) -> Option<u32> {
     pod::spec(pod).security_context.as_ref().and_then(|s| s.fs_group).and_then(|g| u32::try_from(g).ok())
+}
+
+/// The one user that all of the pod's containers run as, if there is one.
+fn fs_user(pod: &Pod) -> Option<u32> {
+    let common = pod::spec(pod).security_context.as_ref().and_then(|s| s.run_as_user);
+    let containers = pod::init_containers(pod).iter().chain(&pod::spec(pod).containers);
+    let mut users = containers.map(|c| c.security_context.as_ref().and_then(|s| s.run_as_user).or(common));
+    let first = users.next()??;
+    users.all(|user| user == Some(first)).then(|| u32::try_from(first).ok())?
 }
 
 /// Gives a tree to the group: it may read, also write where it is `writable`; directories are set-gid.
@@ -158,14 +174,15 @@ fn pick(
     let Some(items) = items.as_ref().filter(|i| !i.is_empty()) else {
         return Ok(data
             .iter()
-            .map(|(k, v)| (k.clone(), File { data: v.clone(), mode: mode(None) }))
+            .map(|(k, v)| (k.clone(), File { data: v.clone(), mode: mode(None), owner: None }))
             .collect());
     };
     let mut payload = Payload::new();
     for item in items {
         match data.get(&item.key) {
             Some(value) => {
-                payload.insert(item.path.clone(), File { data: value.clone(), mode: mode(item.mode) });
+                let file = File { data: value.clone(), mode: mode(item.mode), owner: None };
+                payload.insert(item.path.clone(), file);
             }
             None if optional => {}
             None => return Err(format!("references non-existent config key: {}", item.key)),

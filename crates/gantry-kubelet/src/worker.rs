@@ -7,6 +7,7 @@
 mod create;
 mod observe;
 mod report;
+mod resize;
 mod start;
 mod stop;
 mod supply;
@@ -73,6 +74,7 @@ pub struct Worker {
     config_maps: BTreeMap<String, (Arc<Entry<ConfigMap>>, AbortOnDrop)>,
     secrets: BTreeMap<String, (Arc<Entry<Secret>>, AbortOnDrop)>,
     tokens: BTreeMap<(String, i64), (String, Timestamp)>,
+    sizes: resize::Sizes,
     wake_at: Option<Timestamp>,
 }
 
@@ -116,6 +118,7 @@ impl Worker {
             config_maps: BTreeMap::new(),
             secrets: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            sizes: resize::Sizes::default(),
             wake_at: None,
         };
         tokio::spawn(worker.run(rx).instrument(span));
@@ -254,6 +257,10 @@ impl Worker {
             self.wake_after(Duration::from_secs(1));
             return;
         }
+        if !self.resize().await && !self.observe().await {
+            self.wake_after(Duration::from_secs(1));
+            return;
+        }
         self.refresh_probes();
         let plan = {
             let prober = &self.prober;
@@ -285,7 +292,7 @@ impl Worker {
 
     async fn carry_out(&mut self, plan: plan::Plan, supplied: Result<(), String>) -> Result<(), Halt> {
         if plan.kill_pod {
-            self.kill_pod(None).await;
+            self.kill_pod().await;
         }
         for kill in &plan.kill {
             self.kill_one(kill).await;

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::{
     capability, cgroup,
     error::{Result, RuntimeError},
-    image::layer_name,
+    image::{ImageStore, layer_name},
     runtime::Inner,
     sandbox::Sandbox,
     seccomp,
@@ -173,7 +173,7 @@ impl Container {
         })
     }
 
-    fn mounts(&self, pod_dir: &Path) -> Result<Vec<MountSpec>> {
+    fn mounts(&self, pod_dir: &Path, images: &ImageStore) -> Result<Vec<MountSpec>> {
         let mut mounts = Vec::new();
         for (path, file) in [("/etc/resolv.conf", "resolv.conf"), ("/etc/hostname", "hostname")] {
             if !self.config.mounts.iter().any(|m| m.container_path == path) {
@@ -185,11 +185,19 @@ impl Container {
             }
         }
         for m in &self.config.mounts {
-            if m.image.as_ref().is_some_and(|i| !i.image.is_empty()) {
-                return Err(RuntimeError::Invalid(format!(
-                    "mount {}: image volumes are not supported",
-                    m.container_path
-                )));
+            if let Some(name) = m.image.as_ref().map(|i| &i.image).filter(|name| !name.is_empty()) {
+                let image = images
+                    .find(name)
+                    .ok_or_else(|| RuntimeError::NotFound(format!("image {name:?} of a volume")))?;
+                mounts.push(MountSpec {
+                    destination: m.container_path.clone(),
+                    read_only: true,
+                    recursive_read_only: true,
+                    layers: image.layers.iter().rev().map(|id| layer_name(id)).collect(),
+                    image_path: m.image_sub_path.clone(),
+                    ..Default::default()
+                });
+                continue;
             }
             // As other runtimes do for directories that are not there.
             let source = PathBuf::from(&m.host_path);
@@ -206,6 +214,7 @@ impl Container {
                     MountPropagation::PropagationHostToContainer => Propagation::HostToContainer,
                     MountPropagation::PropagationBidirectional => Propagation::Bidirectional,
                 },
+                ..Default::default()
             });
         }
         mounts.sort_by_key(|m| Path::new(&m.destination).components().count());
@@ -312,7 +321,7 @@ impl Inner {
             lower: container.record.layers.iter().rev().map(|id| layer_name(id)).collect(),
             dir: container.dir().to_owned(),
             process,
-            mounts: container.mounts(&places.dir)?,
+            mounts: container.mounts(&places.dir, &self.images)?,
             devices,
             masked_paths: security.masked_paths.clone(),
             readonly_paths: security.readonly_paths.clone(),

@@ -252,6 +252,12 @@ impl Inner {
         Ok(())
     }
 
+    /// Changes the limits that the pod's containers have together.
+    pub fn resize_pod(&self, sandbox: &Sandbox, resources: &LinuxContainerResources) -> Result<()> {
+        let parent = sandbox.cgroup_parent(&self.config.cgroup_root);
+        Ok(cgroup::apply(&self.hierarchies.dirs(&parent), resources)?)
+    }
+
     /// Makes the cgroup above those of the containers, with the pod's own limits.
     fn limit_pod(&self, sandbox: &Sandbox) -> Result<()> {
         let parent = sandbox.cgroup_parent(&self.config.cgroup_root);

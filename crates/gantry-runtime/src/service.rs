@@ -134,6 +134,17 @@ impl RuntimeService for Runtime {
         Ok(ListPodSandboxResponse { items: self.sandboxes(keep).into_iter().map(item).collect() })
     }
 
+    async fn update_pod_sandbox_resources(
+        &self,
+        request: UpdatePodSandboxResourcesRequest,
+    ) -> Answer<UpdatePodSandboxResourcesResponse> {
+        let sandbox = self.inner.sandbox(&request.pod_sandbox_id)?;
+        if let Some(resources) = &request.resources {
+            self.inner.resize_pod(&sandbox, resources)?;
+        }
+        Ok(UpdatePodSandboxResourcesResponse {})
+    }
+
     async fn create_container(&self, request: CreateContainerRequest) -> Answer<CreateContainerResponse> {
         Ok(CreateContainerResponse { container_id: self.inner.create_container(request).await? })
     }

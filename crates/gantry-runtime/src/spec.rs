@@ -70,6 +70,12 @@ pub struct MountSpec {
     pub recursive_read_only: bool,
     /// Mount propagation.
     pub propagation: Propagation,
+    /// Unpacked layers of an image, topmost first, that are mounted in the place of `source`.
+    #[serde(default)]
+    pub layers: Vec<String>,
+    /// Path in the image that is mounted; empty means all of it.
+    #[serde(default)]
+    pub image_path: String,
 }
 
 /// A device node of the host in the container.

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::exchange::{self, Backend};
-use super::{CONNECT_TIMEOUT, forward, target, unavailable};
+use super::{CONNECT_TIMEOUT, forward, log_socket, target, unavailable};
 use crate::ApiServer;
 use crate::body::Body;
 use crate::request::{Query, RequestInfo};
@@ -72,6 +72,12 @@ pub(crate) async fn pod_stream(
     };
     let path = format!("/{verb}/{}/{}/{container}", info.namespace, info.name);
     let onward = kubelet_query(request.uri().query().unwrap_or_default(), info.subresource != "log");
+    if info.subresource == "log" && log_socket::is_asked(request.headers()) {
+        let mut request = request;
+        let client = log_socket::Client::take(&mut request)?;
+        let log = refusal(call(server, node, &path, Some(&onward), request).await?).await?;
+        return Ok(client.serve(log));
+    }
     let response = call(server, node, &path, Some(&onward), request).await?;
     if info.subresource == "log" { refusal(response).await } else { Ok(response) }
 }

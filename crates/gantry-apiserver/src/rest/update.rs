@@ -13,7 +13,7 @@ use super::charged::Write;
 use super::create::{self, Manage, Written, answer, user_agent};
 use super::precondition::{MODIFIED, Preconditions};
 use super::preparation::{count_generation, keep_system, meta_text, metadata, now};
-use super::{Context, body, expressions, list};
+use super::{Context, body, expressions, list, resize};
 use crate::body::Body;
 use crate::{respond, trace};
 
@@ -125,7 +125,10 @@ pub(super) async fn replace(
         "finalize" | "binding" => {}
         _ => kind.prepare_update(&mut object, current),
     }
-    count_generation(kind, &mut object, current);
+    // A pod's generation says what it was asked to be; where it runs is not asked.
+    if context.info.subresource != "binding" {
+        count_generation(kind, &mut object, current);
+    }
     // Who binds a pod was asked about the Binding.
     if context.info.subresource != "binding" {
         context.mutate(Operation::Update, &mut object, Some(current), dry_run).await?;
@@ -153,7 +156,8 @@ fn split(context: &Context<'_>, object: &mut Value, current: &Value) {
     let kind = context.kind;
     let Some(fields) = object.as_object_mut() else { return };
     match context.info.subresource.as_str() {
-        "" | "resize" | "scale" if kind.has_status => {
+        "resize" => resize::split(object, current),
+        "" | "scale" if kind.has_status => {
             match current.get("status") {
                 Some(status) => fields.insert("status".into(), status.clone()),
                 None => fields.remove("status"),
@@ -223,7 +227,11 @@ async fn finish(
     errors.extend(gantry_api::rules::metadata::validate_update(&object, current));
     match context.info.subresource.as_str() {
         // These change what an update of the object itself may not.
-        "binding" | "ephemeralcontainers" | "resize" => errors.extend(kind.validate(&object)),
+        "binding" | "ephemeralcontainers" => errors.extend(kind.validate(&object)),
+        "resize" => {
+            errors.extend(kind.validate(&object));
+            errors.extend(resize::validate(&object, current));
+        }
         part @ ("status" | "approval") => {
             errors.extend(kind.validate_status(&object, current, part));
         }

@@ -152,6 +152,8 @@ pub struct Mount {
     pub recursive_read_only: bool,
     #[prost(message, optional, tag = "9")]
     pub image: Option<ImageSpec>,
+    #[prost(string, tag = "10")]
+    pub image_sub_path: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -11,6 +11,19 @@ pub struct RunPodSandboxRequest {
 }
 
 #[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdatePodSandboxResourcesRequest {
+    #[prost(string, tag = "1")]
+    pub pod_sandbox_id: String,
+    #[prost(message, optional, tag = "2")]
+    pub overhead: Option<LinuxContainerResources>,
+    #[prost(message, optional, tag = "3")]
+    pub resources: Option<LinuxContainerResources>,
+}
+
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdatePodSandboxResourcesResponse {}
+
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PodSandboxConfig {
     #[prost(message, optional, tag = "1")]
     pub metadata: Option<PodSandboxMetadata>,

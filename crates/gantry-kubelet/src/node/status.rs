@@ -60,12 +60,15 @@ pub async fn make(agent: &Agent, old: &NodeStatus, now: Timestamp) -> NodeStatus
     let mut addresses: Vec<NodeAddress> = agent.host_ips.iter().map(|ip| address("InternalIP", ip)).collect();
     addresses.push(address("Hostname", &agent.config.node_name));
     let version = agent.runtime.version(cri::VersionRequest::default()).await.unwrap_or_default();
+    let extended = extended(old);
+    let with_extended = |mut own: BTreeMap<String, Quantity>| {
+        own.extend(extended.clone());
+        own
+    };
+    let allocatable = amounts((m.memory - agent.config.eviction_memory_bytes).max(0), m.storage / 10 * 9);
     NodeStatus {
-        capacity: Some(amounts(m.memory, m.storage)),
-        allocatable: Some(amounts(
-            (m.memory - agent.config.eviction_memory_bytes).max(0),
-            m.storage / 10 * 9,
-        )),
+        capacity: Some(with_extended(amounts(m.memory, m.storage))),
+        allocatable: Some(with_extended(allocatable)),
         addresses: Some(addresses),
         conditions: Some(conditions(agent, old, now).await),
         daemon_endpoints: Some(NodeDaemonEndpoints {
@@ -87,6 +90,14 @@ pub async fn make(agent: &Agent, old: &NodeStatus, now: Timestamp) -> NodeStatus
         }),
         ..NodeStatus::default()
     }
+}
+
+/// Resources that others have told of in the node's capacity, such as `example.com/dongle`: the node
+/// keeps them, and all of each can be used.
+fn extended(old: &NodeStatus) -> BTreeMap<String, Quantity> {
+    let capacity = old.capacity.iter().flatten();
+    let theirs = capacity.filter(|(name, _)| name.contains('/') && !name.contains("kubernetes.io/"));
+    theirs.map(|(name, amount)| (name.clone(), amount.clone())).collect()
 }
 
 async fn images(agent: &Agent) -> Vec<ContainerImage> {
@@ -203,6 +214,19 @@ fn split(reason: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn extended_resources_are_the_capacitys() {
+        let quantity = |text: &str| Quantity(text.into());
+        let old = NodeStatus {
+            capacity: Some(
+                [("cpu", "2"), ("example.com/dongle", "5")].map(|(k, v)| (k.into(), quantity(v))).into(),
+            ),
+            allocatable: Some([("example.com/gone", "1")].map(|(k, v)| (k.into(), quantity(v))).into()),
+            ..NodeStatus::default()
+        };
+        assert_eq!(extended(&old), [("example.com/dongle".to_owned(), quantity("5"))].into());
+    }
 
     #[test]
     fn pressure_is_shown_for_a_while() {

@@ -34,6 +34,7 @@ fn instance(name: &str, state: State, exit_code: i32) -> Instance {
         message: String::new(),
         log_path: String::new(),
         user: None,
+        resources: None,
     }
 }
 

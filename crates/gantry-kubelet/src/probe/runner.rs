@@ -32,7 +32,7 @@ struct Probed {
     readiness: Option<bool>,
     liveness_failed: bool,
     started: watch::Sender<bool>,
-    _tasks: Vec<AbortOnDrop>,
+    tasks: Vec<(Kind, AbortOnDrop)>,
 }
 
 /// The probes of one pod.
@@ -120,10 +120,17 @@ impl Prober {
         })
     }
 
-    /// Ends all probes but readiness has been shown last.
+    /// Ends all probes; what they have found stays.
     pub fn stop(&mut self) {
         for probed in self.instances.values_mut() {
-            probed._tasks.clear();
+            probed.tasks.clear();
+        }
+    }
+
+    /// Ends the probes that a pod which ends does not need: who waits for it to be ready goes on.
+    pub fn only_readiness(&mut self) {
+        for probed in self.instances.values_mut() {
+            probed.tasks.retain(|(kind, _)| *kind == Kind::Readiness);
         }
     }
 }
@@ -137,7 +144,7 @@ impl Probed {
         let mut spawn = |kind: Kind, probe: Option<&Probe>| {
             if let Some(probe) = probe {
                 let task = run(target.clone(), kind, probe.clone(), started_rx.clone(), tx.clone());
-                tasks.push(AbortOnDrop(tokio::spawn(task)));
+                tasks.push((kind, AbortOnDrop(tokio::spawn(task))));
             }
         };
         spawn(Kind::Startup, startup.as_ref());
@@ -149,7 +156,7 @@ impl Probed {
             readiness: container.readiness_probe.as_ref().map(|_| was_ready),
             liveness_failed: false,
             started,
-            _tasks: tasks,
+            tasks,
         }
     }
 }
@@ -157,8 +164,10 @@ impl Probed {
 /// An instance taken over after a restart of the agent stays ready until its probe says otherwise.
 fn was_ready(pod: &Pod, instance: &Instance) -> bool {
     let id = format!("gantry://{}", instance.id);
-    let statuses = pod.status.as_ref().and_then(|s| s.container_statuses.as_ref());
-    statuses.into_iter().flatten().any(|s| s.ready && s.container_id.as_ref() == Some(&id))
+    let statuses = pod.status.iter().flat_map(|s| {
+        s.container_statuses.iter().flatten().chain(s.init_container_statuses.iter().flatten())
+    });
+    statuses.into_iter().any(|s| s.ready && s.container_id.as_ref() == Some(&id))
 }
 
 async fn run(
@@ -183,14 +192,14 @@ async fn run(
     loop {
         timer.tick().await;
         let result = attempt(&target, &probe).await;
-        if let Err(output) = &result {
-            target.agent.events.container(
-                &target.pod,
-                (target.sort, &target.container.name),
-                true,
-                "Unhealthy",
-                format!("{} probe failed: {output}", kind.name()),
-            );
+        let (reason, output) = match &result {
+            Ok(None) => ("", String::new()),
+            Ok(Some(warning)) => ("ProbeWarning", format!("{} probe warning: {warning}", kind.name())),
+            Err(output) => ("Unhealthy", format!("{} probe failed: {output}", kind.name())),
+        };
+        if !reason.is_empty() {
+            let about = (target.sort, target.container.name.as_str());
+            target.agent.events.container(&target.pod, about, true, reason, output);
         }
         if let Some(success) = threshold.observe(result.is_ok()) {
             let report = Report { id: target.id.clone(), kind, success };
@@ -204,21 +213,21 @@ async fn run(
     }
 }
 
-async fn attempt(target: &Target, probe: &Probe) -> Result<(), String> {
+/// One attempt; a success may come with a warning.
+async fn attempt(target: &Target, probe: &Probe) -> Result<Option<String>, String> {
     let timeout = Duration::from_secs(probe.timeout_seconds.unwrap_or(1).max(1) as u64);
     let container = &target.container;
     if let Some(exec) = &probe.exec {
         let command = exec.command.as_deref().unwrap_or_default();
-        handler::exec(&target.agent.runtime, &target.id, command, timeout).await
+        handler::exec(&target.agent.runtime, &target.id, command, timeout).await?;
     } else if let Some(action) = &probe.http_get {
-        handler::http_get(action, container, &target.ip, timeout, "kube-probe/1.35").await
+        return handler::http_get(action, container, &target.ip, timeout, "kube-probe/1.35").await;
     } else if let Some(action) = &probe.tcp_socket {
         let host = action.host.as_deref().filter(|h| !h.is_empty()).unwrap_or(&target.ip);
-        handler::tcp(host, handler::port(&action.port, container)?, timeout).await
+        handler::tcp(host, handler::port(&action.port, container)?, timeout).await?;
     } else if let Some(action) = &probe.grpc {
         let service = action.service.as_deref().unwrap_or_default();
-        grpc::check(&target.ip, action.port as u16, service, timeout).await
-    } else {
-        Ok(())
+        grpc::check(&target.ip, action.port as u16, service, timeout).await?;
     }
+    Ok(None)
 }

@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 
 use super::{Input, whole_seconds};
-use crate::{pod, worker::EVICTED};
+use crate::{pod, resize, worker::EVICTED};
 
 struct Verdict {
     status: bool,
@@ -136,8 +136,10 @@ pub fn conditions(
         ("PodScheduled", yes()),
     ];
     let text = |s: &str| (!s.is_empty()).then(|| s.to_string());
+    let rejected = input.is_rejected();
     let mut result: Vec<PodCondition> = own
         .into_iter()
+        .filter(|(type_, _)| !rejected || matches!(*type_, "Ready" | "ContainersReady"))
         .map(|(type_, verdict)| {
             let status = if verdict.status { "True" } else { "False" };
             let last = old.conditions.iter().flatten().find(|c| c.type_ == type_);
@@ -167,7 +169,28 @@ pub fn conditions(
             observed_generation: input.pod.metadata.generation,
         });
     }
-    let others = old.conditions.iter().flatten().filter(|c| !result.iter().any(|r| r.type_ == c.type_));
+    let pending = input.refused.map(|(reason, message)| (resize::PENDING, reason, message));
+    let resizing = input.resizing.map(|error| {
+        let reason = if error.is_some() { "Error" } else { "" };
+        (resize::IN_PROGRESS, reason, error.unwrap_or_default())
+    });
+    for (type_, reason, message) in pending.into_iter().chain(resizing) {
+        let last = old.conditions.iter().flatten().find(|c| c.type_ == type_ && c.status == "True");
+        result.push(PodCondition {
+            type_: type_.into(),
+            status: "True".into(),
+            reason: text(reason),
+            message: text(message),
+            last_transition_time: Some(
+                last.and_then(|c| c.last_transition_time.clone()).unwrap_or(Time(whole_seconds(input.now))),
+            ),
+            last_probe_time: None,
+            observed_generation: input.pod.metadata.generation,
+        });
+    }
+    let passing = [resize::PENDING, resize::IN_PROGRESS];
+    let kept = old.conditions.iter().flatten().filter(|c| !passing.contains(&c.type_.as_str()));
+    let others = kept.filter(|c| !result.iter().any(|r| r.type_ == c.type_));
     let others: Vec<PodCondition> = others.cloned().collect();
     result.extend(others);
     result

@@ -88,16 +88,17 @@ fn status(input: &Input<'_>, sort: Sort, container: &Container) -> ContainerStat
         Sort::Ephemeral => old_status.and_then(|s| s.ephemeral_container_statuses.as_ref()),
     }
     .and_then(|l| l.iter().find(|s| s.name == container.name));
+    let mut instances = input.observed.of(&container.name);
+    let newest = instances.next();
+    let (given, has) = (input.sizes)(container, newest.map(|i| i.id.as_str()));
     let mut result = ContainerStatus {
         name: container.name.clone(),
         image: container.image.clone().unwrap_or_default(),
-        resources: container.resources.clone(),
-        allocated_resources: pod::requests(&container.resources).cloned(),
+        resources: container.resources.is_some().then_some(has),
+        allocated_resources: given.requests,
         volume_mounts: mounts(container),
         ..ContainerStatus::default()
     };
-    let mut instances = input.observed.of(&container.name);
-    let newest = instances.next();
     match newest {
         Some(instance) => {
             result.restart_count = instance.restart_count as i32;
@@ -196,7 +197,12 @@ fn mounts(container: &Container) -> Option<Vec<VolumeMountStatus>> {
                 name: m.name.clone(),
                 mount_path: m.mount_path.clone(),
                 read_only: m.read_only,
-                recursive_read_only: m.read_only.filter(|r| *r).map(|_| "Disabled".to_string()),
+                // The runtime can do it wherever it is wished for.
+                recursive_read_only: m.read_only.filter(|r| *r).map(|_| {
+                    let wished = m.recursive_read_only.as_deref();
+                    let on = matches!(wished, Some("Enabled" | "IfPossible"));
+                    if on { "Enabled" } else { "Disabled" }.to_string()
+                }),
             })
             .collect()
     })

@@ -24,6 +24,7 @@ fn instance(name: &str, state: State, exit_code: i32, restarts: u32) -> Instance
         message: String::new(),
         log_path: String::new(),
         user: None,
+        resources: None,
     }
 }
 
@@ -50,6 +51,12 @@ fn make(pod: &Value, observed: &Observed, reasons: &Reasons, ready: bool, termin
         reasons,
         probes: &|_| ContainerProbes { started: true, ready },
         host_ips: &["192.168.1.1".to_string()],
+        sizes: &|container, _| {
+            let resources = container.resources.clone().unwrap_or_default();
+            (resources.clone(), resources)
+        },
+        refused: None,
+        resizing: None,
         failed: None,
         terminated,
         now: Timestamp::from_second(1000).unwrap(),
@@ -63,6 +70,43 @@ fn condition<'a>(status: &'a Value, name: &str) -> &'a Value {
 
 fn pod(policy: &str) -> Value {
     json!({"metadata": {"name": "p", "generation": 3}, "spec": {"restartPolicy": policy, "containers": [{"name": "a", "image": "x"}]}})
+}
+
+fn failing(pod: &Value, observed: &Observed, terminated: bool) -> Value {
+    let pod: Pod = serde_json::from_value(pod.clone()).unwrap();
+    let status = generate(&Input {
+        pod: &pod,
+        observed,
+        reasons: &Reasons::new(),
+        probes: &|_| ContainerProbes { started: true, ready: true },
+        host_ips: &[],
+        sizes: &|_, _| Default::default(),
+        refused: None,
+        resizing: None,
+        failed: Some(("DeadlineExceeded", "too long")),
+        terminated,
+        now: Timestamp::from_second(1000).unwrap(),
+    });
+    serde_json::to_value(status).unwrap()
+}
+
+#[test]
+fn a_phase_is_final_when_nothing_runs() {
+    let mut pod = pod("Always");
+    pod["status"] = json!({"phase": "Running", "startTime": "1970-01-01T00:00:05Z"});
+    let runs = failing(&pod, &observed(vec![instance("a", State::Running, 0, 0)]), false);
+    assert_eq!((&runs["phase"], &runs["reason"]), (&json!("Running"), &Value::Null));
+    let ended = failing(&pod, &observed(vec![instance("a", State::Exited, 137, 0)]), true);
+    assert_eq!((&ended["phase"], &ended["reason"]), (&json!("Failed"), &json!("DeadlineExceeded")));
+}
+
+#[test]
+fn a_pod_that_was_not_taken_has_no_containers() {
+    let status = failing(&pod("Always"), &Observed::default(), false);
+    assert_eq!((&status["phase"], &status["reason"]), (&json!("Failed"), &json!("DeadlineExceeded")));
+    assert_eq!((&status["containerStatuses"], &status["startTime"]), (&Value::Null, &Value::Null));
+    let types: Vec<_> = status["conditions"].as_array().unwrap().iter().map(|c| &c["type"]).collect();
+    assert_eq!(types, ["Ready", "ContainersReady"]);
 }
 
 #[test]

@@ -59,6 +59,9 @@ fn write_file(root: &Path, path: &str, file: &File) -> io::Result<()> {
         fs::create_dir_all(parent)?;
     }
     fs::write(&target, &file.data)?;
+    if file.owner.is_some() {
+        std::os::unix::fs::chown(&target, file.owner, None)?;
+    }
     fs::set_permissions(&target, fs::Permissions::from_mode(file.mode))
 }
 

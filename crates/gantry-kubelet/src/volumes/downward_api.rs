@@ -24,7 +24,7 @@ pub fn payload(
             continue;
         };
         let mode = item.mode.or(default_mode).unwrap_or(0o644) as u32 & 0o7777;
-        payload.insert(item.path.clone(), File { data: value.into_bytes(), mode });
+        payload.insert(item.path.clone(), File { data: value.into_bytes(), mode, owner: None });
     }
     Ok(payload)
 }

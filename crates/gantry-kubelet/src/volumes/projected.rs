@@ -21,9 +21,10 @@ pub fn payload(source: &Source<'_>, volume: &ProjectedVolumeSource) -> Result<Pa
                 p.expiration_seconds.unwrap_or(DEFAULT_TOKEN_SECONDS),
             );
             let token = source.tokens.get(&key).ok_or("failed to fetch token")?;
-            let private = super::fs_group(source.pod).is_some();
+            let owner = super::fs_user(source.pod);
+            let private = owner.is_some() || super::fs_group(source.pod).is_some();
             let mode = if private { 0o600 } else { mode.unwrap_or(0o644) as u32 };
-            payload.insert(p.path.clone(), File { data: token.clone().into_bytes(), mode });
+            payload.insert(p.path.clone(), File { data: token.clone().into_bytes(), mode, owner });
         } else if projection.cluster_trust_bundle.is_some() || projection.pod_certificate.is_some() {
             return Err("projection source is not supported".into());
         }

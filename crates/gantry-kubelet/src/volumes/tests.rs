@@ -38,7 +38,7 @@ proptest! {
         let dir = root.path().join("v");
         for files in writes {
             let payload: Payload =
-                files.iter().map(|(k, v)| (k.clone(), File { data: v.clone(), mode: 0o644 })).collect();
+                files.iter().map(|(k, v)| (k.clone(), File { data: v.clone(), mode: 0o644, owner: None })).collect();
             atomic_writer::write(&dir, &payload, None).unwrap();
             prop_assert_eq!(visible(&dir), files);
             let hidden = fs::read_dir(&dir).unwrap().filter(|e| {
@@ -53,7 +53,7 @@ proptest! {
 fn paths_may_not_escape() {
     let root = tempfile::tempdir().unwrap();
     for path in ["../x", "/etc/x", "a/../../b", ""] {
-        let payload = Payload::from([(path.to_string(), File { data: vec![], mode: 0o644 })]);
+        let payload = Payload::from([(path.to_string(), File { data: vec![], mode: 0o644, owner: None })]);
         assert!(atomic_writer::write(root.path(), &payload, None).is_err(), "{path}");
     }
 }

@@ -1,6 +1,8 @@
 //! Making the sandbox.
 
 use gantry_cri::v1 as cri;
+use k8s_openapi::api::node::v1::RuntimeClass;
+use kube::Api;
 
 use super::{Halt, Worker};
 use crate::{names, observed::label, pod, resources, security};
@@ -56,10 +58,33 @@ impl Worker {
                 cgroup_parent: resources::cgroup_parent(&self.agent.config.cgroup_root, pod),
                 security_context: Some(security::sandbox(pod)),
                 sysctls: sysctls.map(|s| (s.name.clone(), s.value.clone())).collect(),
-                resources: Some(resources::pod_level(pod)),
+                resources: Some(resources::pod_level(&self.given())),
                 ..Default::default()
             }),
         }
+    }
+
+    /// The name that the runtime knows the pod's RuntimeClass by; empty for the usual one.
+    async fn runtime_handler(&self) -> Result<String, String> {
+        let spec = pod::spec(&self.pod);
+        let name = spec.runtime_class_name.as_deref().filter(|name| !name.is_empty());
+        let handler = match name {
+            None => String::new(),
+            Some(name) => {
+                let api: Api<RuntimeClass> = Api::all(self.agent.client.clone());
+                let found = api.get_opt(name).await.map_err(|e| {
+                    format!("failed to get sandbox runtime: failed to get RuntimeClass {name:?}: {e}")
+                })?;
+                let missing = || {
+                    format!("failed to get sandbox runtime: RuntimeClass.node.k8s.io \"{name}\" not found")
+                };
+                found.ok_or_else(missing)?.handler
+            }
+        };
+        if spec.host_users == Some(false) {
+            return Err(format!("RuntimeClass handler {handler:?} does not support user namespaces"));
+        }
+        Ok(handler)
     }
 
     pub(super) async fn create_sandbox(&mut self, attempt: u32) -> Result<(), Halt> {
@@ -69,12 +94,14 @@ impl Worker {
             self.agent.events.pod(&self.pod, false, "SandboxChanged", message);
         }
         let made = std::fs::create_dir_all(&logs).map_err(|e| format!("{}: {e}", logs.display()));
-        let result = match made {
-            Ok(()) => {
-                let request = cri::RunPodSandboxRequest {
-                    config: Some(self.sandbox_config(attempt)),
-                    ..Default::default()
-                };
+        let prepared = match made {
+            Ok(()) => self.runtime_handler().await,
+            Err(error) => Err(error),
+        };
+        let result = match prepared {
+            Ok(runtime_handler) => {
+                let config = Some(self.sandbox_config(attempt));
+                let request = cri::RunPodSandboxRequest { config, runtime_handler };
                 let runtime = self.agent.runtime.clone();
                 // A call that was begun ends, also when this sync is interrupted.
                 let call = tokio::spawn(async move { runtime.run_pod_sandbox(request).await });

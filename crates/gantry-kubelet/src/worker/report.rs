@@ -72,6 +72,10 @@ pub fn patch(old: &PodStatus, new: &PodStatus) -> Option<Value> {
             Some(condition)
         })
         .collect();
+    // A merge keeps what it does not name.
+    let gone = before.iter().filter(|c| !list(&new).iter().any(|n| n["type"] == c["type"]));
+    let changed: Vec<Value> =
+        changed.into_iter().chain(gone.map(|c| json!({"type": c["type"], "$patch": "delete"}))).collect();
     if !changed.is_empty() {
         patch.insert("conditions".into(), Value::Array(changed));
     }
@@ -90,6 +94,13 @@ impl Worker {
             reasons: &self.reasons,
             probes: &|id| self.prober.status(id),
             host_ips: &self.agent.host_ips,
+            sizes: &|container, id| {
+                let (given, has) = self.sizes.of(container, id);
+                let has = has.cloned().unwrap_or_else(|| given.clone().into_owned());
+                (given.into_owned(), has)
+            },
+            refused: self.sizes.refused.as_ref().map(|r| (r.reason, r.message.as_str())),
+            resizing: self.sizes.carried_out.as_ref().map(Option::as_deref),
             failed: self.failed.as_ref().map(|(r, m)| (r.as_str(), m.as_str())),
             terminated,
             now: self.agent.now(),
@@ -163,5 +174,8 @@ mod tests {
             json!({"phase": "Running", "reason": null, "podIPs": [{"ip": "2"}, {"$patch": "replace"}],
                 "conditions": [{"type": "Ready", "status": "True", "reason": null}]})
         );
+        let fewer = status(json!({"phase": "Pending", "podIPs": [{"ip": "1"}], "reason": "x",
+            "conditions": [{"type": "Ready", "status": "False", "reason": "r"}]}));
+        assert_eq!(patch(&old, &fewer).unwrap(), json!({"conditions": [{"type": "A", "$patch": "delete"}]}));
     }
 }

@@ -1,6 +1,8 @@
 //! Starting one container: back-off, image, configuration, hooks.
 
 use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -24,6 +26,9 @@ use crate::{
 
 type Failure = (&'static str, String);
 
+/// Ids of the images that are mounted as volumes, by the volume's name.
+type ImageVolumes = BTreeMap<String, String>;
+
 impl Worker {
     fn event(&self, sort: Sort, name: &str, warning: bool, reason: &'static str, message: impl Into<String>) {
         self.agent.events.container(&self.pod, (sort, name), warning, reason, message);
@@ -31,7 +36,7 @@ impl Worker {
 
     /// Starts one container of the plan. A failure becomes the container's waiting reason.
     pub(super) async fn start_container(&mut self, sort: Sort, name: &str) -> Result<(), Halt> {
-        let Some((_, container)) = pod::find_container(&self.pod, name) else { return Ok(()) };
+        let Some((_, container)) = pod::find_container(&self.given(), name) else { return Ok(()) };
         if self.crash_looping(sort, &container) {
             return Err(Halt::Later);
         }
@@ -74,9 +79,19 @@ impl Worker {
 
     async fn try_start(&mut self, sort: Sort, container: &Container) -> Result<(), Failure> {
         let name = container.name.clone();
-        let image = self.ensure_image(sort, container).await?;
+        let (asked, policy) = (container.image.as_deref().unwrap_or_default(), &container.image_pull_policy);
+        let image = self.ensure_image(sort, &name, asked, policy.as_deref()).await?;
+        let mut volumes = ImageVolumes::new();
+        for mount in container.volume_mounts.iter().flatten() {
+            let pod = self.pod.clone();
+            let volume = pod::spec(&pod).volumes.iter().flatten().find(|v| v.name == mount.name);
+            let Some(source) = volume.and_then(|v| v.image.as_ref()) else { continue };
+            let asked = source.reference.as_deref().unwrap_or_default();
+            let found = self.ensure_image(sort, &name, asked, source.pull_policy.as_deref()).await?;
+            volumes.insert(mount.name.clone(), found.id);
+        }
         let attempt = self.next_attempt(&name);
-        let config = match self.container_config(container, &image, attempt).await {
+        let config = match self.container_config(container, &image, &volumes, attempt).await {
             Ok(config) => config,
             Err(message) => {
                 self.event(sort, &name, true, "Failed", format!("Error: {message}"));
@@ -108,6 +123,7 @@ impl Worker {
                 return Err((reason, message));
             }
         };
+        self.sizes.started(id.clone(), container.resources.clone().unwrap_or_default());
         self.event(sort, &name, false, "Created", "Container created");
         self.event(sort, &name, false, "Started", "Container started");
         self.reasons.remove(&name);
@@ -139,10 +155,15 @@ impl Worker {
         lost.map_or(0, |s| s.restart_count.max(0) as u32)
     }
 
-    async fn ensure_image(&mut self, sort: Sort, container: &Container) -> Result<cri::Image, Failure> {
-        let asked = container.image.clone().unwrap_or_default();
-        let name = &container.name;
-        let full = match image::with_default_tag(&asked) {
+    /// The image, fetched if need be, for the container of that name.
+    async fn ensure_image(
+        &mut self,
+        sort: Sort,
+        name: &str,
+        asked: &str,
+        policy: Option<&str>,
+    ) -> Result<cri::Image, Failure> {
+        let full = match image::with_default_tag(asked) {
             Ok(full) => full,
             Err(message) => {
                 self.event(sort, name, true, "InspectFailed", message.clone());
@@ -150,7 +171,7 @@ impl Worker {
             }
         };
         let spec =
-            cri::ImageSpec { image: full.clone(), user_specified_image: asked.clone(), ..Default::default() };
+            cri::ImageSpec { image: full.clone(), user_specified_image: asked.into(), ..Default::default() };
         let status = cri::ImageStatusRequest { image: Some(spec.clone()), verbose: false };
         let present = match self.agent.images.image_status(status.clone()).await {
             Ok(response) => response.image,
@@ -160,7 +181,7 @@ impl Worker {
                 return Err(("ImageInspectError", message));
             }
         };
-        match image::decide(container, &full, present.is_some()) {
+        match image::decide(policy, &full, present.is_some()) {
             Decision::Use => {
                 let text = format!(
                     "Container image {asked:?} already present on machine and can be accessed by the pod"
@@ -234,9 +255,10 @@ impl Worker {
         &mut self,
         container: &Container,
         image: &cri::Image,
+        volumes: &ImageVolumes,
         attempt: u32,
     ) -> Result<cri::ContainerConfig, String> {
-        let pod = self.pod.clone();
+        let pod = self.given();
         let objects = self.objects().await?;
         let facts = self.facts();
         let services = {
@@ -256,8 +278,15 @@ impl Worker {
         let lookup = |name: &str| envs.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone());
         let words = |list: &Option<Vec<String>>| list.iter().flatten().map(|w| expand(w, lookup)).collect();
         let uid = image.uid.as_ref().map(|u| u.value);
-        let context = security::container(&pod, container, uid, &image.username)?;
-        let mounts = self.mounts(container, attempt, &lookup)?;
+        let mut context = security::container(&pod, container, uid, &image.username)?;
+        if let Some(target) = pod::target_of(&pod, &container.name) {
+            let running = self.observed.current(target).filter(|i| i.state == State::Running);
+            let id = running.map(|i| i.id.clone());
+            let options = context.namespace_options.get_or_insert_default();
+            options.target_id = id.ok_or_else(|| format!("unable to find target container {target:?}"))?;
+            options.pid = cri::NamespaceMode::Target as i32;
+        }
+        let mounts = self.mounts(container, volumes, attempt, &lookup)?;
         let text = |v: &str| v.to_string();
         let path = container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
         Ok(cri::ContainerConfig {
@@ -311,12 +340,23 @@ impl Worker {
     fn mounts(
         &self,
         container: &Container,
+        images: &ImageVolumes,
         attempt: u32,
         lookup: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Vec<cri::Mount>, String> {
         let pod_dir = self.agent.pod_dir(pod::uid(&self.pod));
         let mut mounts = Vec::new();
         for mount in container.volume_mounts.iter().flatten() {
+            if let Some(image) = images.get(&mount.name) {
+                mounts.push(cri::Mount {
+                    container_path: absolute(&mount.mount_path),
+                    readonly: true,
+                    image: Some(cri::ImageSpec { image: image.clone(), ..Default::default() }),
+                    image_sub_path: expanded(mount, lookup)?,
+                    ..Default::default()
+                });
+                continue;
+            }
             let volumes = pod::spec(&self.pod).volumes.iter().flatten();
             let volume = volumes.clone().find(|v| v.name == mount.name);
             let root = volume.and_then(|v| volumes::path(&pod_dir, v)).ok_or_else(|| {
@@ -331,7 +371,10 @@ impl Worker {
                     Some("Bidirectional") => cri::MountPropagation::PropagationBidirectional,
                     _ => cri::MountPropagation::PropagationPrivate,
                 } as i32,
-                recursive_read_only: mount.recursive_read_only.as_deref() == Some("Enabled"),
+                recursive_read_only: matches!(
+                    mount.recursive_read_only.as_deref(),
+                    Some("Enabled" | "IfPossible")
+                ),
                 ..Default::default()
             });
         }
@@ -372,17 +415,44 @@ fn bind(host: &Path, container: &str) -> cri::Mount {
     }
 }
 
+/// Makes the directories of a path in a volume as accessible as the volume itself is.
+fn make_like(root: &Path, relative: &Path) -> std::io::Result<()> {
+    let permissions = fs::metadata(root)?.permissions();
+    let mut dir = root.to_path_buf();
+    for part in relative.components() {
+        dir.push(part);
+        if fs::symlink_metadata(&dir).is_err() {
+            fs::create_dir(&dir)?;
+            fs::set_permissions(&dir, permissions.clone())?;
+        }
+    }
+    Ok(())
+}
+
+/// The mount's path in its volume, with variables in it replaced.
+fn expanded(mount: &VolumeMount, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+    let Some(expression) = mount.sub_path_expr.as_deref().filter(|e| !e.is_empty()) else {
+        return Ok(mount.sub_path.clone().unwrap_or_default());
+    };
+    let missing = RefCell::new(BTreeSet::new());
+    let path = expand(expression, |name: &str| {
+        let value = lookup(name).filter(|v| !v.is_empty());
+        if value.is_none() {
+            missing.borrow_mut().insert(name.to_owned());
+        }
+        value
+    });
+    let missing: Vec<String> = missing.into_inner().into_iter().collect();
+    if missing.is_empty() { Ok(path) } else { Err(format!("missing value for {}", missing.join(", "))) }
+}
+
 /// The host path of a mount: the volume, or a path in it that may not lead out of it.
 fn sub_path(
     root: &Path,
     mount: &VolumeMount,
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> Result<PathBuf, String> {
-    let sub = match (&mount.sub_path_expr, &mount.sub_path) {
-        (Some(expression), _) if !expression.is_empty() => expand(expression, lookup),
-        (_, Some(path)) => path.clone(),
-        _ => String::new(),
-    };
+    let sub = expanded(mount, lookup)?;
     if sub.is_empty() {
         return Ok(root.to_path_buf());
     }
@@ -398,7 +468,7 @@ fn sub_path(
     }
     let path = root.join(relative);
     if !path.exists() {
-        fs::create_dir_all(&path).map_err(|e| failed(&e))?;
+        make_like(root, relative).map_err(|e| failed(&e))?;
     }
     let (real_root, real) =
         (fs::canonicalize(root).map_err(|e| failed(&e))?, fs::canonicalize(&path).map_err(|e| failed(&e))?);

@@ -90,39 +90,46 @@ impl Worker {
             KillReason::DefinitionChanged => {
                 (format!("Container {name} definition changed, will be restarted"), spec)
             }
+            KillReason::Resized => (format!("Container {name} resize requires restart"), spec),
             KillReason::Unknown => (format!("Stopping container {name}"), spec),
         };
         // A panic of the task has been logged by the runtime.
         let _ = self.stop_task(&instance, grace, message).await;
     }
 
+    /// Stops everything.
+    pub(super) async fn kill_pod(&mut self) {
+        self.killing(pod::grace_period(&self.pod)).await;
+    }
+
     /// Stops everything: regular containers together, then sidecars last to first, then sandboxes.
-    pub(super) async fn kill_pod(&mut self, grace: Option<i64>) {
-        let grace = grace.unwrap_or_else(|| pod::grace_period(&self.pod));
-        let begun = Instant::now();
-        let sidecar = |name: &str| {
-            pod::init_containers(&self.pod).iter().position(|c| c.name == name && pod::is_sidecar(c))
-        };
-        let (sidecars, regular): (Vec<Instance>, Vec<Instance>) =
-            self.observed.running().cloned().partition(|i| sidecar(&i.name).is_some());
-        let text = |i: &Instance| format!("Stopping container {}", i.name);
-        join_all(regular.iter().map(|i| self.stop_task(i, grace, text(i)))).await;
-        let mut sidecars = sidecars;
-        sidecars.sort_by_key(|i| std::cmp::Reverse(sidecar(&i.name)));
-        for instance in &sidecars {
-            let left = (grace - begun.elapsed().as_secs() as i64).max(grace.min(2));
-            let _ = self.stop_task(instance, left, text(instance)).await;
-        }
-        for sandbox in self.observed.sandboxes.iter().filter(|s| s.ready) {
-            let request = cri::StopPodSandboxRequest { pod_sandbox_id: sandbox.id.clone() };
-            if let Err(error) = self.agent.runtime.stop_pod_sandbox(request).await {
-                tracing::warn!(sandbox = sandbox.id, %error, "sandbox not stopped");
-                self.agent.events.pod(
-                    &self.pod,
-                    true,
-                    "FailedKillPod",
-                    format!("error killing pod: {error}"),
-                );
+    fn killing(&self, grace: i64) -> impl Future<Output = ()> + use<> {
+        let (agent, pod, observed) = (self.agent.clone(), self.pod.clone(), self.observed.clone());
+        let ip = self.facts().pod_ips.first().cloned().unwrap_or_default();
+        async move {
+            let begun = Instant::now();
+            let sidecar = |name: &str| {
+                pod::init_containers(&pod).iter().position(|c| c.name == name && pod::is_sidecar(c))
+            };
+            let (mut sidecars, regular): (Vec<&Instance>, Vec<&Instance>) =
+                observed.running().partition(|i| sidecar(&i.name).is_some());
+            let task = |instance: &Instance, grace: i64| {
+                let message = format!("Stopping container {}", instance.name);
+                tokio::spawn(stop(agent.clone(), pod.clone(), instance.clone(), grace, message, ip.clone()))
+            };
+            join_all(regular.into_iter().map(|i| task(i, grace))).await;
+            sidecars.sort_by_key(|i| std::cmp::Reverse(sidecar(&i.name)));
+            for instance in sidecars {
+                let left = (grace - begun.elapsed().as_secs() as i64).max(grace.min(2));
+                // A panic of the task has been logged by the runtime.
+                let _ = task(instance, left).await;
+            }
+            for sandbox in observed.sandboxes.iter().filter(|s| s.ready) {
+                let request = cri::StopPodSandboxRequest { pod_sandbox_id: sandbox.id.clone() };
+                if let Err(error) = agent.runtime.stop_pod_sandbox(request).await {
+                    tracing::warn!(sandbox = sandbox.id, %error, "sandbox not stopped");
+                    agent.events.pod(&pod, true, "FailedKillPod", format!("error killing pod: {error}"));
+                }
             }
         }
     }
@@ -153,6 +160,7 @@ impl Worker {
             return false;
         }
         if !(self.removed || pod::is_deleted(&self.pod)) {
+            self.agent.wake_deferred("");
             return false;
         }
         if !self.clean_up().await || !self.removed && !self.delete_object().await {
@@ -160,46 +168,44 @@ impl Worker {
             return false;
         }
         self.agent.pods.write().remove(pod::uid(&self.pod));
+        self.agent.wake_deferred("");
         true
     }
 
-    /// Stops the pod; a shorter grace period that arrives meanwhile takes effect at once.
+    /// Stops the pod; a shorter grace period that arrives meanwhile takes effect at once, and what
+    /// readiness probes find is reported.
     async fn stop_interruptible(&mut self, rx: &mut mpsc::UnboundedReceiver<Message>) {
         let evicted = self.failed.as_ref().is_some_and(|(reason, _)| reason == EVICTED);
         let mut grace = pod::grace_period(&self.pod).min(if evicted { EVICTION_GRACE } else { i64::MAX });
+        self.prober.only_readiness();
         loop {
-            let mut update = None;
-            {
-                let kill = self.kill_pod(Some(grace));
-                tokio::pin!(kill);
-                loop {
-                    tokio::select! {
-                        () = &mut kill => break,
-                        message = rx.recv() => match message {
-                            Some(Message::Update(pod)) if pod::grace_period(&pod) < grace => {
-                                update = Some(Message::Update(pod));
-                                break;
-                            }
-                            Some(Message::Removed) => {
-                                update = Some(Message::Removed);
-                                break;
-                            }
-                            Some(_) => {}
-                            None => break,
-                        },
+            let kill = self.killing(grace);
+            tokio::pin!(kill);
+            loop {
+                let message = tokio::select! {
+                    () = &mut kill => return,
+                    message = rx.recv() => message,
+                };
+                match message {
+                    Some(Message::Removed) => {
+                        self.removed = true;
+                        grace = grace.min(2);
+                        break;
                     }
+                    Some(message @ Message::Update(_)) => {
+                        self.take(message);
+                        if pod::is_deleted(&self.pod) && pod::grace_period(&self.pod) < grace {
+                            grace = pod::grace_period(&self.pod);
+                            break;
+                        }
+                    }
+                    Some(message @ Message::Probe(_)) => {
+                        self.take(message);
+                        self.report(false).await;
+                    }
+                    Some(Message::Wake | Message::Evict(_)) => {}
+                    None => return,
                 }
-            }
-            match update {
-                Some(Message::Removed) => {
-                    self.removed = true;
-                    grace = grace.min(2);
-                }
-                Some(message) => {
-                    self.take(message);
-                    grace = pod::grace_period(&self.pod).min(grace);
-                }
-                None => return,
             }
         }
     }

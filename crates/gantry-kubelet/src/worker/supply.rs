@@ -172,7 +172,7 @@ impl Worker {
         let tokens = self.tokens().await;
         let tokens = tokens.map_err(|e| format!("MountVolume.SetUp failed for volume {first:?} : {e}"))?;
         let pod_dir = self.agent.pod_dir(pod::uid(&self.pod));
-        let (pod, facts) = (self.pod.clone(), self.facts());
+        let (pod, facts) = (self.given(), self.facts());
         let work = move || {
             let source = volumes::Source {
                 pod: &pod,

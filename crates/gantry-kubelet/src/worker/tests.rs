@@ -118,3 +118,49 @@ async fn running_pods_are_taken_over() {
     world.settle().await;
     assert_eq!(world.calls(), before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_is_resized_while_it_runs() {
+    let with = |cpu: &str, memory: &str| {
+        let mut pod = pod("Always");
+        let container = &mut pod.spec.as_mut().unwrap().containers[0];
+        let asked = json!({"requests": {"cpu": cpu, "memory": memory}});
+        container.resources = Some(serde_json::from_value(asked).unwrap());
+        let policy = json!([{"resourceName": "memory", "restartPolicy": "RestartContainer"}]);
+        container.resize_policy = Some(serde_json::from_value(policy).unwrap());
+        pod
+    };
+    let world = World::new(with("1", "1Mi"));
+    let tx = world.spawn();
+    let mut running = world.wait(|p| phase(p) == "Running").await;
+    let given = |pod: &Pod, cpu: &str, restarts: i32| {
+        let status = &pod.status.as_ref().unwrap().container_statuses.as_ref().unwrap()[0];
+        let requests = status.resources.as_ref().and_then(|r| r.requests.clone()).unwrap_or_default();
+        let waits = pod
+            .status
+            .as_ref()
+            .unwrap()
+            .conditions
+            .iter()
+            .flatten()
+            .any(|c| c.type_.starts_with("PodResize"));
+        status.allocated_resources.as_ref() == Some(&requests)
+            && requests.get("cpu").is_some_and(|q| q.0 == cpu)
+            && status.restart_count == restarts
+            && !waits
+    };
+    assert!(given(&running, "1", 0));
+    let mut ask = |cpu: &str, memory: &str| {
+        running.spec = with(cpu, memory).spec;
+        running.metadata.resource_version = None;
+        world.put(&running);
+        tx.send(Message::Update(Arc::new(running.clone()))).unwrap();
+    };
+    ask("2", "1Mi");
+    world.wait_event("ResizeCompleted").await;
+    assert_eq!(world.calls()[3..], ["resize pod", "resize a-0 to 2048", "resize pod"]);
+    ask("2", "2Mi");
+    world.wait_event("Killing").await;
+    world.settle().await;
+    assert_eq!(world.calls()[6..9], ["stop a 5", "create a 1", "start a 1"]);
+}

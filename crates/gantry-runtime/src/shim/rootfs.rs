@@ -49,7 +49,9 @@ pub fn build(spec: &ContainerSpec) -> io::Result<()> {
     mount_overlay(spec, &root)?;
     let root_fd: OwnedFd = fs::File::open(&root)?.into();
     base_mounts(spec, &root)?;
-    for (m, shared) in spec.mounts.iter().zip(shared) {
+    for (at, (m, shared)) in spec.mounts.iter().zip(shared).enumerate() {
+        let image = image_of(spec, m, at).map_err(failed(format_args!("mount {}", m.destination)))?;
+        let m = image.as_ref().unwrap_or(m);
         bind(&root_fd, m, shared).map_err(failed(format_args!("mount {}", m.destination)))?;
     }
     std::env::set_current_dir(&root)?;
@@ -75,6 +77,28 @@ fn mount_overlay(spec: &ContainerSpec, root: &Path) -> io::Result<()> {
     let options = format!("lowerdir={lower},upperdir={dir}/upper,workdir={dir}/work");
     mount(Some("overlay"), root, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
         .map_err(|e| failed(format_args!("overlay of container {}", spec.id))(e.into()))
+}
+
+/// The mount of an image's files, which are put together first; `None` for any other mount.
+fn image_of(spec: &ContainerSpec, m: &MountSpec, at: usize) -> io::Result<Option<MountSpec>> {
+    if m.layers.is_empty() {
+        return Ok(None);
+    }
+    std::env::set_current_dir(&spec.layers)?;
+    let whole = spec.dir.join(format!("image-{at}"));
+    fs::create_dir_all(&whole)?;
+    // Without an upper directory the kernel wants two lower ones.
+    let none = spec.dir.join(format!("image-{at}-none"));
+    fs::create_dir_all(&none)?;
+    let options = format!("lowerdir={}:{}", m.layers.join(":"), none.display());
+    mount(Some("overlay"), &whole, Some("overlay"), MsFlags::MS_RDONLY, Some(options.as_str()))
+        .map_err(|e| failed("overlay of an image")(e.into()))?;
+    let source = fs::canonicalize(whole.join(m.image_path.trim_start_matches('/')))
+        .map_err(failed(format_args!("path {:?} in the image", m.image_path)))?;
+    if !source.starts_with(&whole) {
+        return Err(io::Error::other(format!("path {:?} leads out of the image", m.image_path)));
+    }
+    Ok(Some(MountSpec { source, ..m.clone() }))
 }
 
 fn base_mounts(spec: &ContainerSpec, root: &Path) -> io::Result<()> {

@@ -119,6 +119,7 @@ impl RuntimeService for FakeRuntime {
             created_at: self.nanos(),
             labels: config.labels,
             annotations: config.annotations,
+            resources: Some(ContainerResources { linux: config.linux.and_then(|l| l.resources) }),
             ..Default::default()
         };
         self.containers.lock().push((r.pod_sandbox_id, status));
@@ -171,9 +172,21 @@ impl RuntimeService for FakeRuntime {
     }
     async fn update_container_resources(
         &self,
-        _: UpdateContainerResourcesRequest,
+        r: UpdateContainerResourcesRequest,
     ) -> Result<UpdateContainerResourcesResponse, CriError> {
-        unused()
+        let linux = r.linux.unwrap_or_default();
+        self.call(format!("resize {} to {}", r.container_id, linux.cpu_shares));
+        for (_, c) in self.containers.lock().iter_mut().filter(|(_, c)| c.id == r.container_id) {
+            c.resources = Some(ContainerResources { linux: Some(linux.clone()) });
+        }
+        Ok(UpdateContainerResourcesResponse {})
+    }
+    async fn update_pod_sandbox_resources(
+        &self,
+        _: UpdatePodSandboxResourcesRequest,
+    ) -> Result<UpdatePodSandboxResourcesResponse, CriError> {
+        self.call("resize pod".into());
+        Ok(UpdatePodSandboxResourcesResponse {})
     }
     async fn reopen_container_log(
         &self,
