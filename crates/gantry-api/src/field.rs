@@ -1,6 +1,6 @@
 //! Paths into objects and what can be wrong at them, in the words of upstream's field errors.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,11 @@ impl Path {
     /// The list item `at` below.
     #[must_use]
     pub fn index(&self, at: usize) -> Self {
-        Self(format!("{}[{at}]", self.0))
+        // Every write of an object with lists makes many of them: one allocation each.
+        let mut text = String::with_capacity(self.0.len() + 4);
+        text.push_str(&self.0);
+        let _ = write!(text, "[{at}]");
+        Self(text)
     }
 
     /// The place `below`, seen from here.

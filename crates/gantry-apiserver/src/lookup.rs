@@ -10,6 +10,25 @@ pub trait Lookup: Send + Sync {
     /// The object without its managed fields, parsed.
     fn get(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Option<Value>;
 
+    /// Whether there is such an object.
+    fn has(&self, group: &str, resource: &str, namespace: &str, name: &str) -> bool {
+        self.get(group, resource, namespace, name).is_some()
+    }
+
+    /// As [`Lookup::get`], where the object is only wanted if it holds `json`, written without spaces. It
+    /// may be given without.
+    fn get_with(
+        &self,
+        group: &str,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+        json: &str,
+    ) -> Option<Value> {
+        let _ = json;
+        self.get(group, resource, namespace, name)
+    }
+
     /// Every object of a namespace (of the whole cluster, when that is empty), likewise.
     fn list(&self, group: &str, resource: &str, namespace: &str) -> Vec<Value>;
 
@@ -34,8 +53,24 @@ fn prefix(group: &str, resource: &str, namespace: &str) -> String {
 
 impl Lookup for Snapshot {
     fn get(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Option<Value> {
+        self.get_with(group, resource, namespace, name, "")
+    }
+
+    fn has(&self, group: &str, resource: &str, namespace: &str, name: &str) -> bool {
+        Snapshot::get(self, &(prefix(group, resource, namespace) + name)).is_some()
+    }
+
+    fn get_with(
+        &self,
+        group: &str,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+        json: &str,
+    ) -> Option<Value> {
         let entry = Snapshot::get(self, &(prefix(group, resource, namespace) + name))?;
-        unmanaged::from_slice(&entry.value).ok()
+        let holds = json.is_empty() || memmem::find(&entry.value, json.as_bytes()).is_some();
+        holds.then(|| unmanaged::from_slice(&entry.value).ok()).flatten()
     }
 
     fn list(&self, group: &str, resource: &str, namespace: &str) -> Vec<Value> {

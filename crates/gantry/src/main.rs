@@ -17,7 +17,7 @@ mod pki;
 mod rotation;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: memory::Allocator = memory::Allocator;
 
 fn main() -> std::process::ExitCode {
     // Parts of the node are processes of their own, made from this program. Those of the runtime fork

@@ -1,11 +1,62 @@
-//! Memory that is not needed, or not any more. All unsafe code of this crate is here.
+//! Where memory comes from, and how what is not needed goes. All unsafe code of this crate is here.
 #![allow(unsafe_code)]
 
+use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+/// mimalloc by its quick way: the ones for alignments, which its crate always takes, are only for what is
+/// aligned to more than every allocation is.
+pub struct Allocator;
+
+/// What mimalloc aligns all that is not smaller to.
+const ALIGNMENT: usize = 16;
+
+fn is_usual(layout: Layout) -> bool {
+    layout.align() <= ALIGNMENT && layout.align() <= layout.size()
+}
+
+// SAFETY: the functions do what the trait asks for, with memory of one allocator.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: any size and every power of two may be asked for.
+        unsafe {
+            match is_usual(layout) {
+                true => libmimalloc_sys::mi_malloc(layout.size()).cast(),
+                false => libmimalloc_sys::mi_malloc_aligned(layout.size(), layout.align()).cast(),
+            }
+        }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe {
+            match is_usual(layout) {
+                true => libmimalloc_sys::mi_zalloc(layout.size()).cast(),
+                false => libmimalloc_sys::mi_zalloc_aligned(layout.size(), layout.align()).cast(),
+            }
+        }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, _: Layout) {
+        // SAFETY: the caller has it from this allocator.
+        unsafe { libmimalloc_sys::mi_free(pointer.cast()) };
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let usual = layout.align() <= ALIGNMENT && layout.align() <= size;
+        // SAFETY: the caller has it from this allocator.
+        unsafe {
+            match usual {
+                true => libmimalloc_sys::mi_realloc(pointer.cast(), size).cast(),
+                false => libmimalloc_sys::mi_realloc_aligned(pointer.cast(), size, layout.align()).cast(),
+            }
+        }
+    }
+}
 
 /// How often a thread gives back memory at most.
 const TIDYING: Duration = Duration::from_secs(10);

@@ -30,9 +30,12 @@ impl Plugin for NamespaceLifecycle {
             return Ok(());
         }
         let name = request.namespace;
-        let namespace = objects
-            .get("", "namespaces", "", name)
-            .ok_or_else(|| ApiError::not_found("", "namespaces", name))?;
+        if !objects.has("", "namespaces", "", name) {
+            return Err(ApiError::not_found("", "namespaces", name));
+        }
+        // A namespace goes by its deletion only.
+        let leaving = objects.get_with("", "namespaces", "", name, "\"deletionTimestamp\":");
+        let Some(namespace) = leaving else { return Ok(()) };
         let leaving = !namespace["metadata"]["deletionTimestamp"].is_null();
         if request.operation == Operation::Create
             && (leaving || namespace["status"]["phase"] == "Terminating")

@@ -117,7 +117,10 @@ impl PodSecurity {
         if listed(&self.exemptions.users, &request.user.name) {
             return Verdict::exempt("user");
         }
-        let namespace = objects.get("", "namespaces", "", request.namespace).unwrap_or_default();
+        // Most namespaces say nothing about it.
+        let labelled =
+            objects.get_with("", "namespaces", "", request.namespace, "\"pod-security.kubernetes.io/");
+        let namespace = labelled.unwrap_or_default();
         let (policy, wrong) = Policy::of(&namespace);
         let annotate = |standard: Standard| BTreeMap::from([("enforce-policy", standard.to_string())]);
         if wrong.is_empty() && enforce && policy.is_privileged() {

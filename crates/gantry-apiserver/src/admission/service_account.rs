@@ -9,6 +9,8 @@ use super::{Operation, Plugin, Request, text};
 use crate::Lookup;
 
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// By this annotation an account insists that its pods name no Secrets but those that it lists.
+const INSISTS: &str = "kubernetes.io/enforce-mountable-secrets";
 const VOLUME_PREFIX: &str = "kube-api-access-";
 /// A little over an hour: tells the issuer that the token is for such a volume.
 const TOKEN_SECONDS: u32 = 3607;
@@ -65,8 +67,9 @@ impl Plugin for ServiceAccount {
             return Ok(());
         }
         let name = request.text("/spec/serviceAccountName");
-        let account = objects.get("", "serviceaccounts", request.namespace, name).unwrap_or_default();
-        let insists = account["metadata"]["annotations"]["kubernetes.io/enforce-mountable-secrets"] == "true";
+        let account =
+            objects.get_with("", "serviceaccounts", request.namespace, name, INSISTS).unwrap_or_default();
+        let insists = account["metadata"]["annotations"][INSISTS] == "true";
         match insists.then(|| unlisted_secret(&request.object["spec"], &account)).flatten() {
             Some(why) => Err(request.forbidden(why)),
             None => Ok(()),
