@@ -9,6 +9,8 @@ mod certificate;
 mod configuration;
 mod impersonation;
 mod jwt;
+mod legacy_token;
+mod notes;
 mod request_header;
 mod service_account;
 mod settings;
@@ -35,9 +37,11 @@ pub use anonymous::Anonymous;
 use configuration::Configuration;
 pub use impersonation::{Impersonation, impersonate};
 use jwt::Jwt;
+pub use legacy_token::LAST_USED;
+pub use notes::{Notes, TokenUse, UsedSecret};
 use request_header::FrontProxy;
 pub use request_header::RequestHeader;
-pub use service_account::{Age, ServiceAccounts, TokenRequestError};
+pub use service_account::{ServiceAccounts, TokenRequestError};
 pub use settings::{Oidc, Settings, TokenWebhook};
 use webhook::Webhook;
 
@@ -186,6 +190,7 @@ impl Authenticators {
         peer: &[CertificateDer<'_>],
         objects: &dyn Lookup,
         now: i64,
+        notes: &mut Notes,
     ) -> Result<Option<User>, Unauthorized> {
         if let Some(proxy) = &self.front_proxy
             && let Some(user) = proxy.user(&parts.headers, peer)?
@@ -200,7 +205,7 @@ impl Authenticators {
             return self.certificate(leaf).map(Some);
         }
         match bearer_token(&parts.headers)? {
-            Some(token) => self.token(&token, &[], objects, now).await.map(|(user, _)| Some(user)),
+            Some(token) => self.token(&token, &[], objects, now, notes).await.map(|(user, _)| Some(user)),
             None => Ok(None),
         }
     }
@@ -218,21 +223,22 @@ impl Authenticators {
         Ok(user)
     }
 
-    /// Whose `token` it is, and for which of `audiences` it is good; no audiences: the server's own.
+    /// Whose `token` it is, and for which of `audiences` it is good; no audiences: the server's own. What else
+    /// is to be said of it goes into `notes`.
     pub async fn token(
         &self,
         token: &str,
         audiences: &[String],
         objects: &dyn Lookup,
         now: i64,
+        notes: &mut Notes,
     ) -> Result<(User, Vec<String>), Unauthorized> {
         let wanted = if audiences.is_empty() { &self.audiences } else { audiences };
         let mut refusals = Vec::new();
-        match self.service_accounts.user(token, wanted, objects, now) {
-            Ok((user, audiences, kind)) => {
-                self.metrics.service_account(kind);
-                return Ok((authenticated(user), audiences));
-            }
+        let found = self.service_accounts.user(token, (wanted, &self.audiences), objects, now, notes);
+        notes.uses.drain(..).for_each(|each| self.metrics.service_account(each));
+        match found {
+            Ok((user, audiences)) => return Ok((authenticated(user), audiences)),
             Err(error) => refusals.push(error.to_string()),
         }
         if let Some((id, secret)) = bootstrap_token::split(token) {

@@ -1,19 +1,21 @@
 //! What every cluster starts with: namespaces, default roles and bindings, priority classes, and the
 //! `kubernetes` Service. All of it is data made here; the server writes it through its own pipeline and
-//! puts it right again at every start.
+//! puts it right again at every start. Some of it is also put back when somebody removes it.
 
 mod authentication;
 mod flow_control;
 mod kubernetes;
 mod policy;
 mod run;
+mod token_tracking;
 
 pub use authentication::{AUTHENTICATION_KEY, authentication_config, reconcile_authentication};
 pub use flow_control::{flow_schemas, priority_levels};
 pub use kubernetes::{kubernetes_endpoint_slice, kubernetes_endpoints, kubernetes_service, service_address};
 pub use policy::{bindings, cluster_role_rules, reconcile_binding, reconcile_role, roles};
-pub use run::{Api, BootstrapError, ensure, keep_authentication};
+pub use run::{Api, BootstrapError, Kept, ensure, keep_authentication, kept};
 use serde_json::{Value, json};
+pub use token_tracking::{reconcile_token_tracking, token_tracking};
 
 /// The namespaces that cannot be deleted, and `kube-node-lease`.
 pub const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];

@@ -6,6 +6,7 @@ mod deadline;
 mod debug;
 mod endpoints;
 mod in_flight;
+mod kept;
 pub(crate) mod listener;
 mod openapi;
 mod pipeline;
@@ -171,6 +172,7 @@ impl ApiServer {
         };
         let registration = tokio::spawn(aggregation::registration::run(self.clone()));
         let availability = tokio::spawn(aggregation::follow::run(self.clone()));
+        let kept = tokio::spawn(kept::run(self.clone()));
         let policies = {
             let server = self.clone();
             tokio::spawn(async move { admission::policies::status::follow(&server).await })
@@ -209,7 +211,7 @@ impl ApiServer {
             _ = served => {}
             () = configured => {}
         }
-        for task in [indexes, registration, availability, policies, kinds] {
+        for task in [indexes, registration, availability, kept, policies, kinds] {
             task.abort();
         }
     }

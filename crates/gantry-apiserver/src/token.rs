@@ -8,8 +8,8 @@ mod jws;
 mod jwt;
 mod key;
 
-pub use claims::{Bound, Claims, Kubernetes, Reference};
+pub use claims::{Bound, Claims, Kubernetes, LEGACY_ISSUER, LegacyClaims, Reference};
 pub use jwks::{discovery_document, key_set};
 pub use jws::{ALGORITHMS, Jwk, Unverified};
-pub use jwt::{TokenError, sign, verify};
+pub use jwt::{TokenError, sign, verify, verify_legacy};
 pub use key::{KeyError, SigningKey, VerifyingKey};

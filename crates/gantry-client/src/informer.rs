@@ -35,6 +35,11 @@ impl Informers {
         Self { client, shutdown, started: Arc::default() }
     }
 
+    /// The client that they watch through.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The informer of `T`; its watch starts with the first call.
     pub fn get<T: Cached>(&self) -> Informer<T> {
         let mut started = self.started.lock();

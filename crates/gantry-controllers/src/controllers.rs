@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
-use gantry_client::{Informers, Recorder};
+use gantry_client::{Failure, Informers, Recorder};
 use ipnet::IpNet;
 use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,11 @@ pub struct Config {
     pub certificate_lifetime: SignedDuration,
     /// How long nodes may be silent.
     pub nodes: NodeTimes,
+    /// Signs the tokens that Secrets keep; without it such Secrets stay empty.
+    pub sign_token: Option<SignToken>,
+    /// After this time without a use the token of a Secret that nobody asked for is marked as invalid, and
+    /// removed after the same time again.
+    pub legacy_token_clean_up: Duration,
 }
 
 impl Config {
@@ -50,7 +56,39 @@ impl Config {
             ca_key: None,
             certificate_lifetime: SignedDuration::from_hours(24 * 365),
             nodes: NodeTimes::default(),
+            sign_token: None,
+            legacy_token_clean_up: Duration::from_secs(365 * 24 * 3600),
         }
+    }
+}
+
+/// Makes the token of an account that a Secret keeps: from namespace, name and UID of the account and the
+/// name of the Secret.
+type Sign = dyn Fn(&str, &str, &str, &str) -> Result<String, Failure> + Send + Sync;
+
+/// Signs the tokens of service accounts that Secrets keep.
+#[derive(Clone)]
+pub struct SignToken(Arc<Sign>);
+
+impl SignToken {
+    /// Signs by `sign`, which is given namespace, name and UID of an account and the name of the Secret.
+    pub fn new(
+        sign: impl Fn(&str, &str, &str, &str) -> Result<String, Failure> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(sign))
+    }
+
+    /// The token of `account` for its Secret `secret`.
+    pub(crate) fn token(&self, account: &ServiceAccount, secret: &str) -> Result<String, Failure> {
+        let part = |value: &Option<String>| value.clone().unwrap_or_default();
+        let of = &account.metadata;
+        (self.0)(&part(&of.namespace), &part(&of.name), &part(&of.uid), secret)
+    }
+}
+
+impl std::fmt::Debug for SignToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SignToken")
     }
 }
 
@@ -85,6 +123,9 @@ impl Default for NodeTimes {
     }
 }
 
+/// In the place of a service account: the controller acts as the controller manager itself.
+const MANAGER: &str = "";
+
 /// Name that the controller gives in events, its service account in `kube-system`, and what starts it.
 type Entry = (&'static str, &'static str, fn(Context) -> BoxFuture<'static, ()>);
 
@@ -98,6 +139,9 @@ const CONTROLLERS: &[Entry] = &[
     ("endpoint-controller", "endpoint-controller", |context| crate::endpoints::run(context).boxed()),
     ("endpoint-slice-controller", "endpointslice-controller", |context| {
         crate::endpointslice::run(context).boxed()
+    }),
+    ("endpoint-slice-mirroring-controller", "endpointslicemirroring-controller", |context| {
+        crate::endpointslicemirroring::run(context).boxed()
     }),
     ("garbage-collector-controller", "generic-garbage-collector", |context| {
         crate::garbage_collector::run(context).boxed()
@@ -114,6 +158,12 @@ const CONTROLLERS: &[Entry] = &[
     ("root-ca-cert-publisher", "root-ca-cert-publisher", |context| crate::root_ca::run(context).boxed()),
     ("serviceaccount-controller", "service-account-controller", |context| {
         crate::serviceaccount::run(context).boxed()
+    }),
+    ("serviceaccount-token-controller", MANAGER, |context| {
+        crate::service_account_tokens::run(context).boxed()
+    }),
+    ("legacy-serviceaccount-token-cleaner-controller", "legacy-service-account-token-cleaner", |context| {
+        crate::legacy_token_cleaner::run(context).boxed()
     }),
     ("cidrAllocator", "node-controller", |context| crate::node_ipam::run(context).boxed()),
     ("node-controller", "node-controller", |context| crate::node_lifecycle::run(context).boxed()),
@@ -153,7 +203,10 @@ pub async fn run(
 ) {
     let config = Arc::new(config);
     let started = CONTROLLERS.iter().map(|(name, account, start)| {
-        let client = client(account);
+        let client = match *account {
+            MANAGER => informers.client().clone(),
+            account => client(account),
+        };
         let context = Context {
             recorder: Recorder::new(client.clone(), name),
             client,

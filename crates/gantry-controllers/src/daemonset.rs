@@ -147,7 +147,7 @@ impl Controller {
         let uid = set.metadata.uid.clone().unwrap_or_default();
         let awaited = self.expectations.pending(&uid).is_some();
         let client = &self.context.client;
-        let revisions = self.revisions.controlled_by(&uid);
+        let revisions = history::revisions_of(client, &*set, &spec.selector, &self.revisions, true).await?;
         let hash = match set.metadata.deletion_timestamp {
             Some(_) => String::new(),
             None => {

@@ -57,11 +57,15 @@ pub async fn run(context: Context) {
     controller.pods.synced().await;
     controller.endpoints.synced().await;
     let queue = &controller.queue;
+    // What was left over while no controller ran.
+    while let Some(change) = endpoints.try_next() {
+        queue.add(ObjectKey::of(&change.object().metadata));
+    }
     let watch = async {
         loop {
             tokio::select! {
                 Some(change) = services.next() => queue.add(ObjectKey::of(&change.object().metadata)),
-                Some(change) = endpoints.next() => queue.add(ObjectKey::of(&change.object().metadata)),
+                Some(change) = endpoints.next() => controller.endpoints_changed(&change),
                 Some(change) = pods.next() => controller.pod_changed(&change),
                 else => break,
             }
@@ -74,6 +78,16 @@ pub async fn run(context: Context) {
 }
 
 impl Controller {
+    /// Endpoints may be shown before the service for which somebody made them: they are no leftovers.
+    fn endpoints_changed(&self, change: &Change<Endpoints>) {
+        let metadata = &change.object().metadata;
+        let label = metadata.labels.as_ref().and_then(|all| all.get(MANAGED_BY.0));
+        let key = ObjectKey::of(metadata);
+        if label.is_some_and(|by| by == MANAGED_BY.1) || self.services.get(&key).is_some() {
+            self.queue.add(key);
+        }
+    }
+
     fn pod_changed(&self, change: &Change<PodView>) {
         let (old, new) = match change {
             Change::Applied { old, new } => (old.as_deref(), Some(&**new)),

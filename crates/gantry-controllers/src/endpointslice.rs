@@ -14,14 +14,13 @@ use std::collections::{BTreeMap, HashMap};
 use gantry_client::{Change, Failure, Informer, ObjectKey, PodView, WorkQueue, reference, run_workers};
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::Api;
-use kube::api::{DeleteParams, PostParams, Preconditions};
 use parking_lot::Mutex;
 
+use crate::Context;
 use crate::service_pods::{TriggerTimes, is_served, selects, services_of};
-use crate::{Context, answer};
-use plan::{CONTROLLER, MANAGED_BY, Plan, SERVICE_NAME, Snapshot};
-use written::Written;
+use plan::{CONTROLLER, Snapshot};
+pub(crate) use plan::{MANAGED_BY, Ports, SERVICE_NAME, ports_of, slice_ports};
+pub(crate) use written::{Written, write};
 
 /// Services worked on at the same time.
 const WORKERS: usize = 5;
@@ -140,7 +139,9 @@ impl Controller {
         let plan =
             plan::plan(&Snapshot { service: &service, pods: &pods, slices: &slices, nodes: &nodes, trigger });
         let unknown = plan.unknown_node.clone();
-        if let Err(error) = self.write(&key, plan).await {
+        let client = &self.context.client;
+        let written = write(client, &key.namespace, &self.written, &plan.create, &plan.update, &plan.delete);
+        if let Err(error) = written.await {
             let message =
                 format!("Error updating Endpoint Slices for Service {}/{}: {error}", key.namespace, key.name);
             self.context.recorder.event(reference(&*service), true, "FailedToUpdateEndpointSlices", message);
@@ -150,40 +151,6 @@ impl Controller {
             Some(node) => Err(UnknownNode(node).into()),
             None => Ok(None),
         }
-    }
-
-    async fn write(&self, key: &ObjectKey, plan: Plan) -> kube::Result<()> {
-        let api = Api::<EndpointSlice>::namespaced(self.context.client.clone(), &key.namespace);
-        for slice in &plan.create {
-            match api.create(&PostParams::default(), slice).await {
-                Ok(made) => self.written.lock().wrote(made),
-                Err(error) if answer::namespace_leaves(&error) => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        for slice in &plan.update {
-            let name = slice.metadata.name.as_deref().unwrap_or_default();
-            match api.replace(name, &PostParams::default(), slice).await {
-                Ok(made) => self.written.lock().wrote(made),
-                Err(error) => {
-                    if answer::code(&error) == 404 {
-                        self.written.lock().forget(slice);
-                    }
-                    return Err(error);
-                }
-            }
-        }
-        for slice in &plan.delete {
-            let name = slice.metadata.name.as_deref().unwrap_or_default();
-            let preconditions = Preconditions { uid: slice.metadata.uid.clone(), ..Default::default() };
-            let params = DeleteParams { preconditions: Some(preconditions), ..Default::default() };
-            match api.delete(name, &params).await {
-                Ok(_) => self.written.lock().deleted(slice),
-                Err(error) if answer::code(&error) == 404 => self.written.lock().forget(slice),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 }
 

@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use gantry_client::Informer;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::core::Selector;
 use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::answer;
-use crate::claim::{controller_of, controller_reference};
+use crate::claim::{self, ClaimError, claims, controller_of, controller_reference};
 use crate::deployment::template::{hash, same};
 use crate::writes::{MANAGER, is_gone};
 
@@ -35,6 +38,31 @@ fn data(template: &PodTemplateSpec) -> Value {
     let mut template = serde_json::to_value(template).unwrap_or_default();
     template["$patch"] = "replace".into();
     json!({"spec": {"template": template}})
+}
+
+/// The revisions of `owner`, after those were adopted that `selector` selects and that nobody controls: left
+/// behind by an earlier owner of that name. Where `releases`, those that it no longer selects are given up.
+pub(crate) async fn revisions_of<O>(
+    client: &Client,
+    owner: &O,
+    selector: &LabelSelector,
+    revisions: &Informer<ControllerRevision>,
+    releases: bool,
+) -> Result<Vec<Arc<ControllerRevision>>, ClaimError>
+where
+    O: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+{
+    let controlled = revisions.controlled_by(owner.meta().uid.as_deref().unwrap_or_default());
+    // A selector that selects everything is never meant.
+    let selector = Selector::try_from(selector.clone()).ok().filter(|selector| !selector.selects_all());
+    let Some(selector) = selector else { return Ok(controlled) };
+    let mut orphans = revisions.in_namespace(&owner.namespace().unwrap_or_default());
+    orphans.retain(|revision| controller_of(&revision.metadata).is_none());
+    let mut claims = claims(owner.meta(), &selector, controlled, orphans);
+    if !releases {
+        claims.owned.append(&mut claims.release);
+    }
+    claim::settle(client, owner, claims, None).await
 }
 
 /// The revision of `owner`'s present template, made where there is none, and put before all others where
@@ -83,8 +111,10 @@ where
         match api.create(&params, &revision).await {
             Err(error) if answer::code(&error) == 409 && collisions < NAMES => {
                 let there = api.get_opt(&revision.name_any()).await?;
+                // One without a controller is adopted when the informer shows it.
                 let own = |there: &ControllerRevision| {
-                    let owned = controller_of(&there.metadata).map(|owner| owner.uid.clone()) == owner.uid();
+                    let controller = controller_of(&there.metadata).map(|owner| owner.uid.clone());
+                    let owned = controller.is_none() || controller == owner.uid();
                     owned && self::template(there).is_some_and(|kept| same(&kept, template))
                 };
                 if let Some(there) = there.filter(own) {

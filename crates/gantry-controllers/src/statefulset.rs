@@ -86,12 +86,11 @@ impl Controller {
     async fn reconcile(&self, key: ObjectKey) -> Result<Option<Duration>, Failure> {
         let Some(set) = self.sets.get(&key) else { return Ok(None) };
         let Some(spec) = &set.spec else { return Ok(None) };
-        let uid = set.metadata.uid.clone().unwrap_or_default();
         let client = &self.context.client;
         let known = (&self.pods, &self.orphans);
         let fits = |pod: &PodView| ordinal(&key.name, pod).is_some();
         let pods = pods_of(client, &*set, &spec.selector, known, None, fits).await?;
-        let revisions = self.revisions.controlled_by(&uid);
+        let revisions = history::revisions_of(client, &*set, &spec.selector, &self.revisions, false).await?;
         let update = match set.metadata.deletion_timestamp {
             Some(_) => None,
             None => Some(history::settle(client, &*set, &spec.template, &revisions, HASH_LABEL).await?),

@@ -143,7 +143,12 @@ fn controllers(
     let manager = client(&server, User::new("system:kube-controller-manager", []));
     let elector =
         LeaderElector::new(manager.clone(), "kube-system", "kube-controller-manager", &config.node_name);
+    let signer = server.clone();
+    let sign = gantry_controllers::SignToken::new(move |namespace, account, uid, secret| {
+        signer.legacy_token(namespace, account, uid, secret).map_err(Into::into)
+    });
     let settings = gantry_controllers::Config {
+        sign_token: Some(sign),
         certificate_lifetime: config.certificate_lifetime,
         ca_key: Some(gantry_controllers::PrivateKey(authority.key.clone())),
         ..gantry_controllers::Config::new(&authority.certificate, config.cluster_cidr)

@@ -34,6 +34,13 @@ pub const RULES: Rules = Rules {
             "kubernetes.io/tls" => &["tls.crt", "tls.key"],
             _ => &[],
         };
+        let account = "kubernetes.io/service-account.name";
+        if text(secret, "type") == "kubernetes.io/service-account-token"
+            && text(&secret["metadata"]["annotations"], account).is_empty()
+        {
+            let annotations = Path::new("metadata").child("annotations");
+            errors.push(FieldError::required(&annotations.key(account), ""));
+        }
         for key in required.iter().filter(|key| secret["data"].get(**key).is_none()) {
             errors.push(FieldError::required(&Path::new("data").key(key), ""));
         }

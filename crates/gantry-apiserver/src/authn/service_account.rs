@@ -8,9 +8,11 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::{Settings, Unauthorized};
+use super::{Notes, Settings, TokenUse, Unauthorized, legacy_token};
 use crate::lookup::Lookup;
-use crate::token::{self, Bound, Claims, KeyError, Kubernetes, Reference, SigningKey, VerifyingKey};
+use crate::token::{
+    self, Bound, Claims, KeyError, Kubernetes, LegacyClaims, Reference, SigningKey, TokenError, VerifyingKey,
+};
 use crate::{Error, User};
 
 /// What a token lasts when the client does not say, in seconds.
@@ -44,15 +46,20 @@ pub enum TokenRequestError {
     Key(#[from] KeyError),
 }
 
-/// How good a token still is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Age {
-    /// It should have been renewed.
-    Stale,
-    /// It is as it should be.
-    Fresh,
-    /// It has no end.
-    Legacy,
+/// A token whose signature is good.
+enum Verified {
+    Bound(Claims),
+    Legacy(LegacyClaims),
+}
+
+impl Verified {
+    /// For whom it is meant, and whose it is.
+    fn audience_and_subject(&self) -> (&[String], &str) {
+        match self {
+            Self::Bound(claims) => (&claims.aud, &claims.sub),
+            Self::Legacy(claims) => (&claims.aud, &claims.sub),
+        }
+    }
 }
 
 /// Issuer and verifier of service account tokens.
@@ -64,7 +71,7 @@ pub struct ServiceAccounts {
     longest: Option<i64>,
     exact: bool,
     /// Claims of tokens whose signature was good, by digest of the token.
-    verified: Mutex<HashMap<[u8; 32], Arc<Claims>>>,
+    verified: Mutex<HashMap<[u8; 32], Arc<Verified>>>,
 }
 
 impl ServiceAccounts {
@@ -115,31 +122,66 @@ impl ServiceAccounts {
         token::discovery_document(self.issuer(), jwks_uri, &self.verifying)
     }
 
-    /// Whose `token` it is, for which of the audiences `wanted` it is good, and how good it is.
+    /// The token of an account that is kept in the Secret `secret` of its namespace.
+    pub fn legacy_token(
+        &self,
+        namespace: &str,
+        account: &str,
+        account_uid: &str,
+        secret: &str,
+    ) -> Result<String, KeyError> {
+        let account = Reference { name: account.to_owned(), uid: account_uid.to_owned() };
+        token::sign(&self.signing, &LegacyClaims::new(namespace, &account, secret))
+    }
+
+    /// Whose `token` it is, and for which of the audiences `wanted` it is good. One that names none is good
+    /// for the server's `own`.
     pub fn user(
         &self,
         token: &str,
-        wanted: &[String],
+        (wanted, own): (&[String], &[String]),
         objects: &dyn Lookup,
         now: i64,
-    ) -> Result<(User, Vec<String>, Age), Unauthorized> {
-        let claims = self.claims(token, now)?;
-        let common: Vec<String> = wanted.iter().filter(|each| claims.aud.contains(each)).cloned().collect();
-        if common.is_empty() {
-            return Err(Unauthorized(format!("token audiences {:?} are not for {wanted:?}", claims.aud)));
+        notes: &mut Notes,
+    ) -> Result<(User, Vec<String>), Unauthorized> {
+        let verified = self.verified(token, now)?;
+        let (mut audiences, subject) = verified.audience_and_subject();
+        if audiences.is_empty() {
+            notes.annotate("legacy-token", subject);
+            notes.uses.push(TokenUse::Legacy);
+            audiences = own;
         }
-        let user = bound_user(&claims, objects, now)?;
-        let stale = claims.kubernetes.warnafter.is_some_and(|moment| now > moment);
-        Ok((user, common, if stale { Age::Stale } else { Age::Fresh }))
+        let common: Vec<String> = wanted.iter().filter(|each| audiences.contains(each)).cloned().collect();
+        if common.is_empty() {
+            return Err(Unauthorized(format!("token audiences {audiences:?} are not for {wanted:?}")));
+        }
+        let user = match &*verified {
+            Verified::Bound(claims) => {
+                let user = bound_user(claims, objects, now)?;
+                if let Some(moment) = claims.kubernetes.warnafter {
+                    renewal(&claims.sub, now - moment, notes);
+                }
+                user
+            }
+            Verified::Legacy(claims) => legacy_token::user(claims, token, objects, now, notes)?,
+        };
+        Ok((user, common))
     }
 
-    fn claims(&self, token: &str, now: i64) -> Result<Arc<Claims>, Unauthorized> {
+    fn verified(&self, token: &str, now: i64) -> Result<Arc<Verified>, Unauthorized> {
         let mut digest = [0; 32];
         digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, token.as_bytes()).as_ref());
-        if let Some(claims) = self.verified.lock().get(&digest).filter(|claims| now <= claims.exp) {
-            return Ok(claims.clone());
+        let lasts = |known: &&Arc<Verified>| match &***known {
+            Verified::Bound(claims) => now <= claims.exp,
+            Verified::Legacy(_) => true,
+        };
+        if let Some(known) = self.verified.lock().get(&digest).filter(lasts) {
+            return Ok(known.clone());
         }
-        let claims = token::verify(&self.verifying, &self.issuers, token, now);
+        let claims = match token::verify(&self.verifying, &self.issuers, token, now) {
+            Err(TokenError::Foreign) => token::verify_legacy(&self.verifying, token).map(Verified::Legacy),
+            claims => claims.map(Verified::Bound),
+        };
         let claims = Arc::new(claims.map_err(|error| Unauthorized(error.to_string()))?);
         let mut verified = self.verified.lock();
         if verified.len() >= REMEMBERED {
@@ -210,6 +252,16 @@ impl ServiceAccounts {
             json!({"token": token::sign(&self.signing, &claims)?, "expirationTimestamp": end});
         Ok(response)
     }
+}
+
+/// Notes whether a token that a kubelet keeps should have been renewed `late` seconds ago.
+fn renewal(subject: &str, late: i64, notes: &mut Notes) {
+    if late <= 0 {
+        return notes.uses.push(TokenUse::Valid);
+    }
+    notes.uses.push(TokenUse::Stale);
+    let text = format!("subject: {subject}, seconds after warning threshold: {late}");
+    notes.annotate("stale-token", &text);
 }
 
 fn text(value: &Value) -> Option<String> {
@@ -326,7 +378,15 @@ fn bound_user(claims: &Claims, objects: &dyn Lookup, now: i64) -> Result<User, U
         add("node-name", &node.name);
         add("node-uid", &node.uid);
     }
-    let groups =
-        vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{}", own.namespace)];
-    Ok(User { name: claims.sub.clone(), uid: account.uid.clone(), groups, extra })
+    Ok(User { extra, ..account_user(&own.namespace, account) })
+}
+
+/// The user that an account is.
+pub(super) fn account_user(namespace: &str, account: &Reference) -> User {
+    User {
+        name: Claims::user_name(namespace, &account.name),
+        uid: account.uid.clone(),
+        groups: vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")],
+        extra: Default::default(),
+    }
 }

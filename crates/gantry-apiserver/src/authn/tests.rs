@@ -59,7 +59,9 @@ fn a_granted_token_is_the_accounts() {
     assert_eq!(granted["status"]["expirationTimestamp"], "2027-01-15T09:00:07Z");
     let header = format!("Bearer {}", granted["status"]["token"].as_str().unwrap());
     let parts = parts("authorization", &header);
-    let user = ready(authenticators.authenticate(&parts, &[], &cluster(), NOW + 7200)).unwrap().unwrap();
+    let user = ready(authenticators.authenticate(&parts, &[], &cluster(), NOW + 7200, &mut Notes::default()))
+        .unwrap()
+        .unwrap();
     assert_eq!(user.name, "system:serviceaccount:shop:web");
     assert_eq!(user.uid, "sa-1");
     assert_eq!(
@@ -78,17 +80,36 @@ fn a_granted_token_is_the_accounts() {
     assert_eq!(extra, expect);
     let mut gone = cluster();
     gone.0[1] = ("pods", pod("pod-2"));
-    assert!(ready(authenticators.authenticate(&parts, &[], &gone, NOW)).is_err(), "another pod of that name");
+    assert!(
+        ready(authenticators.authenticate(&parts, &[], &gone, NOW, &mut Notes::default())).is_err(),
+        "another pod of that name"
+    );
     let mut leaving = pod("pod-1");
     leaving["metadata"]["deletionTimestamp"] = json!("2027-01-15T08:00:00Z");
     gone.0[1] = ("pods", leaving);
-    assert!(ready(authenticators.authenticate(&parts, &[], &gone, NOW + 30)).is_ok(), "on its way out");
-    assert!(ready(authenticators.authenticate(&parts, &[], &gone, NOW + 90)).is_err(), "should be gone");
+    assert!(
+        ready(authenticators.authenticate(&parts, &[], &gone, NOW + 30, &mut Notes::default())).is_ok(),
+        "on its way out"
+    );
+    assert!(
+        ready(authenticators.authenticate(&parts, &[], &gone, NOW + 90, &mut Notes::default())).is_err(),
+        "should be gone"
+    );
     gone.0[1] = ("pods", pod("pod-1"));
     gone.0.retain(|(resource, _)| *resource != "serviceaccounts");
-    assert!(ready(authenticators.authenticate(&parts, &[], &gone, NOW)).is_err(), "no such account any more");
     assert!(
-        ready(authenticators.authenticate(&parts, &[], &cluster(), NOW + 400 * 86_400)).is_err(),
+        ready(authenticators.authenticate(&parts, &[], &gone, NOW, &mut Notes::default())).is_err(),
+        "no such account any more"
+    );
+    assert!(
+        ready(authenticators.authenticate(
+            &parts,
+            &[],
+            &cluster(),
+            NOW + 400 * 86_400,
+            &mut Notes::default()
+        ))
+        .is_err(),
         "expired"
     );
 }
@@ -98,9 +119,10 @@ fn a_token_is_good_for_its_audiences() {
     let authenticators = authenticators();
     let granted = grant(&authenticators, json!({"audiences": ["vault"]})).unwrap();
     let token = granted["status"]["token"].as_str().unwrap();
-    assert!(ready(authenticators.token(token, &[], &cluster(), NOW)).is_err());
+    assert!(ready(authenticators.token(token, &[], &cluster(), NOW, &mut Notes::default())).is_err());
     let wanted = ["vault".to_owned(), "other".to_owned()];
-    let (_, audiences) = ready(authenticators.token(token, &wanted, &cluster(), NOW)).unwrap();
+    let (_, audiences) =
+        ready(authenticators.token(token, &wanted, &cluster(), NOW, &mut Notes::default())).unwrap();
     assert_eq!(audiences, ["vault"]);
 }
 
@@ -137,7 +159,9 @@ fn certificates_name_the_user() {
     let certificate = params.self_signed(&key).unwrap();
     let peer = [certificate.der().clone()];
     let parts = parts("accept", "*/*");
-    let user = ready(authenticators().authenticate(&parts, &peer, &cluster(), NOW)).unwrap().unwrap();
+    let user = ready(authenticators().authenticate(&parts, &peer, &cluster(), NOW, &mut Notes::default()))
+        .unwrap()
+        .unwrap();
     assert_eq!(user.name, "system:node:n1");
     assert_eq!(user.groups, ["system:nodes", "system:authenticated"]);
     assert!(user.extra["authentication.kubernetes.io/credential-id"][0].starts_with("X509SHA256="));
@@ -162,7 +186,7 @@ fn bootstrap_tokens() {
     let authenticators = authenticators();
     let check = |token: &str, objects: &Objects, good: bool| {
         let parts = parts("authorization", &format!("bearer {token}"));
-        let result = ready(authenticators.authenticate(&parts, &[], objects, NOW));
+        let result = ready(authenticators.authenticate(&parts, &[], objects, NOW, &mut Notes::default()));
         assert_eq!(result.is_ok(), good, "{token}: {result:?}");
     };
     let token = "abcdef.0123456789abcdef";

@@ -10,7 +10,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use super::Histograms;
-use crate::authn::Age;
+use crate::authn::TokenUse;
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ResultOnly {
@@ -69,8 +69,11 @@ pub(crate) struct AccessMetrics {
     fetched: Family<Verified, Gauge>,
     remembered: Family<Status, Counter>,
     reloads: [(Family<Status, Counter>, Family<Status, Gauge>); 2],
-    /// Legacy and stale service account tokens, and good ones.
+    /// Service account tokens: legacy ones of all sorts, stale ones and good ones.
     legacy: Counter,
+    manual: Counter,
+    generated: Counter,
+    invalidated: Counter,
     stale: Counter,
     valid: Counter,
 }
@@ -102,6 +105,9 @@ impl Default for AccessMetrics {
             remembered: Family::default(),
             reloads: Default::default(),
             legacy: Counter::default(),
+            manual: Counter::default(),
+            generated: Counter::default(),
+            invalidated: Counter::default(),
             stale: Counter::default(),
             valid: Counter::default(),
         }
@@ -183,11 +189,18 @@ impl AccessMetrics {
             );
         }
         for (name, help, counter) in [
-            ("legacy", "Requests with tokens that are kept in Secrets", &own.legacy),
-            ("stale", "Requests with tokens that should have been renewed", &own.stale),
-            ("valid", "Requests with tokens that have an end", &own.valid),
+            ("legacy_tokens", "Requests with tokens that name no audience", &own.legacy),
+            ("legacy_manual_token_uses", "Requests with tokens of Secrets that persons made", &own.manual),
+            ("legacy_auto_token_uses", "Requests with tokens of Secrets that accounts name", &own.generated),
+            (
+                "invalid_legacy_auto_token_uses",
+                "Requests with such tokens that had been marked as unused",
+                &own.invalidated,
+            ),
+            ("stale_tokens", "Requests with tokens that should have been renewed", &own.stale),
+            ("valid_tokens", "Requests with tokens of volumes that are renewed in time", &own.valid),
         ] {
-            registry.register(format!("serviceaccount_{name}_tokens"), help, counter.clone());
+            registry.register(format!("serviceaccount_{name}"), help, counter.clone());
         }
         own
     }
@@ -278,11 +291,14 @@ impl AccessMetrics {
     }
 
     /// Counts a request with a service account token.
-    pub fn service_account(&self, age: Age) {
-        match age {
-            Age::Legacy => &self.legacy,
-            Age::Stale => &self.stale,
-            Age::Fresh => &self.valid,
+    pub fn service_account(&self, token: TokenUse) {
+        match token {
+            TokenUse::Legacy => &self.legacy,
+            TokenUse::Manual => &self.manual,
+            TokenUse::Generated => &self.generated,
+            TokenUse::Invalidated => &self.invalidated,
+            TokenUse::Stale => &self.stale,
+            TokenUse::Valid => &self.valid,
         }
         .inc();
     }

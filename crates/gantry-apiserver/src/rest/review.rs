@@ -8,6 +8,8 @@ use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Context, body};
+use crate::audit::Annotations;
+use crate::authn::Notes;
 use crate::body::Body;
 use crate::negotiate::{ACCEPTED, Output};
 use crate::request::{Query, RequestInfo};
@@ -77,12 +79,18 @@ pub(super) async fn serve(
         warnings: Vec::new(),
         annotations: None,
     };
+    let audit = request.extensions().get::<Annotations>().cloned();
     context.check_options("CreateOptions")?;
     let format = body::format(request.headers())?;
     let bytes = body::read(request.into_body()).await?;
     let mut object = context.decode(&bytes, format)?;
     context.place(&mut object, "")?;
-    object["status"] = answer(server, review, info, user, &object).await?;
+    let mut notes = Notes::default();
+    object["status"] = answer(server, review, info, user, &object, &mut notes).await?;
+    context.warnings.append(&mut notes.warnings);
+    if let Some(audit) = audit {
+        audit.extend(notes.annotations);
+    }
     let mut response = respond::json(StatusCode::CREATED, &object, output);
     respond::warn(&mut response, &context.warnings);
     Ok(response)
@@ -94,6 +102,7 @@ async fn answer(
     info: &RequestInfo,
     user: &User,
     object: &Value,
+    notes: &mut Notes,
 ) -> Result<Value, ApiError> {
     let (authorizer, spec) = (&server.authorizer, &object["spec"]);
     let named = || named(object, review).into_iter();
@@ -115,7 +124,7 @@ async fn answer(
             if spec["token"].as_str().unwrap_or_default().is_empty() {
                 return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
             }
-            return Ok(server.review_token(spec).await);
+            return Ok(server.review_token(spec, notes).await);
         }
     };
     let refused = |errors: Vec<FieldError>| ApiError::invalid(&info.group, review.kind(), "", &errors);

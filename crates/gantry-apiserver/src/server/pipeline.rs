@@ -14,6 +14,7 @@ use super::in_flight::Counted;
 use super::listener::PeerCertificates;
 use super::{deadline, endpoints};
 use crate::audit::{Annotations, Record};
+use crate::authn::Notes;
 use crate::body::Body;
 use crate::fairness::{Flow, Seat};
 use crate::metrics::Target;
@@ -53,6 +54,7 @@ impl ApiServer {
         if head {
             *response.body_mut() = Body::Empty;
         }
+        respond::warn(&mut response, &audited.warnings);
         if let Some(mut record) = audited.record {
             record.annotate(&audited.annotations);
             response = record.answered(response, long_running, audited.panicked).await;
@@ -114,7 +116,7 @@ impl ApiServer {
             Some(user) => Ok(user),
             None => {
                 let peers = parts.extensions.get::<PeerCertificates>().cloned().unwrap_or_default();
-                self.authenticate(info, &parts, &peers).await
+                self.authenticate(info, &parts, &peers, audited).await
             }
         };
         let attributes = attributes(info, query, user.as_ref().cloned().unwrap_or_default());
@@ -228,6 +230,8 @@ impl ApiServer {
 struct Audited {
     id: HeaderValue,
     annotations: Annotations,
+    /// What the client is told of its credentials.
+    warnings: Vec<String>,
     flow: Option<Flow>,
     record: Option<Record>,
     span: Option<trace::Span>,
@@ -239,6 +243,7 @@ impl Audited {
         Self {
             id,
             annotations: Annotations::default(),
+            warnings: Vec::new(),
             flow: None,
             record: None,
             span: None,
@@ -273,10 +278,18 @@ impl ApiServer {
         info: &RequestInfo,
         parts: &Parts,
         peers: &PeerCertificates,
+        audited: &mut Audited,
     ) -> Result<User, ApiError> {
         let now = jiff::Timestamp::now().as_second();
-        let (started, mut known) = (Instant::now(), "success");
-        let user = self.authenticators.authenticate(parts, &peers.0, &self.store.snapshot(), now).await;
+        let (started, mut known, mut notes) = (Instant::now(), "success", Notes::default());
+        let snapshot = self.store.snapshot();
+        let user = self.authenticators.authenticate(parts, &peers.0, &snapshot, now, &mut notes).await;
+        drop(snapshot);
+        if let Some(used) = &notes.used {
+            self.note_use(used).await;
+        }
+        audited.annotations.extend(notes.annotations);
+        audited.warnings = notes.warnings;
         let user = user.and_then(|user| match user {
             Some(user) => Ok(user),
             None => {

@@ -29,11 +29,17 @@ impl ApiServer {
         }
         let authentication = self.authentication_config();
         let (range, address) = (self.config.service_cidr, self.config.advertise);
-        match bootstrap::ensure(self, &self.builtin, range, address, &authentication).await {
+        let ensured = bootstrap::ensure(self, &self.builtin, range, address, &authentication, &today()).await;
+        match ensured {
             Ok(()) => drop(self.ready.send_replace(true)),
             Err(error) => tracing::error!(%error, "the default objects are not all there"),
         }
     }
+}
+
+/// The day in UTC, such as `2026-01-31`.
+pub(super) fn today() -> String {
+    jiff::Timestamp::now().strftime("%F").to_string()
 }
 
 #[async_trait]

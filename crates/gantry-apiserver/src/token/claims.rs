@@ -70,6 +70,49 @@ pub enum Bound {
     Node(Reference),
 }
 
+/// The issuer of tokens that Secrets keep.
+pub const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
+
+/// The claims of a token that a Secret keeps: it has no end of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegacyClaims {
+    /// Who the token is meant for: nobody in particular.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub aud: Vec<String>,
+    /// [`LEGACY_ISSUER`].
+    pub iss: String,
+    /// The account's namespace, and the Secret's.
+    #[serde(rename = "kubernetes.io/serviceaccount/namespace", default)]
+    pub namespace: String,
+    /// The Secret that keeps the token.
+    #[serde(rename = "kubernetes.io/serviceaccount/secret.name", default)]
+    pub secret: String,
+    /// The account.
+    #[serde(rename = "kubernetes.io/serviceaccount/service-account.name", default)]
+    pub account: String,
+    /// The account's UID.
+    #[serde(rename = "kubernetes.io/serviceaccount/service-account.uid", default)]
+    pub account_uid: String,
+    /// `system:serviceaccount:NAMESPACE:NAME`.
+    #[serde(default)]
+    pub sub: String,
+}
+
+impl LegacyClaims {
+    /// What the token of an account says that is kept in the Secret `secret`.
+    pub fn new(namespace: &str, account: &Reference, secret: &str) -> Self {
+        Self {
+            aud: Vec::new(),
+            iss: LEGACY_ISSUER.to_owned(),
+            namespace: namespace.to_owned(),
+            secret: secret.to_owned(),
+            account: account.name.clone(),
+            account_uid: account.uid.clone(),
+            sub: Claims::user_name(namespace, &account.name),
+        }
+    }
+}
+
 impl Claims {
     /// The user name that the token stands for.
     pub fn user_name(namespace: &str, account: &str) -> String {

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::{Claims, KeyError, SigningKey, VerifyingKey};
+use super::{Claims, KeyError, LEGACY_ISSUER, LegacyClaims, SigningKey, VerifyingKey};
 
 /// How far two clocks may be apart, in seconds.
 const LEEWAY: i64 = 10;
@@ -37,7 +37,7 @@ struct Header {
 }
 
 /// A signed token with `claims`.
-pub fn sign(key: &SigningKey, claims: &Claims) -> Result<String, KeyError> {
+pub fn sign(key: &SigningKey, claims: &impl Serialize) -> Result<String, KeyError> {
     let header = Header { alg: key.public().algorithm().into(), kid: key.public().id.clone() };
     let mut token = encode(&header);
     token.push('.');
@@ -56,26 +56,7 @@ pub fn verify(
     token: &str,
     now: i64,
 ) -> Result<Claims, TokenError> {
-    let mut parts = token.split('.');
-    let (Some(header), Some(body), Some(signature), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(TokenError::Foreign);
-    };
-    let claims: Claims = decode(body).ok_or(TokenError::Foreign)?;
-    if !issuers.contains(&claims.iss) {
-        return Err(TokenError::Foreign);
-    }
-    let head: Header = decode(header).ok_or(TokenError::Malformed)?;
-    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenError::Malformed)?;
-    let message = &token.as_bytes()[..header.len() + 1 + body.len()];
-    let signed = keys
-        .iter()
-        .filter(|key| key.algorithm() == head.alg && (head.kid.is_empty() || head.kid == key.id))
-        .any(|key| key.verify(message, &signature));
-    if !signed {
-        return Err(TokenError::Signature);
-    }
+    let claims: Claims = signed(keys, token, |claims: &Claims| issuers.contains(&claims.iss))?;
     if now > claims.exp + LEEWAY {
         return Err(TokenError::Expired);
     }
@@ -83,6 +64,35 @@ pub fn verify(
         return Err(TokenError::NotYet);
     }
     Ok(claims)
+}
+
+/// The claims of a token that a Secret keeps, when one of `keys` made it. Whether it is still good, its Secret
+/// says.
+pub fn verify_legacy(keys: &[VerifyingKey], token: &str) -> Result<LegacyClaims, TokenError> {
+    signed(keys, token, |claims: &LegacyClaims| claims.iss == LEGACY_ISSUER)
+}
+
+/// The claims of `token`, when they are `ours` and one of `keys` signed them.
+fn signed<T: for<'de> Deserialize<'de>>(
+    keys: &[VerifyingKey],
+    token: &str,
+    ours: impl Fn(&T) -> bool,
+) -> Result<T, TokenError> {
+    let mut parts = token.split('.');
+    let (Some(header), Some(body), Some(signature), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(TokenError::Foreign);
+    };
+    let claims: T = decode(body).filter(ours).ok_or(TokenError::Foreign)?;
+    let head: Header = decode(header).ok_or(TokenError::Malformed)?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenError::Malformed)?;
+    let message = &token.as_bytes()[..header.len() + 1 + body.len()];
+    let signed = keys
+        .iter()
+        .filter(|key| key.algorithm() == head.alg && (head.kid.is_empty() || head.kid == key.id))
+        .any(|key| key.verify(message, &signature));
+    if signed { Ok(claims) } else { Err(TokenError::Signature) }
 }
 
 fn encode(value: &impl Serialize) -> String {

@@ -19,9 +19,9 @@ use crate::service_pods::{
 };
 
 /// Names the service that a slice belongs to.
-pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Names who looks after a slice.
-pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+pub(crate) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// This controller.
 pub(super) const CONTROLLER: &str = "endpointslice-controller.k8s.io";
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -49,8 +49,8 @@ pub(super) struct Plan {
     pub unknown_node: Option<String>,
 }
 
-/// A set of ports that pods share, in an order that makes equal sets equal.
-type Ports = Vec<(String, String, i32, Option<String>)>;
+/// A set of ports that endpoints share, in an order that makes equal sets equal.
+pub(crate) type Ports = Vec<(String, String, i32, Option<String>)>;
 
 /// Compares `snapshot` with what should be.
 pub(super) fn plan(snapshot: &Snapshot<'_>) -> Plan {
@@ -201,7 +201,8 @@ fn ports(service: &Service, pod: &PodView) -> Ports {
     ports
 }
 
-fn ports_of(slice: &EndpointSlice) -> Ports {
+/// The ports of a slice.
+pub(crate) fn ports_of(slice: &EndpointSlice) -> Ports {
     let all = slice.ports.iter().flatten().map(|port| {
         let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".into());
         let number = port.port.unwrap_or_default();
@@ -240,13 +241,6 @@ fn template(
         controller: Some(true),
         block_owner_deletion: Some(true),
     };
-    let ports = ports.iter().map(|(name, protocol, port, app_protocol)| EndpointPort {
-        name: Some(name.clone()),
-        protocol: Some(protocol.clone()),
-        port: Some(*port),
-        app_protocol: app_protocol.clone(),
-    });
-    let ports: Vec<_> = ports.collect();
     EndpointSlice {
         metadata: ObjectMeta {
             generate_name: Some(format!("{name}-")),
@@ -257,8 +251,19 @@ fn template(
         },
         address_type: family.into(),
         endpoints: Vec::new(),
-        ports: (!ports.is_empty()).then_some(ports),
+        ports: slice_ports(ports),
     }
+}
+
+/// Ports as a slice names them.
+pub(crate) fn slice_ports(ports: &Ports) -> Option<Vec<EndpointPort>> {
+    let port = |(name, protocol, port, app_protocol): &(String, String, i32, Option<String>)| EndpointPort {
+        name: Some(name.clone()),
+        protocol: Some(protocol.clone()),
+        port: Some(*port),
+        app_protocol: app_protocol.clone(),
+    };
+    (!ports.is_empty()).then(|| ports.iter().map(port).collect())
 }
 
 /// Changes slices that would go into those that would be made: one write instead of two.

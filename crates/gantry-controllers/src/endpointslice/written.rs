@@ -5,11 +5,16 @@ use std::sync::Arc;
 
 use gantry_client::Change;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::{Api, Client};
+use parking_lot::Mutex;
+
+use crate::answer;
 
 /// Slices newer than the informer's, by uid; `None` where the slice was deleted. Without them, a slice
 /// that was just made would be made again.
 #[derive(Debug, Default)]
-pub(super) struct Written(HashMap<String, (u64, Option<Arc<EndpointSlice>>)>);
+pub(crate) struct Written(HashMap<String, (u64, Option<Arc<EndpointSlice>>)>);
 
 fn uid(slice: &EndpointSlice) -> String {
     slice.metadata.uid.clone().unwrap_or_default()
@@ -77,4 +82,46 @@ impl Written {
         slices.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
         slices
     }
+}
+
+/// Makes, changes and deletes slices of `namespace`, and remembers it in `written`.
+pub(crate) async fn write(
+    client: &Client,
+    namespace: &str,
+    written: &Mutex<Written>,
+    create: &[EndpointSlice],
+    update: &[EndpointSlice],
+    delete: &[Arc<EndpointSlice>],
+) -> kube::Result<()> {
+    let api = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
+    for slice in create {
+        match api.create(&PostParams::default(), slice).await {
+            Ok(made) => written.lock().wrote(made),
+            Err(error) if answer::namespace_leaves(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    for slice in update {
+        let name = slice.metadata.name.as_deref().unwrap_or_default();
+        match api.replace(name, &PostParams::default(), slice).await {
+            Ok(made) => written.lock().wrote(made),
+            Err(error) => {
+                if answer::code(&error) == 404 {
+                    written.lock().forget(slice);
+                }
+                return Err(error);
+            }
+        }
+    }
+    for slice in delete {
+        let name = slice.metadata.name.as_deref().unwrap_or_default();
+        let preconditions = Preconditions { uid: slice.metadata.uid.clone(), ..Default::default() };
+        let params = DeleteParams { preconditions: Some(preconditions), ..Default::default() };
+        match api.delete(name, &params).await {
+            Ok(_) => written.lock().deleted(slice),
+            Err(error) if answer::code(&error) == 404 => written.lock().forget(slice),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

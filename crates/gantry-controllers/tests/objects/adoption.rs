@@ -1,10 +1,11 @@
-//! Pods without a controller are taken in by whoever selects them, and claims go with whom they belong to.
+//! Pods and revisions without a controller are taken in by whoever selects them, and claims go with whom they belong to.
 
 use std::sync::Arc;
 
 use anyhow::Result;
 use gantry_controllers::{daemonset, job, serviceaccount, statefulset};
 use http::Method;
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ServiceAccount};
 use serde_json::{Value, json};
 
@@ -117,5 +118,50 @@ async fn a_stateful_set_takes_in_and_its_claims_go_with_it() -> Result<()> {
     cluster.until("the claim to be the pod's", belongs("Pod")).await?;
     let gone = |all: &[Arc<Pod>]| !all.iter().any(|pod| pod.metadata.name.as_deref() == Some("s-1"));
     cluster.until("the pod to go", gone).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn revisions_left_behind_are_taken_in() -> Result<()> {
+    let cluster = cluster().await?;
+    cluster.run("daemon-set-controller", daemonset::run);
+    cluster.run("statefulset-controller", statefulset::run);
+    for (plural, kind) in [("daemonsets", "DaemonSet"), ("statefulsets", "StatefulSet")] {
+        let path = format!("/apis/apps/v1/namespaces/default/{plural}");
+        let template = json!({"metadata": {"labels": {"app": plural}},
+            "spec": {"containers": [{"name": "c", "image": "i"}]}});
+        let set = json!({"metadata": {"name": "r"}, "spec": {"serviceName": "r", "replicas": 0,
+            "selector": {"matchLabels": {"app": plural}}, "template": template}});
+        let labelled = move |each: &&Arc<ControllerRevision>| {
+            let labels = each.metadata.labels.as_ref();
+            labels.and_then(|all| all.get("app")).is_some_and(|app| app == plural)
+        };
+        let of_set = |uid: Option<String>| {
+            move |all: &[Arc<ControllerRevision>]| {
+                let owner = |each: &Arc<ControllerRevision>| {
+                    let owners = each.metadata.owner_references.clone().unwrap_or_default();
+                    owners.into_iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid)
+                };
+                let owners: Vec<_> = all.iter().filter(labelled).map(owner).collect();
+                owners == [uid.clone()]
+            }
+        };
+        let uid = |set: &Value| set["metadata"]["uid"].as_str().map(str::to_owned);
+        let made = cluster.send(Method::POST, &path, &set).await?;
+        let first = cluster.until(&format!("a revision of the {kind}"), of_set(uid(&made))).await?;
+        // Nobody collects garbage here: the revision is released by hand, as it is when its owner is
+        // deleted without what it owns.
+        cluster.send(Method::DELETE, &format!("{path}/r"), &Value::Null).await?;
+        let name =
+            first.iter().find(labelled).and_then(|each| each.metadata.name.clone()).unwrap_or_default();
+        let release = json!({"metadata": {"ownerReferences": null}}).to_string();
+        let revision = format!("/apis/apps/v1/namespaces/default/controllerrevisions/{name}");
+        let reply =
+            cluster.server.request(Method::PATCH, &revision, "application/merge-patch+json", release).await?;
+        anyhow::ensure!(reply.code == 200, "{}", reply.text());
+        cluster.until("an orphan", of_set(None)).await?;
+        let made = cluster.send(Method::POST, &path, &set).await?;
+        cluster.until(&format!("the new {kind} to own it"), of_set(uid(&made))).await?;
+    }
     Ok(())
 }

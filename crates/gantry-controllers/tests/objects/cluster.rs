@@ -48,10 +48,23 @@ impl Cluster {
     {
         let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"];
         let user = User::new(format!("system:serviceaccount:kube-system:{account}"), groups);
-        let client = self.server.client_as(user);
         let config = Config::new(ROOT_CA, "10.42.0.0/16".parse().expect("a network"));
+        self.run_with(account, user, config, controller);
+    }
+
+    /// Starts a controller as `user` with settings of its own.
+    pub fn run_with<F>(
+        &self,
+        name: &'static str,
+        user: User,
+        config: Config,
+        controller: impl FnOnce(Context) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let client = self.server.client_as(user);
         tokio::spawn(controller(Context {
-            recorder: Recorder::new(client.clone(), account),
+            recorder: Recorder::new(client.clone(), name),
             client,
             informers: self.informers.clone(),
             config: Arc::new(config),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use gantry_controllers::{endpoints, endpointslice, serviceaccount};
+use gantry_controllers::{endpoints, endpointslice, endpointslicemirroring, serviceaccount};
 use http::Method;
 use k8s_openapi::api::core::v1::{Endpoints, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -118,5 +118,59 @@ async fn endpoints_follow_their_pods() -> Result<()> {
             all.iter().all(|each| each.metadata.name.as_deref() != Some("web"))
         })
         .await?;
+    Ok(())
+}
+
+/// The addresses in the mirrors of the service `db`.
+fn mirrored(all: &[Arc<EndpointSlice>]) -> Vec<String> {
+    let own = all.iter().filter(|slice| {
+        let labels = slice.metadata.labels.as_ref();
+        let label = |name| labels.and_then(|all| all.get(name)).map(String::as_str);
+        label("kubernetes.io/service-name") == Some("db")
+            && label("endpointslice.kubernetes.io/managed-by")
+                == Some("endpointslicemirroring-controller.k8s.io")
+    });
+    let mut list: Vec<_> =
+        own.flat_map(|slice| &slice.endpoints).flat_map(|each| each.addresses.clone()).collect();
+    list.sort();
+    list
+}
+
+#[tokio::test]
+async fn endpoints_without_pods_are_mirrored() -> Result<()> {
+    const ENDPOINTS: &str = "/api/v1/namespaces/default/endpoints";
+    let cluster = Cluster::start().await?;
+    cluster.run("endpointslicemirroring-controller", endpointslicemirroring::run);
+    cluster.run("endpoint-controller", endpoints::run);
+    let services = "/api/v1/namespaces/default/services";
+    let service = json!({"metadata": {"name": "db"}, "spec": {"ports": [{"port": 5432}]}});
+    let service = cluster.send(Method::POST, services, &service).await?;
+    let subsets =
+        json!([{"addresses": [{"ip": "192.0.2.1"}, {"ip": "192.0.2.2"}], "ports": [{"port": 5432}]}]);
+    let object = json!({"metadata": {"name": "db"}, "subsets": subsets});
+    let mut object = cluster.send(Method::POST, ENDPOINTS, &object).await?;
+    cluster.until("the mirror", |all| mirrored(all) == ["192.0.2.1", "192.0.2.2"]).await?;
+    object["subsets"][0]["addresses"] = json!([{"ip": "192.0.2.3"}]);
+    let mut object = cluster.send(Method::PUT, &format!("{ENDPOINTS}/db"), &object).await?;
+    cluster.until("the change", |all| mirrored(all) == ["192.0.2.3"]).await?;
+
+    object["metadata"]["labels"] = json!({"endpointslice.kubernetes.io/skip-mirror": "true"});
+    let mut object = cluster.send(Method::PUT, &format!("{ENDPOINTS}/db"), &object).await?;
+    cluster.until("no mirror", |all| mirrored(all).is_empty()).await?;
+    object["metadata"]["labels"] = json!({});
+    cluster.send(Method::PUT, &format!("{ENDPOINTS}/db"), &object).await?;
+    let all = cluster.until("another mirror", |all| mirrored(all) == ["192.0.2.3"]).await?;
+    let name = all.iter().find(|slice| !mirrored(std::slice::from_ref(slice)).is_empty());
+    let name = name.and_then(|slice| slice.metadata.name.clone()).unwrap_or_default();
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+    cluster.send(Method::DELETE, &format!("{slices}/{name}"), &Value::Null).await?;
+    let gone =
+        |all: &[Arc<EndpointSlice>]| all.iter().all(|each| each.metadata.name.as_deref() != Some(&name));
+    cluster.until("a new mirror", |all| gone(all) && mirrored(all) == ["192.0.2.3"]).await?;
+
+    let mut selecting = service;
+    selecting["spec"]["selector"] = json!({"app": "db"});
+    cluster.send(Method::PUT, &format!("{services}/db"), &selecting).await?;
+    cluster.until("the mirror's end", |all| mirrored(all).is_empty()).await?;
     Ok(())
 }

@@ -12,4 +12,5 @@ mod namespaces;
 mod numbered;
 mod quotas;
 mod replication;
+mod tokens;
 mod workloads;
