@@ -32,6 +32,7 @@ mod pod_topology_labels;
 pub(crate) mod policies;
 mod priority;
 mod rbac_escalation;
+mod reinvocation;
 pub(crate) mod resource_quota;
 mod runtime_class;
 mod service_account;
@@ -45,6 +46,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::StreamExt;
+use gantry_api::features::{self, FeatureGates};
 use gantry_api::registry::{Kind, Registry};
 use gantry_api::status::ApiError;
 use gantry_store::{Replacement, Snapshot, Store};
@@ -53,6 +55,8 @@ use serde_json::Value;
 use crate::authz::Authorizer;
 use crate::custom_resources::Converter;
 use crate::{Lookup, User};
+
+pub(crate) use reinvocation::Reinvocation;
 
 /// How long the account of a new namespace may take.
 const ACCOUNT_PATIENCE: Duration = Duration::from_secs(1);
@@ -124,7 +128,9 @@ pub struct Request<'a> {
     /// What makes objects of one version of a custom kind objects of another.
     pub(crate) converter: Option<&'a Converter>,
     /// What is known of the webhooks that were called.
-    pub(crate) called: webhooks::Called,
+    pub(crate) called: Reinvocation,
+    /// What is known of the policies that were carried out.
+    pub(crate) applied: Reinvocation,
 }
 
 /// How a chain is run a second time.
@@ -249,8 +255,16 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// The plugins that are on by default; webhooks are called by `caller`.
-    pub(crate) fn new(authorizer: Arc<Authorizer>, store: &Store, caller: Arc<webhooks::Caller>) -> Self {
+    /// The plugins that are on by default and those of `features`; webhooks are called by `caller`.
+    pub(crate) fn new(
+        authorizer: Arc<Authorizer>,
+        store: &Store,
+        caller: Arc<webhooks::Caller>,
+        features: &FeatureGates,
+    ) -> Self {
+        let changing = features.enabled(features::MUTATING_ADMISSION_POLICY).then(|| {
+            waiting(policies::MutatingAdmissionPolicy::new(store, authorizer.clone(), caller.metrics.clone()))
+        });
         let mutating: Box<dyn WaitingPlugin> =
             Box::new(webhooks::MutatingAdmissionWebhook::new(store, caller.clone()));
         let policies: Box<dyn WaitingPlugin> = Box::new(policies::ValidatingAdmissionPolicy::new(
@@ -260,7 +274,7 @@ impl Admission {
         ));
         let validating: Box<dyn WaitingPlugin> =
             Box::new(webhooks::ValidatingAdmissionWebhook::new(store, caller));
-        let chain: Vec<Step> = vec![
+        let mut chain: Vec<Step> = vec![
             namespace_lifecycle::NamespaceLifecycle.into(),
             limit_ranger::LimitRanger.into(),
             service_account::ServiceAccount.into(),
@@ -280,10 +294,9 @@ impl Admission {
             default_ingress_class::DefaultIngressClass.into(),
             pod_topology_labels::PodTopologyLabels.into(),
             waiting(rbac_escalation::RbacEscalation(authorizer)),
-            mutating.into(),
-            policies.into(),
-            validating.into(),
         ];
+        chain.extend(changing);
+        chain.extend([mutating.into(), policies.into(), validating.into()]);
         Self { chain, observer: Box::new(|_, _, _, _, _| {}) }
     }
 

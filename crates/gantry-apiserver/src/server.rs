@@ -110,11 +110,11 @@ impl ApiServer {
             metrics: metrics.clone(),
         };
         let observed = metrics.clone();
-        let admission = Admission::new(authorizer.clone(), &config.store, Arc::new(caller)).observed(
-            Box::new(move |name, operation, step, refused, took| {
-                observed.admitted(name, operation.word(), step, refused, took);
-            }),
-        );
+        let admission =
+            Admission::new(authorizer.clone(), &config.store, Arc::new(caller), &config.feature_gates)
+                .observed(Box::new(move |name, operation, step, refused, took| {
+                    observed.admitted(name, operation.word(), step, refused, took);
+                }));
         let registry = Arc::new(custom.registry(&builtin));
         let audit = config.audit.as_ref().map(|settings| Audit::new(settings, metrics.clone()));
         let audit = audit.transpose()?.map(Arc::new);

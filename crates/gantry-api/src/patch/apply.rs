@@ -5,6 +5,7 @@
 //! [`update`] gives every changed field to who wrote it. Both write `metadata.managedFields`.
 
 mod compare;
+pub mod configuration;
 mod managers;
 mod merge;
 

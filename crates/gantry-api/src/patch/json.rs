@@ -1,6 +1,6 @@
 //! JSON patch, RFC 6902.
 
-use json_patch::{Patch, PatchOperation};
+use json_patch::{AddOperation, Patch, PatchErrorKind, PatchOperation};
 use serde_json::{Map, Value};
 
 use crate::schema::{Format, decode_free};
@@ -25,12 +25,82 @@ pub fn json_patch(current: &Value, patch: &[u8]) -> Result<Value, ApiError> {
     let operations = operations.into_iter().map(Value::Object).collect();
     let patch: Patch = serde_json::from_value(Value::Array(operations)).map_err(refused)?;
     let mut patched = current.clone();
-    for operation in &patch.0 {
-        if !finds_nothing(operation, &patched) {
-            json_patch::patch(&mut patched, std::slice::from_ref(operation)).map_err(refused)?;
-        }
+    for operation in patch.0 {
+        step(&mut patched, operation).map_err(refused)?;
     }
     Ok(patched)
+}
+
+/// `current` after `steps`; `None` where a test among them does not hold. The error says in upstream's words
+/// which step does not fit.
+pub fn json_patch_steps(current: &Value, steps: Vec<Value>) -> Result<Option<Value>, String> {
+    let mut patched = current.clone();
+    for mut given in steps {
+        let text = |field: &str| given[field].as_str().unwrap_or_default().to_owned();
+        let (op, path, from) = (text("op"), text("path"), text("from"));
+        if matches!(op.as_str(), "add" | "replace" | "test") && given.get("value").is_none() {
+            given["value"] = Value::Null;
+        }
+        let operation: PatchOperation =
+            serde_json::from_value(given).map_err(|_| format!("Unexpected kind: {op}"))?;
+        if let Err(error) = step(&mut patched, operation) {
+            if matches!(error.kind, PatchErrorKind::TestFailed) {
+                return Ok(None);
+            }
+            return Err(misfit(&patched, &op, &path, &from));
+        }
+    }
+    Ok(Some(patched))
+}
+
+/// Carries out one operation. To replace a field that is not there adds it, as upstream does.
+fn step(object: &mut Value, operation: PatchOperation) -> Result<(), json_patch::PatchError> {
+    if finds_nothing(&operation, object) {
+        return Ok(());
+    }
+    let operation = match operation {
+        PatchOperation::Replace(replace)
+            if object.pointer(replace.path.as_str()).is_none()
+                && parent(object, replace.path.as_str()).is_some_and(Value::is_object) =>
+        {
+            PatchOperation::Add(AddOperation { path: replace.path, value: replace.value })
+        }
+        other => other,
+    };
+    json_patch::patch(object, std::slice::from_ref(&operation))
+}
+
+/// What holds the place that a pointer leads to.
+fn parent<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+    path.rfind('/').and_then(|end| object.pointer(&path[..end]))
+}
+
+/// Why an operation does not fit the object.
+fn misfit(object: &Value, op: &str, path: &str, from: &str) -> String {
+    let holder = parent(object, path);
+    let key = path.rsplit('/').next().unwrap_or_default();
+    match (op, holder) {
+        ("move" | "copy", _) if object.pointer(from).is_none() => {
+            format!("{op} operation does not apply: doc is missing from path: {from}: missing value")
+        }
+        ("replace", None) => {
+            format!("replace operation does not apply: doc is missing path: {path}: missing value")
+        }
+        ("replace", Some(_)) => {
+            format!("replace operation does not apply: doc is missing key: {path}: missing value")
+        }
+        (_, None) => format!("{op} operation does not apply: doc is missing path: {path:?}: missing value"),
+        ("remove", Some(Value::Object(_))) => {
+            format!(
+                "error in remove for path: '{path}': Unable to remove nonexistent key: {key}: missing value"
+            )
+        }
+        (_, Some(_)) => {
+            format!(
+                "error in {op} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced"
+            )
+        }
+    }
 }
 
 /// Whether `operation` tests that a field is null which `object` does not have: upstream holds the two
@@ -38,8 +108,9 @@ pub fn json_patch(current: &Value, patch: &[u8]) -> Result<Value, ApiError> {
 fn finds_nothing(operation: &PatchOperation, object: &Value) -> bool {
     let PatchOperation::Test(test) = operation else { return false };
     let path = test.path.as_str();
-    let parent = path.rfind('/').and_then(|end| object.pointer(&path[..end]));
-    test.value.is_null() && object.pointer(path).is_none() && parent.is_some_and(Value::is_object)
+    test.value.is_null()
+        && object.pointer(path).is_none()
+        && parent(object, path).is_some_and(Value::is_object)
 }
 
 /// The patch is one, but cannot be carried out.
@@ -76,6 +147,8 @@ mod tests {
             br#"[{"op":"replace","path":"/a","value":2},{"op":"remove","path":"/l/0"}]"#,
         );
         assert_eq!(patched.expect("fits"), json!({"a": 2, "l": [2]}));
+        let added = json_patch(&current, br#"[{"op":"replace","path":"/b","value":2}]"#);
+        assert_eq!(added.expect("is added"), json!({"a": 1, "l": [1, 2], "b": 2}));
         assert_eq!(json_patch(&current, b"{").expect_err("no JSON").code, 400);
         assert_eq!(json_patch(&current, br#"{"op":"add"}"#).expect_err("no list").code, 400);
         assert_eq!(
@@ -95,6 +168,41 @@ mod tests {
         assert_eq!(
             json_patch(&current, br#"[{"op":"test","path":"/a","value":2}]"#).expect_err("differs").code,
             422
+        );
+    }
+
+    #[test]
+    fn steps_that_fit_and_that_do_not() {
+        let current = json!({"a": {"b": 1}, "l": [1]});
+        let check = |step: Value, expect: Result<Option<Value>, &str>| {
+            assert_eq!(json_patch_steps(&current, vec![step]), expect.map_err(str::to_owned));
+        };
+        check(json!({"op": "add", "path": "/c"}), Ok(Some(json!({"a": {"b": 1}, "l": [1], "c": null}))));
+        check(
+            json!({"op": "replace", "path": "/a/c", "value": 2}),
+            Ok(Some(json!({"a": {"b": 1, "c": 2}, "l": [1]}))),
+        );
+        check(json!({"op": "test", "path": "/a/b", "value": 2}), Ok(None));
+        check(json!({"op": "grow", "path": "/a"}), Err("Unexpected kind: grow"));
+        check(
+            json!({"op": "add", "path": "/x/y", "value": 1}),
+            Err("add operation does not apply: doc is missing path: \"/x/y\": missing value"),
+        );
+        check(
+            json!({"op": "add", "path": "/l/5", "value": 1}),
+            Err("error in add for path: '/l/5': Unable to access invalid index: 5: invalid index referenced"),
+        );
+        check(
+            json!({"op": "replace", "path": "/l/-", "value": 1}),
+            Err("replace operation does not apply: doc is missing key: /l/-: missing value"),
+        );
+        check(
+            json!({"op": "remove", "path": "/a/c"}),
+            Err("error in remove for path: '/a/c': Unable to remove nonexistent key: c: missing value"),
+        );
+        check(
+            json!({"op": "move", "from": "/x", "path": "/y"}),
+            Err("move operation does not apply: doc is missing from path: /x: missing value"),
         );
     }
 }

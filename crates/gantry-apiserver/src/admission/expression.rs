@@ -32,6 +32,11 @@ impl Expression {
         Self { text: text.to_owned(), program }
     }
 
+    /// Why there is no program.
+    pub fn compile_error(&self) -> Option<&str> {
+        self.program.as_ref().err().map(String::as_str)
+    }
+
     /// The value; the error is in upstream's words. `None`: the budget is used up.
     pub fn evaluate<'a>(
         &'a self,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use gantry_api::registry::{Kind, Registry};
-use gantry_api::schema::{self, Schemas};
+use gantry_api::schema::{self, DecodeError, Decoded, Schemas};
 use gantry_api::selector::{LabelSelector, Labels};
 use gantry_api::status::ApiError;
 use gantry_store::Snapshot;
@@ -362,20 +362,38 @@ async fn convert(
 }
 
 /// Reads `object` by the structure of its kind.
-pub(super) fn read(
+pub(super) fn read(registry: &Registry, kind: [&str; 3], object: Value) -> Result<Value, String> {
+    decode(registry, kind, object).map(|decoded| decoded.value).map_err(|error| error.to_string())
+}
+
+/// Reads `object` by the structure of its kind, noting what the kind does not have.
+pub(super) fn decode(
     registry: &Registry,
     [group, version, kind]: [&str; 3],
     object: Value,
-) -> Result<Value, String> {
-    let known = registry.by_gvk(group, version, kind);
-    let decoded = match known {
+) -> Result<Decoded, DecodeError> {
+    match registry.by_gvk(group, version, kind) {
         Some(known) => known.decode_value(object),
         None => match Schemas::builtin().by_kind(group, version, kind) {
             Some(id) => schema::decode_value(Schemas::builtin(), id, object),
-            None => return Ok(object),
+            None => Ok(Decoded { value: object, strict: Vec::new() }),
         },
-    };
-    decoded.map(|decoded| decoded.value).map_err(|error| error.to_string())
+    }
+}
+
+/// As [`decode`], of a part of an object that is merged into another: its zero values count.
+pub(super) fn decode_given(
+    registry: &Registry,
+    [group, version, kind]: [&str; 3],
+    object: Value,
+) -> Result<Decoded, DecodeError> {
+    match registry.by_gvk(group, version, kind) {
+        Some(known) => known.decode_given(object),
+        None => match Schemas::builtin().by_kind(group, version, kind) {
+            Some(id) => schema::decode_given(Schemas::builtin(), id, object),
+            None => Ok(Decoded { value: object, strict: Vec::new() }),
+        },
+    }
 }
 
 /// Fills in what is left out in an object of the kind.

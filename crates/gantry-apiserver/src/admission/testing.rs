@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gantry_api::status::ApiError;
 use serde_json::Value;
 
-use super::{Again, Operation, Plugin, Request, webhooks};
+use super::{Again, Operation, Plugin, Reinvocation, Request};
 use crate::User;
 use crate::lookup::Objects;
 
@@ -48,7 +48,8 @@ pub(super) fn request<'a>(
         annotations: BTreeMap::new(),
         again: Again::No,
         converter: None,
-        called: webhooks::Called::default(),
+        called: Reinvocation::default(),
+        applied: Reinvocation::default(),
     }
 }
 

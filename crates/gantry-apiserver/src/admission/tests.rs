@@ -1,5 +1,6 @@
 //! The plugins together.
 
+use gantry_api::features::FeatureGates;
 use gantry_store::Options;
 use gantry_store::engine::MemoryEngine;
 use serde_json::json;
@@ -22,7 +23,7 @@ async fn a_pod_in_a_new_namespace() {
         webhooks: Arc::new(crate::webhook::Webhooks::new(&store)),
         metrics: Arc::new(crate::metrics::Metrics::new(&crate::Version::default())),
     };
-    let admission = Admission::new(authorizer, &store, Arc::new(caller));
+    let admission = Admission::new(authorizer, &store, Arc::new(caller), &FeatureGates::default());
     let user = User::new("ada", []);
     let pod = json!({"metadata": {"namespace": "shop", "name": "web"}, "spec": {"containers": [{}]}});
     let mut request = testing::request(Operation::Create, "pods", &user, pod, None);

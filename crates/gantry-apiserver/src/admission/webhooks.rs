@@ -14,32 +14,11 @@ mod response;
 mod review;
 mod validating;
 
-use std::collections::BTreeSet;
-
 use gantry_api::status::ApiError;
-use serde_json::Value;
 
 pub(crate) use call::Caller;
 pub(super) use mutating::MutatingAdmissionWebhook;
 pub(super) use validating::ValidatingAdmissionWebhook;
-
-/// What is known of the calls that were made for one request.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Called {
-    /// Those that were called and are to be called again where the object changes after them.
-    eligible: BTreeSet<String>,
-    /// Those that are to be called in the second round.
-    required: BTreeSet<String>,
-    /// What the object was when all had been called.
-    left: Option<Value>,
-}
-
-impl Called {
-    /// The object changed: whoever saw it before and wants to see changes has to be called again.
-    fn require(&mut self) {
-        self.required.append(&mut self.eligible);
-    }
-}
 
 /// Why a webhook's turn did not end well.
 #[derive(Debug, Clone, PartialEq)]

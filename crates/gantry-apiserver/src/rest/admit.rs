@@ -139,7 +139,8 @@ impl Context<'_> {
             annotations: BTreeMap::new(),
             again: Again::No,
             converter: Some(&self.server.custom.converter),
-            called: admission::webhooks::Called::default(),
+            called: admission::Reinvocation::default(),
+            applied: admission::Reinvocation::default(),
         }
     }
 

@@ -1,13 +1,11 @@
-//! A policy, compiled.
+//! A policy that validates, compiled.
 
-use std::sync::Arc;
-
-use gantry_api::registry::{Kind, Registry};
-use gantry_cel::{Budget, Composition, Environment, Session, Type, Value as Cel};
+use gantry_cel::{Budget, Session, Type, Value as Cel};
 use serde_json::Value;
 
-use super::super::expression::{Conditions, Expression, Fault, Inputs, environment};
-use super::super::matching::Constraints;
+use super::super::expression::{Expression, Fault, Inputs};
+use super::base::Base;
+use super::index::Bound;
 use super::list;
 
 /// The longest message that an expression may make, in bytes.
@@ -15,18 +13,9 @@ const LONGEST_MESSAGE: usize = 5 << 10;
 
 /// A policy.
 pub(super) struct Policy {
-    pub name: String,
-    pub constraints: Constraints,
-    /// Whether a failure counts as consent.
-    pub fails_open: bool,
-    /// API version and kind of its parameters.
-    params: Option<(String, String)>,
-    conditions: Conditions,
+    pub base: Base,
     validations: Vec<Validation>,
     annotations: Vec<(String, Expression)>,
-    composition: Composition,
-    /// What it was made from.
-    spec: Value,
 }
 
 /// One thing that has to hold.
@@ -48,27 +37,15 @@ pub(super) struct Outcome {
     pub faults: Vec<String>,
 }
 
-/// The composed variables of a policy's spec.
-pub(super) fn compose(spec: &Value, environment: &Environment) -> Composition {
-    let mut composition = Composition::new();
-    for variable in list(&spec["variables"]) {
-        let text = |field: &str| variable[field].as_str().unwrap_or_default();
-        // One that cannot be compiled is not there; who names it says so.
-        let _ = composition.add(environment, text("name"), text("expression"));
-    }
-    composition
-}
+impl Bound for Policy {
+    const POLICIES: &'static str = "/registry/admissionregistration.k8s.io/validatingadmissionpolicies/";
+    const BINDINGS: &'static str =
+        "/registry/admissionregistration.k8s.io/validatingadmissionpolicybindings/";
 
-impl Policy {
-    pub fn read(object: &Value) -> Self {
+    fn read(object: &Value) -> Self {
         let spec = &object["spec"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let params = spec["paramKind"]
-            .is_object()
-            .then(|| (text(&spec["paramKind"]["apiVersion"]), text(&spec["paramKind"]["kind"])));
-        let base = environment(params.is_some());
-        let composition = compose(spec, &base);
-        let names = composition.environment(&base);
+        let (base, names) = Base::read(object);
         let compiled =
             |text: &Value, types: &[Type]| Expression::new(&names, text.as_str().unwrap_or_default(), types);
         let validations = list(&spec["validations"]).map(|validation| Validation {
@@ -88,42 +65,23 @@ impl Policy {
             let expression = compiled(&annotation["valueExpression"], &[Type::String, Type::Null, Type::Dyn]);
             (text(&annotation["key"]), expression)
         });
-        Self {
-            name: text(&object["metadata"]["name"]),
-            constraints: Constraints::read(&spec["matchConstraints"]),
-            fails_open: spec["failurePolicy"] == "Ignore",
-            conditions: Conditions::read(&spec["matchConditions"], &names),
-            validations: validations.collect(),
-            annotations: annotations.collect(),
-            params,
-            composition,
-            spec: spec.clone(),
-        }
+        Self { base, validations: validations.collect(), annotations: annotations.collect() }
     }
 
-    /// Whether it was made from the spec that `object` has.
-    pub fn is_of(&self, object: &Value) -> bool {
-        object["spec"] == self.spec
+    fn base(&self) -> &Base {
+        &self.base
     }
+}
 
-    /// The kind of its parameters, where it has some.
-    pub fn params_kind(&self, registry: &Registry) -> Result<Option<Arc<Kind>>, String> {
-        let Some((api_version, kind)) = &self.params else { return Ok(None) };
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let found = registry.by_gvk(group, version, kind).cloned();
-        found.map(Some).ok_or_else(|| {
-            format!("failed to find resource referenced by paramKind: '{api_version}, Kind={kind}'")
-        })
-    }
-
+impl Policy {
     /// Evaluates all expressions.
     pub fn evaluate(&self, inputs: &Inputs<'_>) -> Outcome {
-        let variables = inputs.variables(Some(&self.composition));
-        let failed = |message: String| match self.fails_open {
+        let variables = inputs.variables(Some(&self.base.composition));
+        let failed = |message: String| match self.base.fails_open {
             true => Outcome::default(),
             false => Outcome { failures: vec![(0, message, "Invalid")], ..Outcome::default() },
         };
-        match self.conditions.hold(&variables, self.fails_open) {
+        match self.base.conditions.hold(&variables, self.base.fails_open) {
             Ok(true) => {}
             Ok(false) => return Outcome::default(),
             Err(fault) => return failed(fault),
@@ -139,7 +97,7 @@ impl Policy {
                     outcome.failures.push((at, message, validation.reason));
                 }
                 Err(Fault::Budget(fault)) => return failed(fault),
-                Err(Fault::Own(_)) if self.fails_open => {}
+                Err(Fault::Own(_)) if self.base.fails_open => {}
                 Err(Fault::Own(fault)) => outcome.failures.push((at, fault, "Invalid")),
             }
         }
@@ -150,14 +108,14 @@ impl Policy {
                 Ok(value) => match value.as_str() {
                     Some(text) if text.trim().is_empty() => {}
                     Some(text) => outcome.annotations.push((key.clone(), text.trim().to_owned())),
-                    None if self.fails_open => {}
+                    None if self.base.fails_open => {}
                     None => outcome.faults.push(format!(
                         "valueExpression '{}' resulted in unsupported return type: {}. Return type must be either string or null.",
                         expression.text,
                         value.type_of()
                     )),
                 },
-                Err(_) if self.fails_open => {}
+                Err(_) if self.base.fails_open => {}
                 Err(fault) => outcome.faults.push(fault.into_message()),
             }
         }

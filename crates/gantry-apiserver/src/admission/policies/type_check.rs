@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::super::expression::environment;
 use super::super::matching::texts;
+use super::base::compose;
 use super::list;
-use super::policy::compose;
 
 /// The most kinds that are checked.
 const MOST_KINDS: usize = 10;

@@ -113,9 +113,8 @@ impl WaitingPlugin for MutatingAdmissionWebhook {
     async fn mutate(&self, request: &mut Request<'_>, store: &Store) -> Result<(), ApiError> {
         let hooks = self.configurations.read(|all| all.0.hooks());
         let again = request.again == Again::Running;
-        if again && request.called.left.as_ref().is_some_and(|left| *left != request.object) {
-            // The plugins changed it once more.
-            request.called.require();
+        if again {
+            request.called.resume(&request.object);
         }
         let snapshot = store.snapshot();
         let mut called = false;
@@ -124,7 +123,7 @@ impl WaitingPlugin for MutatingAdmissionWebhook {
             if !self.caller.wants(hook, request, &kind).await? {
                 continue;
             }
-            if again && !request.called.required.contains(&hook.uid) {
+            if again && !request.called.is_required(&hook.uid) {
                 continue;
             }
             called = true;
@@ -133,11 +132,11 @@ impl WaitingPlugin for MutatingAdmissionWebhook {
             let result = self.call(hook, request, &kind, turn).await;
             self.caller.count(hook, request, "admit", started, result.as_ref().err());
             if matches!(result, Ok(true)) {
-                request.called.require();
+                request.called.changed();
                 request.run_again();
             }
             if hook.reinvoked {
-                request.called.eligible.insert(hook.uid.clone());
+                request.called.watches(hook.uid.clone());
             }
             Self::note(hook, request, turn, matches!(result, Ok(true)));
             match result {
@@ -150,7 +149,7 @@ impl WaitingPlugin for MutatingAdmissionWebhook {
             }
         }
         if called && !again {
-            request.called.left = Some(request.object.clone());
+            request.called.leave(&request.object);
         }
         Ok(())
     }
