@@ -30,7 +30,7 @@ use crate::Context;
 use crate::claim::{Orphans, controller_of, controller_reference, pods_of};
 use crate::expectations::Expectations;
 use crate::history::{self, REVISION_LABEL};
-use crate::pods::Pods;
+use crate::pods::{Pods, whole};
 use crate::writes::{MANAGER, is_gone, is_stale};
 use plan::{Plan, Snapshot, plan};
 
@@ -199,12 +199,12 @@ impl Controller {
         let selector = set.spec.as_ref().map(|spec| spec.selector.clone()).unwrap_or_default();
         let known = (&self.pods, &self.orphans);
         let pods = pods_of(client, set, &selector, known, None, |_| true).await?;
-        let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace);
         let mut found = Vec::new();
         for pod in pods {
             let mut node = pod.node_name.clone();
             if node.is_none()
-                && let Some(whole) = api.get_opt(pod.metadata.name.as_deref().unwrap_or_default()).await?
+                && let Some(whole) =
+                    whole(client, namespace, pod.metadata.name.as_deref().unwrap_or_default()).await?
             {
                 let spec = whole.spec.unwrap_or_default();
                 node = spec.node_name.clone().or_else(|| nodes::bound(&spec).map(str::to_owned));

@@ -40,7 +40,7 @@ use serde_json::json;
 use crate::Context;
 use crate::claim::{Orphans, controller_of, pods_of};
 use crate::expectations::Expectations;
-use crate::pods::Pods;
+use crate::pods::{Pods, whole};
 use crate::writes::{MANAGER, is_gone, is_stale};
 use failures::{Action, Failures, action, is_failed};
 pub(crate) use plan::finished;
@@ -208,11 +208,11 @@ impl Controller {
         let mut actions = HashMap::new();
         let Some(spec) = &job.spec else { return Ok(actions) };
         let Some(policy) = &spec.pod_failure_policy else { return Ok(actions) };
-        let api: Api<Pod> =
-            Api::namespaced(self.context.client.clone(), &job.namespace().unwrap_or_default());
+        let namespace = job.namespace().unwrap_or_default();
         for pod in pods.iter().filter(|pod| is_tracked(pod) && is_failed(pod, spec)) {
             let name = pod.metadata.name.as_deref().unwrap_or_default();
-            if let (Some(whole), Some(uid)) = (api.get_opt(name).await?, &pod.metadata.uid) {
+            let whole = whole(&self.context.client, &namespace, name).await?;
+            if let (Some(whole), Some(uid)) = (whole, &pod.metadata.uid) {
                 actions.insert(uid.clone(), action(policy, &whole));
             }
         }

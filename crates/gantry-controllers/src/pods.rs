@@ -7,8 +7,8 @@ use futures::StreamExt;
 use futures::future::join_all;
 use gantry_client::{PodView, Recorder, reference};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, PostParams, Preconditions};
-use kube::{Client, Error, Resource, ResourceExt};
+use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
+use kube::{Api, Client, Error, Resource, ResourceExt};
 use serde::Deserialize;
 
 use crate::answer::namespace_leaves;
@@ -27,6 +27,14 @@ struct Created {
 #[derive(Deserialize)]
 struct Named {
     name: String,
+}
+
+/// The whole pod of that name, where it is there. It is listed: whom the pods of a namespace are shown
+/// as lists may not read one by itself.
+pub async fn whole(client: &Client, namespace: &str, name: &str) -> Result<Option<Pod>, Error> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let named = ListParams::default().fields(&format!("metadata.name={name}"));
+    Ok(api.list(&named).await?.items.pop())
 }
 
 /// Makes and removes pods of one owner. Each outcome is an event; what will not come through the

@@ -101,6 +101,55 @@ async fn a_job_gives_up() -> Result<()> {
     Ok(())
 }
 
+/// Fails every pod with this exit code.
+fn failing(cluster: &Cluster, code: i32) {
+    let mut changes = cluster.informers.get::<PodView>().changes();
+    let client = cluster.server.client();
+    tokio::spawn(async move {
+        while let Some(change) = changes.next().await {
+            let Change::Applied { new, .. } = change else { continue };
+            if new.phase.as_deref() != Some("Pending") || new.is_deleted() {
+                continue;
+            }
+            let meta = &new.metadata;
+            let api: Api<Pod> =
+                Api::namespaced(client.clone(), meta.namespace.as_deref().unwrap_or_default());
+            let ended = json!({"exitCode": code, "reason": "Error"});
+            let status = json!({"status": {"phase": "Failed", "containerStatuses": [{"name": "c", "image": "i",
+                "imageID": "", "ready": false, "restartCount": 0, "state": {"terminated": ended}}]}});
+            let name = meta.name.as_deref().unwrap_or_default();
+            // The pod may be gone meanwhile.
+            let _ = api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await;
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_failure_policy_looks_at_how_pods_ended() -> Result<()> {
+    let cluster = start().await?;
+    failing(&cluster, 42);
+    let codes = |action: &str| json!({"rules": [{"action": action, "onExitCodes": {"operator": "In", "values": [42]}}]});
+    let ends = json!({"podFailurePolicy": codes("FailJob")});
+    cluster.send(Method::POST, JOBS, &work("sum", &ends)).await?;
+    let of = |name: &'static str, reason: &'static str| {
+        move |all: &[Arc<Job>]| {
+            let named = |job: &&Arc<Job>| job.metadata.name.as_deref() == Some(name);
+            let found: Vec<_> = all.iter().filter(named).cloned().collect();
+            condition(&found, "Failed").as_deref() == Some(reason)
+        }
+    };
+    cluster.until("the end", of("sum", "PodFailurePolicy")).await?;
+    let mut numbered = work(
+        "parts",
+        &json!({"podFailurePolicy": codes("FailIndex"), "completionMode": "Indexed", "completions": 1,
+            "backoffLimitPerIndex": 3}),
+    );
+    numbered["spec"]["parallelism"] = 1.into();
+    cluster.send(Method::POST, JOBS, &numbered).await?;
+    cluster.until("the index's end", of("parts", "FailedIndexes")).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn pods_of_a_deleted_job_go_or_stay() -> Result<()> {
     let cluster = start().await?;

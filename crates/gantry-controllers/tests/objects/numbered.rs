@@ -83,6 +83,25 @@ async fn change(cluster: &Cluster, path: &str, patch: &Value) -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_daemon_that_waits_for_its_node_is_counted() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.run("service-account-controller", serviceaccount::run);
+    cluster.run("daemon-set-controller", daemonset::run);
+    cluster.send(Method::POST, "/api/v1/nodes", &json!({"metadata": {"name": "one"}})).await?;
+    change(&cluster, "/api/v1/nodes/one", &json!({"spec": {"taints": null}})).await?;
+    let set = json!({"metadata": {"name": "log"}, "spec": {
+        "selector": {"matchLabels": {"app": "log"}}, "template": template("log", "one")}});
+    cluster.send(Method::POST, &format!("{APPS}/daemonsets"), &set).await?;
+    cluster
+        .until("the pod, which nobody schedules", |all: &[Arc<DaemonSet>]| {
+            let status = all.first().and_then(|set| set.status.clone()).unwrap_or_default();
+            (status.desired_number_scheduled, status.current_number_scheduled) == (1, 1)
+        })
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_daemon_runs_on_every_node_that_fits() -> Result<()> {
     let cluster = start().await?;
     let node = |name: &str, used: &str| json!({"metadata": {"name": name, "labels": {"use": used}}});
