@@ -5,6 +5,7 @@ pub(crate) mod client;
 mod deadline;
 mod debug;
 mod endpoints;
+mod health;
 mod in_flight;
 mod kept;
 pub(crate) mod listener;

@@ -73,7 +73,15 @@ async fn the_api_describes_itself() -> Result<()> {
     assert!(cached.to_str()?.contains("immutable"), "{cached:?}");
     let moved = server.get("/openapi/v3/apis/apps/v1?hash=0").await?;
     assert_eq!((moved.code.as_u16(), moved.headers["location"].to_str()?), (301, url.as_str()));
-    assert_eq!(server.get("/readyz?verbose").await?.code, 200);
+    let ready = server.get("/readyz?verbose").await?.text();
+    for check in
+        ["ping", "etcd", "etcd-readiness", "informer-sync", "poststarthook/rbac/bootstrap-roles", "shutdown"]
+    {
+        assert!(ready.lines().any(|line| line == format!("[+]{check} ok")), "{check}: {ready}");
+    }
+    assert!(ready.ends_with("readyz check passed\n"), "{ready}");
+    assert_eq!(server.get("/livez/etcd").await?.text(), "ok");
+    assert_eq!(server.get("/livez/shutdown").await?.code, 404, "only readiness ends before the server");
     assert!(server.get("/metrics").await?.text().contains("apiserver_request_total"));
     Ok(())
 }

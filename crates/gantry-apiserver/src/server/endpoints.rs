@@ -9,11 +9,8 @@ use crate::body::Body;
 use crate::documents::Document;
 use crate::negotiate::{ACCEPTED, Output};
 use crate::request::{Query, RequestInfo};
-use crate::server::{debug, openapi};
+use crate::server::{debug, health, openapi};
 use crate::{ApiServer, respond};
-
-/// The checks of each health endpoint.
-const CHECKS: [&str; 5] = ["ping", "log", "store", "poststarthook/bootstrap", "shutdown"];
 
 /// Answers a path that names no resource.
 pub(super) async fn serve(
@@ -46,7 +43,9 @@ fn read(
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let aggregated = aggregated(&request);
     match segments.as_slice() {
-        ["healthz" | "livez" | "readyz", rest @ ..] => health(server, segments[0], &rest.join("/"), query),
+        ["healthz" | "livez" | "readyz", rest @ ..] => {
+            health::serve(server, segments[0], &rest.join("/"), query)
+        }
         ["version"] => ok(version(server)),
         ["debug", path @ ..] => debug::serve(server, path, query),
         ["metrics", "slis"] => {
@@ -140,66 +139,6 @@ fn version(server: &ApiServer) -> serde_json::Value {
             other => other,
         }),
     })
-}
-
-fn health(server: &ApiServer, name: &str, only: &str, query: &Query) -> Result<Response<Body>, ApiError> {
-    let endpoint = match name {
-        "healthz" => "healthz",
-        "livez" => "livez",
-        _ => "readyz",
-    };
-    let look = |check: &str| match check {
-        "poststarthook/bootstrap" if name == "readyz" && !server.is_ready() => {
-            Some("not finished".to_owned())
-        }
-        // Nobody new is to be sent to a server that is about to stop.
-        "shutdown" if name == "readyz" && server.stopping.is_cancelled() => {
-            Some("process is shutting down".to_owned())
-        }
-        _ => None,
-    };
-    let failed = |check: &'static str| {
-        let failed = look(check);
-        server.metrics.health.checked(check, endpoint, failed.is_none());
-        failed
-    };
-    if !only.is_empty() {
-        let Some(only) = CHECKS.into_iter().find(|check| *check == only) else { return missing() };
-        return Ok(match failed(only) {
-            None => respond::text(StatusCode::OK, "ok"),
-            Some(why) => {
-                respond::text(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {why}\n"))
-            }
-        });
-    }
-    let excluded: Vec<&str> = query.all("exclude").collect();
-    let mut lines = String::new();
-    let mut healthy = true;
-    for check in CHECKS {
-        if excluded.contains(&check) {
-            lines += &format!("[+]{check} excluded: ok\n");
-        } else if failed(check).is_some() {
-            healthy = false;
-            lines += &format!("[-]{check} failed: reason withheld\n");
-        } else {
-            lines += &format!("[+]{check} ok\n");
-        }
-    }
-    let unknown: Vec<String> =
-        excluded.iter().filter(|each| !CHECKS.contains(each)).map(|each| format!("{each:?}")).collect();
-    if !unknown.is_empty() {
-        let unknown = unknown.join(",");
-        lines += &format!("warn: some health checks cannot be excluded: no matches for {unknown}\n");
-    }
-    if !healthy {
-        lines += &format!("{name} check failed\n");
-        return Ok(respond::text(StatusCode::INTERNAL_SERVER_ERROR, lines));
-    }
-    if query.get("verbose").is_some() {
-        lines += &format!("{name} check passed\n");
-        return Ok(respond::text(StatusCode::OK, lines));
-    }
-    Ok(respond::text(StatusCode::OK, "ok"))
 }
 
 /// A document that is made once: with its hash as ETag, and nothing where the client has it.
