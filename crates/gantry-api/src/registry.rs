@@ -4,6 +4,7 @@
 //! [`crate::rules`]. Custom kinds come and go: a [`Registry`] does not change, and the server holds
 //! the newest one, so that a request sees the same kinds from its start to its end.
 
+mod kept_metadata;
 mod kinds;
 
 use std::borrow::Cow;
@@ -21,6 +22,8 @@ use crate::field::{FieldError, Path};
 use crate::patch::apply::Structure;
 use crate::runtime_config::RuntimeConfig;
 use crate::schema::{self, DecodeError, Decoded, DefinitionId, Format, Schemas};
+
+pub use self::kept_metadata::KeptMetadata;
 
 /// What a kind does beyond its structure.
 #[derive(Clone, Copy)]
@@ -225,7 +228,15 @@ impl Kind {
     pub fn structure(&self) -> Structure<'_> {
         match self.as_custom() {
             Some(custom) => Structure::custom(custom.version().schema(), self.has_status),
-            None => Structure::builtin(self.schema),
+            None => Structure::builtin(self.schema).keeping(self.kept_metadata()),
+        }
+    }
+
+    /// What of the metadata an update of the status leaves as it is.
+    pub fn kept_metadata(&self) -> KeptMetadata {
+        match self.as_custom() {
+            Some(_) => KeptMetadata::All,
+            None => KeptMetadata::of(&self.group, &self.kind),
         }
     }
 

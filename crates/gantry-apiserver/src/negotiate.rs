@@ -59,6 +59,11 @@ impl Output {
         Self::choose(headers, query, |form| form != (Encoding::Protobuf, Shape::Object))
     }
 
+    /// What is accepted of an object that is shown in no other shape: what is asked, not kept.
+    pub fn of_answers(headers: &HeaderMap, query: &Query) -> Option<Self> {
+        Self::choose(headers, query, |(_, shape)| shape == Shape::Object)
+    }
+
     fn choose(headers: &HeaderMap, query: &Query, can: impl Fn(Form) -> bool) -> Option<Self> {
         let watch = query.flag("watch");
         let (encoding, shape) = match headers.get(ACCEPT).map(|value| value.to_str()) {

@@ -170,7 +170,13 @@ pub(crate) async fn serve(
         return Err(ApiError::method_not_allowed());
     }
     let raw = matches!(info.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy");
-    let output = match Output::negotiate(request.headers(), query) {
+    let asked =
+        matches!(info.subresource.as_str(), "binding" | "eviction" | "token") || kind.is("", "Binding");
+    let negotiated = match asked {
+        true => Output::of_answers(request.headers(), query),
+        false => Output::negotiate(request.headers(), query),
+    };
+    let output = match negotiated {
         Some(output) => output,
         None if raw => Output::JSON,
         None => {

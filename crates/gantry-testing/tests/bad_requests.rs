@@ -261,6 +261,19 @@ async fn representations_that_nobody_makes() -> Result<()> {
     ] {
         check(&accept(&server, path, accepted).await?, 406, "NotAcceptable", message);
     }
+    // What is asked and not kept has no table.
+    let review = json!({"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}}).to_string();
+    for (accepted, code) in [
+        ("application/json;as=Table;v=v1;g=meta.k8s.io", 406),
+        ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", 201),
+    ] {
+        let request = Request::post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")
+            .header("host", "x")
+            .header("accept", accepted)
+            .header("content-type", "application/json")
+            .body(review.clone().into())?;
+        assert_eq!(server.send(Some(&server.admin), request).await?.code, code, "{accepted}");
+    }
     // Health and version are said to everybody.
     assert_eq!(accept(&server, "/version", "image/png").await?.code, 200);
     assert_eq!(accept(&server, "/readyz", "image/png").await?.text(), "ok");

@@ -72,3 +72,102 @@ async fn a_deleted_namespace_goes_when_it_is_finalized() -> Result<()> {
     assert_eq!(server.get(path).await?.code, 404);
     Ok(())
 }
+
+/// Makes an object, and tries to note something beside its status: what becomes of the label and the
+/// annotation.
+async fn noted(server: &TestServer, path: &str, object: &Value) -> Result<(Value, Value)> {
+    let made = server.json(Method::POST, path, object).await?;
+    assert_eq!(made.code, 201, "{}", made.text());
+    let status = format!("{path}/{}/status", object["metadata"]["name"].as_str().unwrap_or_default());
+    let patch = json!({"metadata": {"labels": {"l": "1"}, "annotations": {"a": "1"}}}).to_string();
+    let patched = server.request(Method::PATCH, &status, "application/merge-patch+json", patch).await?;
+    assert_eq!(patched.code, 200, "{}", patched.text());
+    let mut metadata = patched.json()["metadata"].take();
+    Ok((metadata["labels"]["l"].take(), metadata["annotations"]["a"].take()))
+}
+
+#[tokio::test]
+async fn what_is_noted_beside_a_status() -> Result<()> {
+    let server = TestServer::start().await?;
+    let template = json!({"metadata": {"labels": {"a": "b"}},
+        "spec": {"restartPolicy": "Always", "containers": [{"name": "c", "image": "i"}]}});
+    let mut ends = template.clone();
+    ends["spec"]["restartPolicy"] = "Never".into();
+    let job = json!({"metadata": {"name": "j"}, "spec": {"template": ends}});
+    let (one, none) = (json!("1"), Value::Null);
+    let both = noted(&server, "/apis/batch/v1/namespaces/default/jobs", &job).await?;
+    assert_eq!(both, (one.clone(), one.clone()), "a Job keeps nothing apart");
+    let set = json!({"metadata": {"name": "d"},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let deployment = noted(&server, "/apis/apps/v1/namespaces/default/deployments", &set).await?;
+    assert_eq!(deployment, (none.clone(), one), "a Deployment keeps its labels");
+    let level = json!({"metadata": {"name": "f"}, "spec": {"type": "Limited",
+        "limited": {"nominalConcurrencyShares": 2, "limitResponse": {"type": "Reject"}}}});
+    let path = "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations";
+    assert_eq!(noted(&server, path, &level).await?, (none.clone(), none), "a level keeps all its metadata");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_applied_status_owns_what_it_changes() -> Result<()> {
+    let server = TestServer::start().await?;
+    let path = "/apis/apps/v1/namespaces/default/deployments/d";
+    let set = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    server.json(Method::POST, "/apis/apps/v1/namespaces/default/deployments", &set).await?;
+    let wanted = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "d", "labels": {"l": "1"}, "annotations": {"a": "1"}},
+        "spec": {"replicas": 7}, "status": {"conditions": [{"type": "Mine", "status": "True"}]}});
+    let status = format!("{path}/status?fieldManager=me");
+    let applied =
+        server.request(Method::PATCH, &status, "application/apply-patch+yaml", wanted.to_string()).await?;
+    assert_eq!(applied.code, 200, "{}", applied.text());
+    let object = applied.json();
+    assert_eq!((&object["spec"]["replicas"], &object["metadata"]["labels"]), (&json!(1), &Value::Null));
+    let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    let mine = entries.iter().find(|entry| entry["manager"] == "me").expect("the manager");
+    assert_eq!(
+        mine["fieldsV1"],
+        json!({"f:metadata": {"f:annotations": {"f:a": {}}},
+            "f:status": {"f:conditions": {"k:{\"type\":\"Mine\"}": {".": {}, "f:status": {}, "f:type": {}}}}})
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_applies_a_scale_owns_the_replicas() -> Result<()> {
+    let server = TestServer::start().await?;
+    let sets = "/apis/apps/v1/namespaces/default/replicasets";
+    let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "r"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "template": {
+            "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    server.json(Method::POST, &format!("{sets}?fieldManager=maker"), &set).await?;
+    let apply = async |query: &str, replicas: i32| {
+        let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "r"},
+            "spec": {"replicas": replicas}});
+        let path = format!("{sets}/r/scale?fieldManager=scaler{query}");
+        server.request(Method::PATCH, &path, "application/apply-patch+yaml", scale.to_string()).await
+    };
+    assert_eq!(apply("", 1).await?.code, 200, "what is so already is no conflict");
+    let refused = apply("", 2).await?;
+    assert_eq!(
+        (refused.code.as_u16(), refused.json()["message"].as_str()),
+        (409, Some("Apply failed with 1 conflict: conflict with \"maker\" using apps/v1: .spec.replicas")),
+    );
+    for replicas in [2, 0] {
+        assert_eq!(apply("&force=true", replicas).await?.code, 200);
+    }
+    let object = server.get(&format!("{sets}/r")).await?.json();
+    assert_eq!(object["spec"]["replicas"], 0);
+    let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    let scaler = entries.iter().find(|entry| entry["manager"] == "scaler").expect("the manager");
+    assert_eq!(
+        (&scaler["operation"], &scaler["subresource"], &scaler["apiVersion"], &scaler["fieldsV1"]),
+        (&json!("Apply"), &json!("scale"), &json!("apps/v1"), &json!({"f:spec": {"f:replicas": {}}})),
+        "{object}"
+    );
+    let maker = entries.iter().find(|entry| entry["manager"] == "maker").expect("the manager");
+    assert_eq!(maker["fieldsV1"]["f:spec"]["f:replicas"], Value::Null);
+    Ok(())
+}

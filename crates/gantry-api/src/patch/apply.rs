@@ -17,6 +17,7 @@ use super::fields::FieldSet;
 use super::layout::Layout;
 use super::typed;
 use crate::custom::CustomSchema;
+use crate::registry::KeptMetadata;
 use crate::schema::{DefinitionId, Schemas, Type};
 use crate::status::ApiError;
 
@@ -31,17 +32,25 @@ pub struct Structure<'a> {
     /// The definition of a built-in kind.
     builtin: Option<DefinitionId>,
     has_status: bool,
+    kept: KeptMetadata,
 }
 
 impl<'a> Structure<'a> {
     /// That of a built-in kind.
     pub fn builtin(id: DefinitionId) -> Structure<'static> {
-        Structure { root: Layout::root(Schemas::builtin(), id), builtin: Some(id), has_status: true }
+        let root = Layout::root(Schemas::builtin(), id);
+        Structure { root, builtin: Some(id), has_status: true, kept: KeptMetadata::Nothing }
+    }
+
+    /// The same, where a write of the status leaves that of the metadata as it is.
+    #[must_use]
+    pub fn keeping(self, kept: KeptMetadata) -> Self {
+        Self { kept, ..self }
     }
 
     /// That of a custom kind, which may have its status as a subresource.
     pub fn custom(schema: &'a CustomSchema, has_status: bool) -> Self {
-        Self { root: Layout::Resource(schema.root()), builtin: None, has_status }
+        Self { root: Layout::Resource(schema.root()), builtin: None, has_status, kept: KeptMetadata::Nothing }
     }
 
     /// What in an object to be applied is not of its field's type, in the words of upstream.
@@ -213,6 +222,9 @@ pub fn apply(
     kept.iter().for_each(|field| wanted.children.remove(&format!("f:{field}")));
     let mut merged = merge::merge(schemas, root, &base, applied);
     kept.iter().for_each(|field| restore(&mut merged, &base, field));
+    if subresource == "status" {
+        keep_metadata(structure.kept, &mut wanted, &mut merged, &base);
+    }
     if let Some(last) = last {
         let mut others = managers.all();
         others.add(&wanted);
@@ -239,6 +251,16 @@ fn restore(merged: &mut Value, base: &Value, field: &str) {
             Some(value) => merged.insert(field.to_owned(), value.clone()),
             None => merged.remove(field),
         };
+    }
+}
+
+/// Leaves that of the metadata as it was, and nobody's.
+fn keep_metadata(kept: KeptMetadata, wanted: &mut FieldSet, merged: &mut Value, base: &Value) {
+    for field in ["annotations", "finalizers", "labels", "ownerReferences"] {
+        if kept.keeps(field) {
+            wanted.cut(&["f:metadata", &format!("f:{field}")]);
+            restore(&mut merged["metadata"], &base["metadata"], field);
+        }
     }
 }
 

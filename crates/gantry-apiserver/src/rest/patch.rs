@@ -242,7 +242,8 @@ fn together(faults: &[String]) -> String {
     }
 }
 
-fn merged(
+/// `live` with what `manager` applies.
+pub(super) fn merged(
     context: &Context<'_>,
     live: &Value,
     applied: &Value,

@@ -67,7 +67,7 @@ pub(super) async fn serve(
         return Err(ApiError::method_not_allowed());
     }
     let output =
-        Output::negotiate(request.headers(), query).ok_or_else(|| ApiError::not_acceptable(&ACCEPTED))?;
+        Output::of_answers(request.headers(), query).ok_or_else(|| ApiError::not_acceptable(&ACCEPTED))?;
     let mut context = Context {
         server,
         info,

@@ -2,13 +2,15 @@
 
 use gantry_api::custom::value_at;
 use gantry_api::custom_kind::CustomKind;
+use gantry_api::field::{FieldError, Path};
 use gantry_api::registry::Kind;
+use gantry_api::schema;
 use gantry_api::status::ApiError;
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::create::{Written, user_agent};
-use super::patch::Patch;
+use super::patch::{Patch, merged};
 use super::precondition::{MODIFIED, Preconditions};
 use super::preparation::meta_text;
 use super::update::change;
@@ -39,21 +41,32 @@ pub(super) async fn serve(
             let format = Patch::of(&content_type(request.headers()), context.kind)?;
             context.check_patch_options(matches!(format, Patch::Apply(_)))?;
             let bytes = body::read(request.into_body()).await?;
-            set(context, &manager, move |_, current| {
-                let patch = || {
-                    serde_json::from_slice(&bytes)
-                        .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))
-                };
-                match format {
-                    Patch::Json => gantry_api::patch::json_patch(&current, &bytes),
-                    Patch::Apply(format) => {
-                        gantry_api::patch::merge_patch(&current, &body::typed(&bytes, format, SCALE)?)
+            match format {
+                Patch::Apply(format) => {
+                    let mut scale = body::typed(&bytes, format, SCALE)?;
+                    // None are left out of a Scale, but are owned by who applies them.
+                    let given = schema::decode_free(&bytes, format).ok().map(|given| given.value);
+                    if given.is_some_and(|given| given["spec"]["replicas"] == 0) {
+                        scale["spec"]["replicas"] = 0.into();
                     }
-                    // A Scale has no lists: strategic is merge.
-                    _ => gantry_api::patch::merge_patch(&current, &patch()?),
+                    apply(context, &scale).await?
                 }
-            })
-            .await?
+                _ => {
+                    set(context, &manager, move |_, current| {
+                        let patch = || {
+                            serde_json::from_slice(&bytes).map_err(|error| {
+                                ApiError::bad_request(format!("error decoding patch: {error}"))
+                            })
+                        };
+                        match format {
+                            Patch::Json => gantry_api::patch::json_patch(&current, &bytes),
+                            // A Scale has no lists: strategic is merge.
+                            _ => gantry_api::patch::merge_patch(&current, &patch()?),
+                        }
+                    })
+                    .await?
+                }
+            }
         }
         _ => return Err(ApiError::method_not_allowed()),
     };
@@ -75,28 +88,48 @@ async fn set(
 ) -> Result<Written, ApiError> {
     change(context, Some(manager), |context, current, _| {
         let scale = edit(context, scale_of(context.kind, current))?;
-        let mut asked = Preconditions::read(&scale["metadata"]);
-        if asked.resource_version.take().is_some_and(|asked| asked != meta_text(current, "resourceVersion")) {
-            return Err(context.conflict(MODIFIED));
-        }
-        context.check(&asked, current)?;
-        let replicas = match &scale["spec"]["replicas"] {
-            Value::Null => 0,
-            other => other.as_i64().ok_or_else(|| {
-                ApiError::bad_request("spec.replicas of a Scale must be an integer".to_owned())
-            })?,
-        };
-        if replicas < 0 {
-            use gantry_api::field::{FieldError, Path};
-            let path = Path::new("spec").child("replicas");
-            let error = FieldError::invalid(&path, replicas, "must be greater than or equal to 0");
-            return Err(ApiError::invalid("autoscaling", "Scale", &context.info.name, &[error]));
-        }
+        let replicas = replicas_of(context, &scale, current)?;
         let mut object = current.clone();
-        set_replicas(context.kind, &mut object, replicas.into());
+        set_replicas(context.kind, &mut object, replicas.unwrap_or(0).into());
         Ok(object)
     })
     .await
+}
+
+/// Sets replicas by server-side apply: who applied a Scale owns that field of the object.
+async fn apply(context: &mut Context<'_>, scale: &Value) -> Result<Written, ApiError> {
+    let manager = context.query.filled("fieldManager").unwrap_or_default().to_owned();
+    let force = context.query.flag("force");
+    change(context, None, |context, current, _| {
+        let replicas = replicas_of(context, scale, current)?;
+        let mut applied = json!({"apiVersion": context.kind.api_version(), "kind": context.kind.kind});
+        if let Some(replicas) = replicas {
+            set_replicas(context.kind, &mut applied, replicas.into());
+        }
+        merged(context, current, &applied, &manager, force)
+    })
+    .await
+}
+
+/// The replicas that a Scale asks for, where it is one of that object.
+fn replicas_of(context: &Context<'_>, scale: &Value, current: &Value) -> Result<Option<i64>, ApiError> {
+    let mut asked = Preconditions::read(&scale["metadata"]);
+    if asked.resource_version.take().is_some_and(|asked| asked != meta_text(current, "resourceVersion")) {
+        return Err(context.conflict(MODIFIED));
+    }
+    context.check(&asked, current)?;
+    let replicas = match &scale["spec"]["replicas"] {
+        Value::Null => return Ok(None),
+        other => other
+            .as_i64()
+            .ok_or_else(|| ApiError::bad_request("spec.replicas of a Scale must be an integer".to_owned()))?,
+    };
+    if replicas < 0 {
+        let path = Path::new("spec").child("replicas");
+        let error = FieldError::invalid(&path, replicas, "must be greater than or equal to 0");
+        return Err(ApiError::invalid("autoscaling", "Scale", &context.info.name, &[error]));
+    }
+    Ok(Some(replicas))
 }
 
 /// The Scale of a workload.

@@ -175,27 +175,18 @@ fn split(context: &Context<'_>, object: &mut Value, current: &Value) {
                     None => all.remove("status"),
                 };
             }
-            // Agents report on nodes and pods by labels and annotations too.
-            let free = kind.is("", "Pod") || kind.is("", "Node");
-            // A Deployment's revision, which belongs with the status, is an annotation.
-            let revised = kind.is("apps", "Deployment");
-            // Who has removed what a definition defines says so in one write.
-            let released = kind.is("apiextensions.k8s.io", "CustomResourceDefinition");
-            if let Some(Value::Object(new)) = new_metadata {
+            if let Some(Value::Object(mut new)) = new_metadata {
+                let kept_metadata = kind.kept_metadata();
                 let metadata = metadata(&mut kept);
-                if released {
-                    metadata.remove("finalizers");
-                }
-                for (name, value) in new {
-                    let reported = match name.as_str() {
-                        "annotations" => free || revised,
-                        "finalizers" => free || released,
-                        "labels" => free,
-                        other => other == "managedFields",
-                    };
-                    if reported {
-                        metadata.insert(name, value);
+                for field in ["annotations", "finalizers", "labels", "ownerReferences"] {
+                    match new.remove(field) {
+                        _ if kept_metadata.keeps(field) => {}
+                        Some(value) => drop(metadata.insert(field.into(), value)),
+                        None => drop(metadata.remove(field)),
                     }
+                }
+                if let Some(managed) = new.remove("managedFields") {
+                    metadata.insert("managedFields".into(), managed);
                 }
             }
             *object = kept;
