@@ -15,7 +15,7 @@ use crate::quantity::{Format, Quantity};
 use crate::rules::common::{list, text};
 
 pub use pods::{missing, uncounted_after};
-pub use scopes::in_scope;
+pub use scopes::{Requirement, in_scope, requirements};
 
 /// Resources that are never counted.
 const IGNORED: [(&str, &str); 9] = [

@@ -13,6 +13,8 @@
 //! A plugin that changes an object in a way that the ones before it have to see again sets
 //! [`Request::again`]: then the whole chain changes the object once more.
 
+mod always_deny;
+mod always_pull_images;
 mod certificate_approval;
 mod certificate_requestor;
 mod certificate_signing;
@@ -21,21 +23,27 @@ mod default_class;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
+mod deny_service_external_ips;
 mod expression;
+mod limit_pod_hard_anti_affinity_topology;
 mod limit_ranger;
 mod matching;
+mod namespace_exists;
 mod namespace_lifecycle;
 mod node_restriction;
 mod persistent_volume_claim_resize;
+mod plugins;
 mod pod_security;
 mod pod_topology_labels;
 pub(crate) mod policies;
 mod priority;
+mod questions;
 mod rbac_escalation;
 mod reinvocation;
 pub(crate) mod resource_quota;
 mod runtime_class;
 mod service_account;
+mod settings;
 mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
 pub(crate) mod webhooks;
@@ -55,6 +63,8 @@ use serde_json::Value;
 use crate::authz::Authorizer;
 use crate::custom_resources::Converter;
 use crate::{Lookup, User};
+pub(crate) use settings::Configuration;
+pub use settings::Settings;
 
 pub(crate) use reinvocation::Reinvocation;
 
@@ -228,6 +238,15 @@ enum Step {
     Waiting(Box<dyn WaitingPlugin>),
 }
 
+impl Step {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Now(plugin) => plugin.name(),
+            Self::Waiting(plugin) => plugin.name(),
+        }
+    }
+}
+
 impl<P: Plugin + 'static> From<P> for Step {
     fn from(plugin: P) -> Self {
         Self::Now(Box::new(plugin))
@@ -251,17 +270,25 @@ pub type Observer = Box<dyn Fn(&'static str, Operation, &'static str, bool, Dura
 /// The plugins of a server.
 pub struct Admission {
     chain: Vec<Step>,
+    /// What may be used only where a quota speaks of it; `None`: quotas do not count.
+    limits: Option<resource_quota::Limits>,
     observer: Observer,
 }
 
 impl Admission {
-    /// The plugins that are on by default and those of `features`; webhooks are called by `caller`.
+    /// The plugins that `configuration` chooses and `features` allow; webhooks are called by `caller`.
     pub(crate) fn new(
+        configuration: &Configuration,
         authorizer: Arc<Authorizer>,
         store: &Store,
         caller: Arc<webhooks::Caller>,
         features: &FeatureGates,
     ) -> Self {
+        let Configuration { chosen, pod_security, limits, .. } = configuration;
+        let pod_security = pod_security::PodSecurity {
+            configuration: pod_security.clone(),
+            metrics: caller.metrics.clone(),
+        };
         let changing = features.enabled(features::MUTATING_ADMISSION_POLICY).then(|| {
             waiting(policies::MutatingAdmissionPolicy::new(store, authorizer.clone(), caller.metrics.clone()))
         });
@@ -276,11 +303,14 @@ impl Admission {
             Box::new(webhooks::ValidatingAdmissionWebhook::new(store, caller));
         let mut chain: Vec<Step> = vec![
             namespace_lifecycle::NamespaceLifecycle.into(),
+            namespace_exists::NamespaceExists.into(),
+            limit_pod_hard_anti_affinity_topology::LimitPodHardAntiAffinityTopology.into(),
             limit_ranger::LimitRanger.into(),
             service_account::ServiceAccount.into(),
-            node_restriction::NodeRestriction(Some(authorizer.clone())).into(),
+            waiting(node_restriction::NodeRestriction(authorizer.clone())),
             taint_nodes_by_condition::TaintNodesByCondition.into(),
-            waiting(pod_security::PodSecurity::default()),
+            always_pull_images::AlwaysPullImages.into(),
+            waiting(pod_security),
             priority::Priority.into(),
             default_toleration_seconds::DefaultTolerationSeconds.into(),
             default_storage_class::DefaultStorageClass.into(),
@@ -292,12 +322,15 @@ impl Admission {
             waiting(certificate_signing::CertificateSigning(authorizer.clone())),
             certificate_subject_restriction::CertificateSubjectRestriction.into(),
             default_ingress_class::DefaultIngressClass.into(),
+            deny_service_external_ips::DenyServiceExternalIps.into(),
             pod_topology_labels::PodTopologyLabels.into(),
             waiting(rbac_escalation::RbacEscalation(authorizer)),
         ];
         chain.extend(changing);
-        chain.extend([mutating.into(), policies.into(), validating.into()]);
-        Self { chain, observer: Box::new(|_, _, _, _, _| {}) }
+        chain.extend([mutating.into(), policies.into(), validating.into(), always_deny::AlwaysDeny.into()]);
+        chain.retain(|step| chosen.has(step.name()));
+        let limits = chosen.has(resource_quota::NAME).then(|| limits.clone());
+        Self { chain, limits, observer: Box::new(|_, _, _, _, _| {}) }
     }
 
     /// Tells `observer` of each plugin's turn.
@@ -346,11 +379,17 @@ impl Admission {
     /// The quotas that the write is charged to, as they will be, when every plugin has agreed: upstream's
     /// plugin ResourceQuota, the last of the chain. They are written with the object.
     pub fn charge(&self, request: &Request<'_>, snapshot: &Snapshot) -> Result<Vec<Replacement>, ApiError> {
+        let Some(limits) = &self.limits else { return Ok(Vec::new()) };
         let started = Instant::now();
-        let result = resource_quota::charge(request, snapshot);
+        let result = resource_quota::charge(request, snapshot, limits);
         let name = resource_quota::NAME;
         (self.observer)(name, request.operation, "validate", result.is_err(), started.elapsed());
         result
+    }
+
+    /// Whether something may be used only where a quota speaks of it.
+    pub(crate) fn limits(&self) -> bool {
+        self.limits.as_ref().is_some_and(|limits| !limits.is_empty())
     }
 
     async fn run(&self, request: &mut Request<'_>, store: &Store, mutate: bool) -> Result<(), ApiError> {

@@ -2,31 +2,34 @@
 //!
 //! Flow: after authentication the policy chooses a level. The request's record then makes one event at
 //! each stage that the policy does not leave out: when it was received, for streams when the answer
-//! began, and when all of it was sent. Guarantee: an event for the file is with the kernel before the
-//! request goes on; for the webhook it waits in a buffer, and is counted as lost where that is full.
+//! began, and when all of it was sent. Each event goes to every backend. Guarantee: a backend that blocks,
+//! as the file does where nothing else is said, has the event before the request goes on; for others it
+//! waits in a buffer, and is counted as lost where that is full.
 
+mod backend;
+mod delivery;
 mod file;
 mod policy;
 mod record;
+mod throttle;
 mod webhook;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::metrics::Metrics;
 
+pub use delivery::{Batching, Delivery, Mode, Throttling, Truncation};
 pub use file::LogFile;
 pub use policy::{Level, Policy, Stage};
 pub(crate) use record::{Annotations, PeerAddress, Record};
 pub use webhook::Webhook;
 
-use file::File;
-use webhook::Sender;
+use backend::Backend;
 
 /// What is audited, and where the events go.
 #[derive(Debug, Clone)]
@@ -34,62 +37,64 @@ pub struct Settings {
     /// The policy: a document of kind Policy of `audit.k8s.io/v1`, in YAML or JSON.
     pub policy: String,
     /// The file that events are appended to, one a line.
-    pub log: Option<LogFile>,
-    /// Where batches of events are sent.
+    pub log: Option<Log>,
+    /// Where events are sent.
     pub webhook: Option<Webhook>,
+}
+
+/// A file of events, and how they get there.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// The file.
+    pub file: LogFile,
+    /// How events get there.
+    pub delivery: Delivery,
 }
 
 impl Settings {
     /// Settings from files: a policy, and where the log goes.
     pub fn to_file(policy: String, path: PathBuf) -> Self {
-        Self { policy, log: Some(LogFile::new(path)), webhook: None }
+        let log = Log { file: LogFile::new(path), delivery: Delivery::of_log() };
+        Self { policy, log: Some(log), webhook: None }
     }
 }
 
 /// The audit of a server.
 pub(crate) struct Audit {
     policy: Policy,
-    file: Option<Mutex<File>>,
-    webhook: Option<Sender>,
+    backends: Vec<Backend>,
     metrics: Arc<Metrics>,
 }
 
 impl Audit {
     pub fn new(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, Error> {
         let policy = Policy::read(&settings.policy).map_err(|cause| Error::config("audit policy", cause))?;
-        let file =
-            match &settings.log {
-                Some(log) => Some(Mutex::new(File::open(log).map_err(|cause| {
-                    Error::config("audit log", format!("{}: {cause}", log.path.display()))
-                })?)),
-                None => None,
-            };
-        let webhook = settings.webhook.as_ref().map(Sender::new).transpose()?;
-        Ok(Self { policy, file, webhook, metrics })
+        let mut backends = Vec::new();
+        if let Some(log) = &settings.log {
+            backends.push(Backend::log(log)?);
+        }
+        if let Some(webhook) = &settings.webhook {
+            backends.push(Backend::webhook(webhook)?);
+        }
+        Ok(Self { policy, backends, metrics })
     }
 
-    /// Sends what waits for the webhook, until `stopping` and everything is sent.
+    /// Hands on what waits in buffers, until `stopping` and nothing waits.
     pub async fn deliver(&self, stopping: CancellationToken) {
-        if let Some(webhook) = &self.webhook {
-            webhook.run(&stopping, |lost| self.metrics.audit_lost(lost)).await;
-        }
+        let lost = |plugin, count| self.metrics.audit_lost(plugin, count);
+        let running = self.backends.iter().map(|backend| backend.run(&stopping, &lost));
+        futures::future::join_all(running).await;
     }
 
-    fn emit(&self, level: Level, event: &Value) {
+    /// Gives an event to every backend; whether those that insist on it have it. Waits only for a webhook
+    /// that blocks.
+    async fn emit(&self, level: Level, event: &Value) -> bool {
         self.metrics.audited(level.word());
-        if let Some(file) = &self.file {
-            // The file is held for the writing alone.
-            let mut line = serde_json::to_vec(event).unwrap_or_default();
-            line.push(b'\n');
-            if let Err(error) = file.lock().append(&line) {
-                self.metrics.audit_lost(1);
-                tracing::error!(%error, "an audit event could not be written");
-            }
+        let lost = |plugin, count| self.metrics.audit_lost(plugin, count);
+        let mut kept = true;
+        for backend in &self.backends {
+            kept &= backend.take(level, event, &lost).await;
         }
-        if let Some(webhook) = &self.webhook
-            && !webhook.push(event)
-        {
-            self.metrics.audit_lost(1);
-        }
+        kept
     }
 }

@@ -5,6 +5,7 @@
 //! Roles, bindings and the pods' references are kept in indexes that follow the store's watch: these
 //! decisions read memory only, and are ready when they are asked for. Only a webhook makes one wait.
 
+mod abac;
 mod chain;
 mod configuration;
 mod escalation;
@@ -22,19 +23,22 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use futures::FutureExt;
 use gantry_store::Store;
+use serde_json::json;
 
 use crate::followed_file::FollowedFile;
 use crate::metrics::{AccessMetrics, Reloaded};
-use crate::{Attributes, Error};
+use crate::{Attributes, Error, User};
+use abac::Policies;
 pub use chain::Settings;
 use chain::{Asked, Chain, Reasons};
 use configuration::Configuration;
-pub(crate) use configuration::ConfigurationError;
+pub(crate) use configuration::{ConfigurationError, joined};
 pub use escalation::{check_binding_write, check_role_write};
 use feed::Feed;
 pub use message::{forbidden_message, forbidden_prefix};
 use node::{NodeGraph, NodeIndex};
 use rbac::RbacIndex;
+use review::Rules;
 pub use review::{
     access_review_attributes, local_subject_access_review, self_subject_access_review,
     self_subject_rules_review, subject_access_review,
@@ -109,7 +113,8 @@ impl Authorizer {
         metrics: Arc<AccessMetrics>,
     ) -> Result<Self, Error> {
         let (configuration, text) = settings.configuration()?;
-        let chain = ArcSwap::from_pointee(Chain::new(&configuration, &metrics)?);
+        let chain = Chain::new(&configuration, &settings.policies()?, &metrics)?;
+        let chain = ArcSwap::from_pointee(chain);
         let file = settings.configuration_file.clone().map(|path| (path, text));
         Ok(Self { rbac: Feed::new(store), nodes: Feed::new(store), chain, metrics, file })
     }
@@ -120,8 +125,8 @@ impl Authorizer {
         let Some((path, text)) = &self.file else { return std::future::pending().await };
         let changed = |text: &str| {
             let next = Configuration::parse(text).map_err(|error| error.to_string());
-            let next =
-                next.and_then(|read| Chain::new(&read, &self.metrics).map_err(|error| error.to_string()));
+            let chain = |read: Configuration| Chain::new(&read, &Policies::default(), &self.metrics);
+            let next = next.and_then(|read| chain(read).map_err(|error| error.to_string()));
             self.metrics.reloaded(Reloaded::Authorization, next.is_ok());
             match next {
                 Ok(chain) => {
@@ -154,6 +159,7 @@ impl Authorizer {
                     Some(node) => self.nodes.read(|index| index.graph.authorize(node, attributes)),
                     None => continue,
                 },
+                Asked::Abac(policies) => policies.authorize(attributes),
                 Asked::Rbac => self.rbac.read(|index| index.rbac.authorize(attributes)),
                 // In a box, so that those who ask nobody carry nothing of it around.
                 Asked::Webhook(webhook) => Box::pin(webhook.authorize(attributes)).await,
@@ -170,32 +176,45 @@ impl Authorizer {
         reasons.decision()
     }
 
-    /// Decides on one request for those who cannot wait; where a webhook would have to be asked, that fails.
-    pub fn authorize_now(&self, attributes: &Attributes) -> Decision {
-        let failed = || Decision::Failed {
-            denied: false,
-            error: "an authorization webhook cannot be asked from here".to_owned(),
-        };
-        self.authorize(attributes).now_or_never().unwrap_or_else(failed)
+    /// Decides on one request without waiting; `None`: a webhook might have to be asked.
+    pub fn authorize_from_memory(&self, attributes: &Attributes) -> Option<Decision> {
+        let asks = |link: &chain::Link| matches!(link.asked, Asked::Webhook(_));
+        if self.chain.load().links.iter().any(asks) {
+            return None;
+        }
+        self.authorize(attributes).now_or_never()
     }
 
-    /// Why not everything that a user may do can be told from the rules.
-    pub(crate) fn incomplete(&self, user: &crate::User) -> Vec<&'static str> {
+    /// What a user may do in a namespace, as far as the authorizers can tell.
+    fn rules_of(&self, user: &User, namespace: &str) -> Rules {
         let chain = self.chain.load();
-        let mut reasons = Vec::new();
+        let mut rules = Rules::default();
         for link in &chain.links {
-            match link.asked {
+            match &link.asked {
+                Asked::AlwaysAllow => {
+                    let all = json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]});
+                    rules.resources.push(all);
+                    rules.paths.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
+                }
+                Asked::AlwaysDeny => {}
+                Asked::Abac(policies) => {
+                    let (resources, paths) = policies.rules_of(user, namespace);
+                    rules.resources.extend(resources);
+                    rules.paths.extend(paths);
+                }
+                Asked::Rbac => self.with_rbac(|rbac| rules.extend(&rbac.rules_of(user, namespace))),
                 // What a node may do depends on which pods it has.
-                Asked::Node if node::node_name(user).is_some() => {
-                    reasons.push("node authorizer does not support user rule resolution");
-                }
+                Asked::Node if node::node_name(user).is_none() => {}
+                Asked::Node => rules.unknown.push("node authorizer does not support user rule resolution"),
                 Asked::Webhook(_) => {
-                    reasons.push("webhook authorizer does not support user rule resolution");
+                    let why = "webhook authorizer does not support user rule resolution";
+                    if !rules.unknown.contains(&why) {
+                        rules.unknown.push(why);
+                    }
                 }
-                _ => {}
             }
         }
-        reasons
+        rules
     }
 
     /// Runs `read` on the RBAC rules as they are now.

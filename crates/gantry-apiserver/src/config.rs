@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use gantry_api::features::FeatureGates;
 use gantry_api::runtime_config::RuntimeConfig;
@@ -9,7 +10,7 @@ use gantry_store::Store;
 use ipnet::IpNet;
 
 use crate::authn::{self, Anonymous, RequestHeader};
-use crate::{Limits, audit, authz, trace};
+use crate::{Limits, admission, audit, authz, trace};
 
 /// A certificate chain and its private key, in PEM.
 #[derive(Clone, Default)]
@@ -54,6 +55,9 @@ impl Default for Version {
     }
 }
 
+/// Told how much to log from now on, in the numbers of upstream's `-v`.
+pub type Verbosity = Arc<dyn Fn(i32) + Send + Sync>;
+
 /// How to run an API server.
 #[derive(Clone)]
 pub struct Config {
@@ -87,6 +91,8 @@ pub struct Config {
     pub authentication: authn::Settings,
     /// How requests are authorized.
     pub authorization: authz::Settings,
+    /// Which admission plugins are asked, and how they are configured.
+    pub admission: admission::Settings,
     /// What needs no credentials.
     pub anonymous: Anonymous,
     /// What is audited; `None`: nothing.
@@ -99,6 +105,8 @@ pub struct Config {
     pub runtime_config: RuntimeConfig,
     /// Which features are on.
     pub feature_gates: FeatureGates,
+    /// What `/debug/flags/v` tells; `None`: it is not there.
+    pub verbosity: Option<Verbosity>,
     /// What the server calls itself.
     pub version: Version,
 }

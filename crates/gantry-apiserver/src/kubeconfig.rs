@@ -4,6 +4,8 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use http::header::InvalidHeaderValue;
 use serde_yaml_ng::Value;
 
 use crate::Identity;
@@ -49,30 +51,78 @@ impl Endpoint {
         let context = entry(&config, "contexts", "context", config["current-context"].as_str());
         let cluster = entry(&config, "clusters", "cluster", context["cluster"].as_str());
         let user = entry(&config, "users", "user", context["user"].as_str());
+        let user = User::read(user, directory)?;
         let url = cluster["server"].as_str().filter(|url| !url.is_empty()).ok_or("no server")?;
+        Ok(Self {
+            url: url.to_owned(),
+            ca: pem(cluster, "certificate-authority", directory)?,
+            insecure: cluster["insecure-skip-tls-verify"].as_bool() == Some(true),
+            server_name: cluster["tls-server-name"].as_str().map(str::to_owned),
+            identity: user.identity,
+            token: user.token,
+            basic: user.basic,
+        })
+    }
+}
+
+/// How the server shows itself to another.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct User {
+    /// The certificate that is shown.
+    pub identity: Option<Identity>,
+    /// A bearer token.
+    pub token: Option<String>,
+    /// A user with a password.
+    pub basic: Option<(String, String)>,
+}
+
+impl User {
+    fn read(user: &Value, directory: &Path) -> Result<Self, String> {
         if !user["exec"].is_null() || !user["auth-provider"].is_null() {
             return Err("exec and auth-provider are not supported here".into());
         }
-        let pem = |of: &Value, field: &str| pem(of, field, directory);
-        let (certificate, key) = (pem(user, "client-certificate")?, pem(user, "client-key")?);
+        let pem = |field: &str| pem(user, field, directory);
+        let (certificate, key) = (pem("client-certificate")?, pem("client-key")?);
         if certificate.is_some() != key.is_some() {
             return Err("a client certificate needs its key, and the other way round".into());
         }
-        let text = |of: &Value, field: &str| of[field].as_str().map(str::to_owned);
+        let text = |field: &str| user[field].as_str().map(str::to_owned);
         let token = match user["tokenFile"].as_str() {
             Some(file) => Some(read(file, directory)?.trim().to_owned()),
-            None => text(user, "token"),
+            None => text("token"),
         };
         Ok(Self {
-            url: url.to_owned(),
-            ca: pem(cluster, "certificate-authority")?,
-            insecure: cluster["insecure-skip-tls-verify"].as_bool() == Some(true),
-            server_name: text(cluster, "tls-server-name"),
             identity: certificate.zip(key).map(|(certificate, key)| Identity { certificate, key }),
             token,
-            basic: text(user, "username").zip(text(user, "password")),
+            basic: text("username").zip(text("password")),
         })
     }
+
+    /// What it puts into the header `Authorization`; `None`: nothing.
+    pub fn authorization(&self) -> Result<Option<HeaderValue>, InvalidHeaderValue> {
+        let text = match (&self.token, &self.basic) {
+            (Some(token), _) => format!("Bearer {token}"),
+            (None, Some((user, password))) => {
+                format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+            }
+            (None, None) => return Ok(None),
+        };
+        HeaderValue::try_from(text).map(Some)
+    }
+}
+
+/// All users of the kubeconfig at `path`, by name.
+pub(crate) fn users(path: &Path) -> Result<Vec<(String, User)>, KubeconfigError> {
+    let wrong = |cause: String| KubeconfigError { path: path.display().to_string(), cause };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let config: Value = serde_yaml_ng::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let entries = config["users"].as_sequence().map(Vec::as_slice).unwrap_or_default();
+    let users = entries.iter().map(|entry| {
+        let user = User::read(&entry["user"], directory).map_err(wrong)?;
+        Ok((entry["name"].as_str().unwrap_or_default().to_owned(), user))
+    });
+    users.collect()
 }
 
 /// The entry `name` of a list; of a single one it need not be said which.

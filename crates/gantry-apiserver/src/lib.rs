@@ -12,6 +12,7 @@ mod config;
 mod custom_resources;
 mod documents;
 mod duration;
+mod endpoint_client;
 mod error;
 mod expiring;
 mod expression;
@@ -47,7 +48,7 @@ pub mod token;
 pub mod trace;
 
 pub use attributes::Attributes;
-pub use config::{Config, Identity, Version};
+pub use config::{Config, Identity, Verbosity, Version};
 pub use duration::parse as duration;
 pub use error::Error;
 pub use kubeconfig::{Endpoint, KubeconfigError};

@@ -2,8 +2,10 @@
 
 mod access;
 mod health;
+mod pod_security;
 mod policies;
 mod process;
+mod table;
 mod target;
 mod text;
 mod webhooks;
@@ -18,14 +20,16 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::fairness::Count;
 use crate::{Version, storage};
+use table::{Histograms, counter, counters, gauges, histograms, metric};
 
 pub(crate) use access::{AccessMetrics, Reloaded};
+pub(crate) use pod_security::{Evaluation, Looked};
+pub(crate) use policies::Conditioned;
 pub(crate) use target::{LongRunning, Target};
 
 /// The buckets of requests' durations, in seconds.
@@ -37,8 +41,6 @@ const DURATIONS: [f64; 23] = [
 const ADMISSION: [f64; 6] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5];
 /// The buckets of answers' sizes, in bytes.
 const SIZES: [f64; 7] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
-
-type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Answered {
@@ -75,6 +77,11 @@ struct Admitted {
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Audited {
     level: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AuditFailed {
+    plugin: &'static str,
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -123,7 +130,9 @@ pub(crate) struct Metrics {
     revision: Gauge,
     panics: Counter,
     audited: Family<Audited, Counter>,
-    audit_errors: Counter,
+    audit_events: Counter,
+    audit_errors: Family<AuditFailed, Counter>,
+    audit_rejections: Counter,
     dispatched: Family<Flowed, Counter>,
     refused: Family<Refused, Counter>,
     executing: Family<Waiting, Gauge>,
@@ -137,121 +146,14 @@ pub(crate) struct Metrics {
     unavailable_counts: Family<Unavailable, Counter>,
     /// What is counted of admission policies.
     pub policies: policies::Policies,
+    /// What is counted of Pod Security.
+    pub pod_security: pod_security::PodSecurity,
 }
 
 impl Metrics {
     pub fn new(version: &Version) -> Self {
-        let mut registry = Registry::default();
-        let durations = Histograms::new_with_constructor(|| Histogram::new(DURATIONS));
-        let sizes = Histograms::new_with_constructor(|| Histogram::new(SIZES));
-        let admission = Histograms::new_with_constructor(|| Histogram::new(ADMISSION));
-        let metrics = Self {
-            requests: Family::default(),
-            terminations: Family::default(),
-            durations,
-            sizes,
-            in_flight: Family::default(),
-            long_running: Family::default(),
-            watch_events: Family::default(),
-            objects: Family::default(),
-            admission,
-            revision: Gauge::default(),
-            panics: Counter::default(),
-            audited: Family::default(),
-            audit_errors: Counter::default(),
-            dispatched: Family::default(),
-            refused: Family::default(),
-            executing: Family::default(),
-            queued: Family::default(),
-            nominal: Family::default(),
-            webhooks: webhooks::Webhooks::new(&mut registry),
-            health: health::Health::default(),
-            unavailable: Family::default(),
-            unavailable_counts: Family::default(),
-            policies: policies::Policies::new(&mut registry),
-            registry: Registry::default(),
-            access: Arc::new(AccessMetrics::new(&mut registry)),
-        };
-        registry.register("apiserver_request", "Requests by target and answer", metrics.requests.clone());
-        registry.register(
-            "apiserver_request_terminations",
-            "Requests that were ended before they were done",
-            metrics.terminations.clone(),
-        );
-        registry.register(
-            "apiserver_request_duration_seconds",
-            "Time until the answer's header, but for streams",
-            metrics.durations.clone(),
-        );
-        registry.register(
-            "apiserver_response_sizes",
-            "Bytes of answers whose size is known beforehand",
-            metrics.sizes.clone(),
-        );
-        registry.register(
-            "apiserver_current_inflight_requests",
-            "Requests being carried out, those that read and those that write",
-            metrics.in_flight.clone(),
-        );
-        registry.register(
-            "apiserver_longrunning_requests",
-            "Watches and other streams that are open",
-            metrics.long_running.clone(),
-        );
-        registry.register(
-            "apiserver_watch_events",
-            "Events that were sent to watchers",
-            metrics.watch_events.clone(),
-        );
-        registry.register("apiserver_storage_objects", "Objects in the store", metrics.objects.clone());
-        registry.register("apiserver_storage_revision", "The store's revision", metrics.revision.clone());
-        registry.register(
-            "apiserver_admission_controller_admission_duration_seconds",
-            "Time that an admission plugin took",
-            metrics.admission.clone(),
-        );
-        registry.register(
-            "apiserver_request_panics",
-            "Requests that ended in a fault of the server's own",
-            metrics.panics.clone(),
-        );
-        registry.register("apiserver_audit_level", "Audit events by level", metrics.audited.clone());
-        registry.register(
-            "apiserver_audit_error",
-            "Audit events that were lost",
-            metrics.audit_errors.clone(),
-        );
-        registry.register(
-            "apiserver_flowcontrol_dispatched_requests",
-            "Requests that got their turn, by flow schema",
-            metrics.dispatched.clone(),
-        );
-        registry.register(
-            "apiserver_flowcontrol_rejected_requests",
-            "Requests that were sent away, by flow schema",
-            metrics.refused.clone(),
-        );
-        for (name, help, gauge) in [
-            ("executing_requests", "Requests that a level carries out", &metrics.executing),
-            ("inqueue_requests", "Requests that wait in a level's queues", &metrics.queued),
-        ] {
-            registry.register(format!("apiserver_flowcontrol_current_{name}"), help, gauge.clone());
-        }
-        registry.register(
-            "apiserver_flowcontrol_nominal_limit_seats",
-            "Requests that a level carries out at once without borrowing",
-            metrics.nominal.clone(),
-        );
-        registry.register(
-            "aggregator_unavailable_apiservice",
-            "APIServices that nobody answers for at the moment",
-            metrics.unavailable.clone(),
-        );
-        registry.register(
-            "aggregator_unavailable_apiservice",
-            "How often APIServices became unavailable, by reason",
-            metrics.unavailable_counts.clone(),
-        );
+        let mut own = Registry::default();
+        let registry = &mut own;
         let build = Info::new([
             ("major", version.major.clone()),
             ("minor", version.minor.clone()),
@@ -260,7 +162,109 @@ impl Metrics {
             ("build_date", version.build_date.clone()),
         ]);
         registry.register("kubernetes_build", "What was built", build);
-        Self { registry, ..metrics }
+        let metrics = Self {
+            registry: Registry::default(),
+            access: Arc::new(AccessMetrics::new(registry)),
+            requests: counters(registry, "apiserver_request", "Requests by target and answer"),
+            terminations: counters(
+                registry,
+                "apiserver_request_terminations",
+                "Requests that were ended before they were done",
+            ),
+            durations: histograms(
+                registry,
+                "apiserver_request_duration_seconds",
+                "Time until the answer's header, but for streams",
+                &DURATIONS,
+            ),
+            sizes: histograms(
+                registry,
+                "apiserver_response_sizes",
+                "Bytes of answers whose size is known beforehand",
+                &SIZES,
+            ),
+            in_flight: gauges(
+                registry,
+                "apiserver_current_inflight_requests",
+                "Requests being carried out, those that read and those that write",
+            ),
+            long_running: gauges(
+                registry,
+                "apiserver_longrunning_requests",
+                "Watches and other streams that are open",
+            ),
+            watch_events: counters(registry, "apiserver_watch_events", "Events that were sent to watchers"),
+            objects: gauges(registry, "apiserver_storage_objects", "Objects in the store"),
+            admission: histograms(
+                registry,
+                "apiserver_admission_controller_admission_duration_seconds",
+                "Time that an admission plugin took",
+                &ADMISSION,
+            ),
+            revision: metric(
+                registry,
+                "apiserver_storage_revision",
+                "The store's revision",
+                Gauge::default(),
+            ),
+            panics: counter(
+                registry,
+                "apiserver_request_panics",
+                "Requests that ended in a fault of the server's own",
+            ),
+            audited: counters(registry, "apiserver_audit_level", "Audit events by level"),
+            audit_events: counter(registry, "apiserver_audit_event", "Audit events"),
+            audit_errors: counters(
+                registry,
+                "apiserver_audit_error",
+                "Audit events that were lost, by the part that lost them",
+            ),
+            audit_rejections: counter(
+                registry,
+                "apiserver_audit_requests_rejected",
+                "Requests that ended because an audit event could not be kept",
+            ),
+            dispatched: counters(
+                registry,
+                "apiserver_flowcontrol_dispatched_requests",
+                "Requests that got their turn, by flow schema",
+            ),
+            refused: counters(
+                registry,
+                "apiserver_flowcontrol_rejected_requests",
+                "Requests that were sent away, by flow schema",
+            ),
+            executing: gauges(
+                registry,
+                "apiserver_flowcontrol_current_executing_requests",
+                "Requests that a level carries out",
+            ),
+            queued: gauges(
+                registry,
+                "apiserver_flowcontrol_current_inqueue_requests",
+                "Requests that wait in a level's queues",
+            ),
+            nominal: gauges(
+                registry,
+                "apiserver_flowcontrol_nominal_limit_seats",
+                "Requests that a level carries out at once without borrowing",
+            ),
+            webhooks: webhooks::Webhooks::new(registry),
+            policies: policies::Policies::new(registry),
+            pod_security: pod_security::PodSecurity::new(registry),
+            health: health::Health::default(),
+            unavailable: gauges(
+                registry,
+                "aggregator_unavailable_apiservice",
+                "APIServices that nobody answers for at the moment",
+            ),
+            unavailable_counts: counters(
+                registry,
+                "aggregator_unavailable_apiservice",
+                "How often APIServices became unavailable, by reason",
+            ),
+        };
+        Self { registry: own, ..metrics }
     }
 
     /// Counts a request that was answered. `took` is left out for streams, `size` where it is unknown.
@@ -325,12 +329,18 @@ impl Metrics {
 
     /// Counts an audit event.
     pub fn audited(&self, level: &'static str) {
+        self.audit_events.inc();
         self.audited.get_or_create(&Audited { level }).inc();
     }
 
-    /// Counts audit events that were lost.
-    pub fn audit_lost(&self, count: u64) {
-        self.audit_errors.inc_by(count);
+    /// Counts audit events that a part of audit lost.
+    pub fn audit_lost(&self, plugin: &'static str, count: u64) {
+        self.audit_errors.get_or_create(&AuditFailed { plugin }).inc_by(count);
+    }
+
+    /// Counts a request that ended because an audit event could not be kept.
+    pub fn audit_rejected(&self) {
+        self.audit_rejections.inc();
     }
 
     /// Counts a stream as long as what is returned lives.

@@ -9,25 +9,13 @@ use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilde
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::RootCertStore;
 
 use crate::server::certificate::Shown;
-use crate::server::listener;
-use crate::{Error, Identity, tls};
+use crate::tls::{self, Trust};
+use crate::{Error, Identity};
 
 /// The longest answer that is read, in bytes.
 const LONGEST: usize = 8 << 20;
-
-/// Whom to believe that a server is who it says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// Whom this machine believes.
-    Machine,
-    /// The authorities of this PEM bundle.
-    Bundle(String),
-    /// Nobody: it may be anybody.
-    Anybody,
-}
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,12 +56,7 @@ pub(crate) struct Remote {
 impl Remote {
     /// A client that shows `identity`. `server_name` is the name in the server's certificate where it is
     /// not the URL's.
-    pub fn new(trust: &Trust, identity: Option<&Identity>, server_name: Option<&str>) -> Result<Self, Error> {
-        let trust = match trust {
-            Trust::Bundle(pem) => tls::Trust::Roots(listener::roots(pem)?),
-            Trust::Machine => tls::Trust::Roots(machine_roots()),
-            Trust::Anybody => tls::Trust::Anybody,
-        };
+    pub fn new(trust: Trust, identity: Option<&Identity>, server_name: Option<&str>) -> Result<Self, Error> {
         let tls = tls::client(trust, identity.map(Shown::new).transpose()?)?;
         let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
         let connector = match server_name {
@@ -160,14 +143,4 @@ fn whole(error: &dyn std::error::Error) -> String {
         cause = next.source();
     }
     text
-}
-
-fn machine_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::warn!(%error, "some of this machine's authorities are not trusted");
-    }
-    roots.add_parsable_certificates(found.certs);
-    roots
 }

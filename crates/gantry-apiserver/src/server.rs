@@ -105,17 +105,24 @@ impl ApiServer {
         let authorizer = Arc::new(authorizer);
         let builtin = Arc::new(Registry::serving(&config.runtime_config, &config.feature_gates));
         let custom = CustomResources::new(&config.store, webhooks.clone());
+        let configuration = config.admission.resolve()?;
         let caller = admission::webhooks::Caller {
             webhooks,
             authorizer: authorizer.clone(),
             metrics: metrics.clone(),
+            credentials: configuration.webhooks.clone(),
         };
         let observed = metrics.clone();
-        let admission =
-            Admission::new(authorizer.clone(), &config.store, Arc::new(caller), &config.feature_gates)
-                .observed(Box::new(move |name, operation, step, refused, took| {
-                    observed.admitted(name, operation.word(), step, refused, took);
-                }));
+        let admission = Admission::new(
+            &configuration,
+            authorizer.clone(),
+            &config.store,
+            Arc::new(caller),
+            &config.feature_gates,
+        );
+        let admission = admission.observed(Box::new(move |name, operation, step, refused, took| {
+            observed.admitted(name, operation.word(), step, refused, took);
+        }));
         let registry = Arc::new(custom.registry(&builtin));
         let audit = config.audit.as_ref().map(|settings| Audit::new(settings, metrics.clone()));
         let audit = audit.transpose()?.map(Arc::new);

@@ -6,6 +6,7 @@
 //! or later, HTTP/1.1 (calls spread over connections, and so over the endpoints, as upstream's do), no
 //! proxies, no redirects, and no more of an answer in memory than the caller allows.
 
+mod credentials;
 mod dial;
 mod target;
 
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gantry_store::Store;
-use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -24,11 +25,13 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::server::listener;
+use crate::kubeconfig::User;
+use crate::server::certificate::Shown;
 use crate::tls::{self, Trust};
 use crate::trace;
 use dial::Dial;
 
+pub(crate) use credentials::Credentials;
 pub(crate) use target::Target;
 
 /// How many clients are kept.
@@ -68,10 +71,28 @@ impl CallError {
 
 type HttpClient = Client<HttpsConnector<Dial>, Full<Bytes>>;
 
+/// A client of a webhook that the server shows itself to in one way.
+struct Known {
+    target: Target,
+    user: Option<Arc<User>>,
+    client: Arc<HttpClient>,
+}
+
+impl Known {
+    fn is_for(&self, target: &Target, user: Option<&Arc<User>>) -> bool {
+        let same = match (&self.user, user) {
+            (None, None) => true,
+            (Some(own), Some(user)) => Arc::ptr_eq(own, user),
+            _ => false,
+        };
+        same && self.target == *target
+    }
+}
+
 /// The clients of all webhooks.
 pub(crate) struct Webhooks {
     store: Store,
-    clients: Mutex<VecDeque<(Target, Arc<HttpClient>)>>,
+    clients: Mutex<VecDeque<Known>>,
 }
 
 impl Webhooks {
@@ -80,15 +101,16 @@ impl Webhooks {
         Self { store: store.clone(), clients: Mutex::default() }
     }
 
-    /// Sends `body` to `target` and reads the answer, of `longest` bytes at most, within `time`.
+    /// Sends `body` to `target` as `user` and reads the answer, of `longest` bytes at most, within `time`.
     pub async fn post(
         &self,
         target: &Target,
+        user: Option<&Arc<User>>,
         body: Bytes,
         time: Duration,
         longest: usize,
     ) -> Result<Value, CallError> {
-        let client = self.client(target)?;
+        let client = self.client(target, user)?;
         let url = format!("{}?timeout={}s", target.url(), time.as_secs_f64().ceil());
         let uri: Uri = url
             .parse()
@@ -100,6 +122,11 @@ impl Webhooks {
         headers.insert(CONTENT_TYPE, JSON);
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, */*"));
         headers.insert(USER_AGENT, HeaderValue::from_static("kube-apiserver-admission"));
+        let authorization = user.map(|user| user.authorization()).transpose();
+        let authorization = authorization.map_err(|error| CallError::Target(error.to_string()))?;
+        if let Some(value) = authorization.flatten() {
+            headers.insert(AUTHORIZATION, value);
+        }
         let traced = trace::Call::begin(&mut request, None);
         let failed = |cause: String| {
             traced.failed(&cause);
@@ -127,17 +154,19 @@ impl Webhooks {
     }
 
     /// The client of `target`, made where there is none yet.
-    fn client(&self, target: &Target) -> Result<Arc<HttpClient>, CallError> {
+    fn client(&self, target: &Target, user: Option<&Arc<User>>) -> Result<Arc<HttpClient>, CallError> {
         let mut clients = self.clients.lock();
-        if let Some(at) = clients.iter().position(|(known, _)| known == target) {
+        if let Some(at) = clients.iter().position(|known| known.is_for(target, user)) {
             let found = clients.remove(at).expect("it was just found");
-            let client = found.1.clone();
+            let client = found.client.clone();
             clients.push_front(found);
             return Ok(client);
         }
         let wrong = |cause: String| CallError::Target(format!("unable to load root certificates: {cause}"));
-        let roots = listener::roots(target.ca()).map_err(|error| wrong(error.to_string()))?;
-        let tls = tls::client(Trust::Roots(roots), None).map_err(|error| wrong(error.to_string()))?;
+        let shown = user.and_then(|user| user.identity.as_ref()).map(Shown::new).transpose();
+        let shown = shown.map_err(|error| CallError::Target(error.to_string()))?;
+        let tls = Trust::bundle(target.ca()).and_then(|trust| tls::client(trust, shown));
+        let tls = tls.map_err(|error| wrong(error.to_string()))?;
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_only()
@@ -148,7 +177,7 @@ impl Webhooks {
             .pool_timer(TokioTimer::new())
             .build(connector);
         let client = Arc::new(client);
-        clients.push_front((target.clone(), client.clone()));
+        clients.push_front(Known { target: target.clone(), user: user.cloned(), client: client.clone() });
         clients.truncate(MOST_CLIENTS);
         Ok(client)
     }

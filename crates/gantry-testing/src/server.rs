@@ -123,12 +123,14 @@ impl TestServer {
             proxy_client: Some(Identity { certificate: proxy_client.certificate, key: proxy_client.key }),
             authentication: Default::default(),
             authorization: Default::default(),
+            admission: Default::default(),
             anonymous: Anonymous::default(),
             audit: None,
             tracing: None,
             limits: Limits::default(),
             runtime_config: Default::default(),
             feature_gates: Default::default(),
+            verbosity: None,
             version: Version::default(),
         };
         change(&mut config);

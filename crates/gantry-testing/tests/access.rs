@@ -1,5 +1,7 @@
 //! What is open to whom: paths without credentials, and the documents that others verify tokens by.
 
+use std::sync::{Arc, Mutex};
+
 use anyhow::Result;
 use bytes::Bytes;
 use gantry_apiserver::authn::Anonymous;
@@ -113,5 +115,64 @@ async fn everybody_may_ask_what_they_may_do() -> Result<()> {
     assert_eq!(post(&format!("{authorization}/subjectaccessreviews"), others.clone()).await?["code"], 403);
     let asked = server.json(Method::POST, &format!("{authorization}/subjectaccessreviews"), &others).await?;
     assert_eq!((asked.code.as_u16(), &asked.json()["status"]["allowed"]), (201, &json!(false)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn policies_of_a_file_allow() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("policies");
+    let policy = json!({"apiVersion": "abac.authorization.kubernetes.io/v1beta1", "kind": "Policy",
+        "spec": {"user": "jane", "namespace": "shop", "resource": "pods", "readonly": true}});
+    std::fs::write(&file, format!("# who may what\n{policy}\n"))?;
+    let server = TestServer::with_config(|config| {
+        config.authorization.modes = ["RBAC", "ABAC"].map(str::to_owned).into();
+        config.authorization.policy_file = Some(file);
+    })
+    .await?;
+    let jane = server.authority.issue("jane", &[])?;
+    for (path, code) in [("/api/v1/namespaces/shop/pods", 200), ("/api/v1/namespaces/shop/secrets", 403)] {
+        assert_eq!(server.send(Some(&jane), read(path)?).await?.code.as_u16(), code, "{path}");
+    }
+    let refused = server.send(Some(&jane), read("/api/v1/nodes")?).await?;
+    let message = refused.json()["message"].as_str().unwrap_or_default().to_owned();
+    assert!(message.ends_with("at the cluster scope: No policy matched."), "{message}");
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": "shop"}});
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews")
+        .header("host", "x")
+        .header("content-type", "application/json")
+        .body(Bytes::from(review.to_string()))?;
+    let status = server.send(Some(&jane), request).await?.json()["status"].clone();
+    let rule = json!({"verbs": ["get", "list", "watch"], "apiGroups": [""], "resources": ["pods"]});
+    let rules = status["resourceRules"].as_array().cloned().unwrap_or_default();
+    assert!(rules.contains(&rule), "{status}");
+    assert_eq!(status["incomplete"], false);
+    Ok(())
+}
+
+#[tokio::test]
+async fn how_much_is_logged_can_be_told() -> Result<()> {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = told.clone();
+    let server = TestServer::with_config(|config| {
+        config.verbosity = Some(Arc::new(move |level| tell.lock().expect("no panic").push(level)));
+    })
+    .await?;
+    let path = "/debug/flags/v";
+    let put = async |body: &'static str| server.request(Method::PUT, path, "text/plain", body).await;
+    let reply = put("4").await?;
+    assert_eq!(
+        (reply.code.as_u16(), reply.text().as_str()),
+        (200, "successfully set klog.logging.verbosity to 4")
+    );
+    let reply = put("loud").await?;
+    let why = "failed set klog.logging.verbosity loud: strconv.ParseInt: parsing \"loud\": invalid syntax";
+    assert_eq!((reply.code.as_u16(), reply.text().as_str()), (400, why));
+    let reply = server.get(path).await?;
+    assert_eq!((reply.code.as_u16(), reply.text().as_str()), (406, "unsupported http method"));
+    assert_eq!(*told.lock().expect("no panic"), [4]);
     Ok(())
 }

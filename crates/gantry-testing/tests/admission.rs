@@ -125,3 +125,49 @@ async fn a_bound_pod_knows_its_zone() -> Result<()> {
     assert_eq!(bound["metadata"]["labels"], labels);
     Ok(())
 }
+
+#[tokio::test]
+async fn plugins_are_configured_by_a_file() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("admission.yaml");
+    let configuration = json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration", "plugins": [
+        {"name": "PodSecurity", "configuration": {
+            "apiVersion": "pod-security.admission.config.k8s.io/v1", "kind": "PodSecurityConfiguration",
+            "defaults": {"enforce": "baseline"}, "exemptions": {"namespaces": ["kube-system"]}}},
+        {"name": "ResourceQuota", "path": "quota.yaml"},
+    ]});
+    std::fs::write(&file, configuration.to_string())?;
+    let limited = json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "ResourceQuotaConfiguration",
+        "limitedResources": [{"resource": "secrets", "matchContains": ["count/secrets"]}]});
+    std::fs::write(directory.path().join("quota.yaml"), limited.to_string())?;
+    let server = TestServer::with_config(|config| {
+        config.admission.configuration_file = Some(file);
+        config.admission.enabled = vec!["AlwaysPullImages".to_owned()];
+        config.admission.disabled = vec!["ServiceAccount".to_owned()];
+    })
+    .await?;
+    let privileged = pod("p", json!({"imagePullPolicy": "Never", "securityContext": {"privileged": true}}));
+    let reply = server.json(Method::POST, "/api/v1/namespaces/default/pods", &privileged).await?;
+    let why = "pods \"p\" is forbidden: violates PodSecurity \"baseline:latest\": privileged";
+    assert!(
+        reply.json()["message"].as_str().is_some_and(|message| message.starts_with(why)),
+        "{}",
+        reply.text()
+    );
+    let made = create(&server, "/api/v1/namespaces/kube-system/pods", privileged).await?;
+    assert_eq!(made["spec"]["containers"][0]["imagePullPolicy"], "Always");
+    assert_eq!(made["spec"]["serviceAccountName"], Value::Null);
+    let secret = json!({"metadata": {"name": "s"}});
+    let reply = server.json(Method::POST, "/api/v1/namespaces/default/secrets", &secret).await?;
+    let why = "secrets \"s\" is forbidden: insufficient quota to consume: count/secrets";
+    assert_eq!((reply.code.as_u16(), &reply.json()["message"]), (403, &json!(why)));
+    let metrics = server.get("/metrics").await?.text();
+    for line in [
+        "pod_security_evaluations_total{decision=\"deny\",policy_level=\"baseline\",policy_version=\"latest\",\
+         mode=\"enforce\",request_operation=\"create\",resource=\"pod\",subresource=\"\"} 1",
+        "pod_security_exemptions_total{request_operation=\"create\",resource=\"pod\",subresource=\"\"} 1",
+    ] {
+        assert!(metrics.lines().any(|each| each == line), "{line} is not in\n{metrics}");
+    }
+    Ok(())
+}

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use gantry_apiserver::audit::{LogFile, Settings, Webhook};
+use gantry_apiserver::Endpoint;
+use gantry_apiserver::audit::{Delivery, Mode, Settings, Truncation, Webhook};
 use gantry_testing::TestServer;
 use http::{Method, Request};
 use serde_json::{Value, json};
@@ -26,8 +27,8 @@ rules:
 ";
 
 async fn audited(directory: &tempfile::TempDir, webhook: Option<Webhook>) -> Result<TestServer> {
-    let log = Some(LogFile::new(directory.path().join("audit.log")));
-    let settings = Settings { policy: POLICY.to_owned(), log, webhook };
+    let path = directory.path().join("audit.log");
+    let settings = Settings { webhook, ..Settings::to_file(POLICY.to_owned(), path) };
     TestServer::with_config(|config| config.audit = Some(settings)).await
 }
 
@@ -153,12 +154,9 @@ async fn a_webhook_gets_batches_until_it_takes_them() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/audit", listener.local_addr()?);
-    let webhook = Webhook {
-        batch: 2,
-        backoff: Duration::from_millis(10),
-        token: Some("t".into()),
-        ..Webhook::new(url)
-    };
+    let mut webhook = Webhook::new(Endpoint { url, token: Some("t".into()), ..Endpoint::default() });
+    webhook.backoff = Duration::from_millis(10);
+    webhook.delivery.batching.size = 2;
     let mut server = audited(&directory, Some(webhook)).await?;
     server.json(Method::POST, MAPS, &json!({"metadata": {"name": "a"}})).await?;
     server.json(Method::POST, MAPS, &json!({"metadata": {"name": "b"}})).await?;
@@ -174,5 +172,54 @@ async fn a_webhook_gets_batches_until_it_takes_them() -> Result<()> {
     stopped?;
     let last: Value = serde_json::from_str(&last?)?;
     assert_eq!(last["items"].as_array().map(Vec::len), Some(1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_too_large_loses_its_objects() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("audit.log");
+    let mut settings = Settings::to_file(POLICY.to_owned(), path);
+    let truncation = Some(Truncation { event_bytes: 2_000, batch_bytes: 10_000 });
+    if let Some(log) = &mut settings.log {
+        log.delivery = Delivery { truncation, ..Delivery::of_log() };
+    }
+    let server = TestServer::with_config(|config| config.audit = Some(settings)).await?;
+    let map = json!({"metadata": {"name": "a"}, "data": {"k": "v".repeat(3_000)}});
+    server.json(Method::POST, MAPS, &map).await?;
+    // An event without objects to lose is lost itself.
+    server.get(&format!("/version?{}", "x".repeat(3_000))).await?;
+    let events = events(&directory)?;
+    let [event] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!(event["annotations"]["audit.k8s.io/truncated"], "true");
+    assert_eq!((&event["requestObject"], &event["responseObject"]), (&Value::Null, &Value::Null));
+    assert_eq!(event["responseStatus"]["code"], 201);
+    let metrics = server.get("/metrics").await?.text();
+    assert!(metrics.contains("apiserver_audit_error_total{plugin=\"truncate\"} 1"), "{metrics}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_strict_webhook_fails_requests() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/audit", listener.local_addr()?);
+    let mut webhook = Webhook::new(Endpoint { url, ..Endpoint::default() });
+    webhook.backoff = Duration::from_millis(1);
+    webhook.delivery.mode = Mode::BlockingStrict;
+    let policy = "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Metadata, nonResourceURLs: [/version]}]}";
+    let settings = Settings { policy: policy.to_owned(), log: None, webhook: Some(webhook) };
+    let server = TestServer::with_config(|config| config.audit = Some(settings)).await?;
+    let taking = async {
+        let received: Value = serde_json::from_str(&one_post(&listener, "200 OK").await?)?;
+        let complete: Value = serde_json::from_str(&one_post(&listener, "200 OK").await?)?;
+        anyhow::Ok([received, complete].map(|list| list["items"][0]["stage"].clone()))
+    };
+    let (reply, stages) = tokio::join!(server.get("/version"), taking);
+    assert_eq!((reply?.code.as_u16(), stages?), (200, [json!("RequestReceived"), json!("ResponseComplete")]));
+    // Nobody listens any more.
+    drop(listener);
+    let reply = server.get("/version").await?;
+    assert_eq!(reply.code, 500, "{}", reply.text());
+    assert!(reply.text().contains("failed to store audit event"), "{}", reply.text());
     Ok(())
 }

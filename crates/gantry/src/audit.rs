@@ -1,12 +1,11 @@
 //! What the API server audits, from the settings: a policy in a file, a log, a webhook in the form of a
 //! kubeconfig.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use gantry_apiserver::Endpoint;
-use gantry_apiserver::audit::{LogFile, Settings, Webhook};
+use gantry_apiserver::audit::{Log, LogFile, Settings, Webhook};
 
 use crate::config::Config;
 
@@ -18,49 +17,54 @@ pub fn settings(config: &Config) -> Result<Option<Settings>> {
     let Some(path) = &audit.policy_file else { return Ok(None) };
     let policy =
         std::fs::read_to_string(path).with_context(|| format!("audit-policy-file {}", path.display()))?;
-    let webhook = audit.webhook_config_file.as_deref().map(webhook).transpose()?;
-    let log = match (&audit.log_path, &webhook) {
+    let webhook = match &audit.webhook_config_file {
+        None => None,
+        Some(path) => {
+            let endpoint = Endpoint::from_kubeconfig(path).context("audit-webhook-config-file")?;
+            let (backoff, delivery) = (audit.webhook_backoff, audit.webhook_delivery);
+            Some(Webhook { endpoint, backoff, delivery })
+        }
+    };
+    let path = match (&audit.log_path, &webhook) {
         (Some(path), _) => Some(path.clone()),
         // Whoever names a policy wants to see something of it.
         (None, None) => Some(config.data_dir.join("audit/audit.log")),
         (None, Some(_)) => None,
     };
-    let log = log.map(|path| LogFile {
-        max_bytes: audit.log_maxsize << 20,
-        max_backups: audit.log_maxbackup,
-        max_age: (audit.log_maxage > 0).then(|| DAY * audit.log_maxage),
-        ..LogFile::new(path)
+    let log = path.map(|path| Log {
+        file: LogFile {
+            max_bytes: audit.log_maxsize << 20,
+            max_backups: audit.log_maxbackup,
+            max_age: (audit.log_maxage > 0).then(|| DAY * audit.log_maxage),
+            ..LogFile::new(path)
+        },
+        delivery: audit.log_delivery,
     });
     Ok(Some(Settings { policy, log, webhook }))
 }
 
-/// The webhook that a kubeconfig describes by its current context.
-fn webhook(path: &Path) -> Result<Webhook> {
-    let found = Endpoint::from_kubeconfig(path).context("audit-webhook-config-file")?;
-    let ca = found.ca.unwrap_or_default();
-    Ok(Webhook { ca, identity: found.identity, token: found.token, ..Webhook::new(found.url) })
-}
-
 #[cfg(test)]
 mod tests {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
-
     use super::*;
+    use crate::config::Settings as Given;
 
     #[test]
-    fn a_webhook_is_a_kubeconfig() {
+    fn a_policy_alone_has_a_log_and_a_webhook_is_a_kubeconfig() {
         let directory = tempfile::tempdir().expect("a directory");
-        let file = directory.path().join("webhook.yaml");
-        let ca = STANDARD.encode("-----CA-----");
-        let text = format!(
-            "apiVersion: v1\nkind: Config\nclusters: [{{name: a, cluster: {{server: 'https://audit.example/x', \
-             certificate-authority-data: {ca}}}}}]\nusers: [{{name: u, user: {{token: t}}}}]\ncontexts: [{{name: c, context: \
-             {{cluster: a, user: u}}}}]\ncurrent-context: c\n"
-        );
-        std::fs::write(&file, text).expect("write");
-        let webhook = webhook(&file).expect("reads");
-        assert_eq!((webhook.url.as_str(), webhook.ca.as_str()), ("https://audit.example/x", "-----CA-----"));
-        assert_eq!((webhook.token.as_deref(), webhook.identity.is_none()), (Some("t"), true));
+        let (policy, webhook) = (directory.path().join("policy.yaml"), directory.path().join("webhook.yaml"));
+        std::fs::write(&policy, "kind: Policy").expect("write");
+        std::fs::write(&webhook, "clusters: [{cluster: {server: 'https://audit.example/x'}}]")
+            .expect("write");
+        let mut given = Given { data_dir: Some("/d".into()), ..Given::default() };
+        given.audit.audit_policy_file = Some(policy);
+        let config = Config::resolve(given.clone(), None).expect("resolves");
+        let alone = settings(&config).expect("settings").expect("a policy");
+        let path = alone.log.expect("a log").file.path;
+        assert_eq!((path.to_str(), alone.webhook.is_none()), (Some("/d/audit/audit.log"), true));
+        given.audit.audit_webhook_config_file = Some(webhook);
+        let config = Config::resolve(given, None).expect("resolves");
+        let sent = settings(&config).expect("settings").expect("a policy");
+        assert_eq!(sent.webhook.expect("a webhook").endpoint.url, "https://audit.example/x");
+        assert!(sent.log.is_none());
     }
 }

@@ -2,6 +2,7 @@
 //! that order of precedence. Every setting has the same name in all three.
 
 mod access;
+mod audit;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 
 pub use access::{Access, AccessSettings};
+pub use audit::{Audit, AuditSettings};
 
 /// Settings as given; what is absent comes from the file, then from [`Config`]'s defaults.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -94,24 +96,10 @@ pub struct Settings {
     /// More prefixes of headers of front proxies for further facts, beside X-Remote-Extra-.
     #[arg(long, env = "GANTRY_REQUESTHEADER_EXTRA_HEADERS_PREFIX", value_delimiter = ',', global = true)]
     pub requestheader_extra_headers_prefix: Option<Vec<String>>,
-    /// File with the audit policy; without it nothing is audited.
-    #[arg(long, env = "GANTRY_AUDIT_POLICY_FILE", global = true)]
-    pub audit_policy_file: Option<PathBuf>,
-    /// File of the audit log.
-    #[arg(long, env = "GANTRY_AUDIT_LOG_PATH", global = true)]
-    pub audit_log_path: Option<PathBuf>,
-    /// Megabytes at which the audit log is set aside.
-    #[arg(long, env = "GANTRY_AUDIT_LOG_MAXSIZE", global = true)]
-    pub audit_log_maxsize: Option<u64>,
-    /// How many audit logs set aside are kept; 0: all.
-    #[arg(long, env = "GANTRY_AUDIT_LOG_MAXBACKUP", global = true)]
-    pub audit_log_maxbackup: Option<usize>,
-    /// How many days audit logs set aside are kept; 0: for ever.
-    #[arg(long, env = "GANTRY_AUDIT_LOG_MAXAGE", global = true)]
-    pub audit_log_maxage: Option<u32>,
-    /// Kubeconfig of the server that audit events are sent to.
-    #[arg(long, env = "GANTRY_AUDIT_WEBHOOK_CONFIG_FILE", global = true)]
-    pub audit_webhook_config_file: Option<PathBuf>,
+    /// What is audited, and where it goes.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub audit: AuditSettings,
     /// Versions and resources of the API to turn on or off, such as api/beta=true or batch/v1/jobs=false.
     #[arg(long, env = "GANTRY_RUNTIME_CONFIG", value_delimiter = ',', global = true)]
     pub runtime_config: Option<Vec<String>>,
@@ -158,12 +146,6 @@ const KEYS: &[&str] = &[
     "requestheader-uid-headers",
     "requestheader-group-headers",
     "requestheader-extra-headers-prefix",
-    "audit-policy-file",
-    "audit-log-path",
-    "audit-log-maxsize",
-    "audit-log-maxbackup",
-    "audit-log-maxage",
-    "audit-webhook-config-file",
     "runtime-config",
     "feature-gates",
     "tracing-config-file",
@@ -245,23 +227,6 @@ pub struct FrontProxies {
     pub extra_headers_prefix: Option<Vec<String>>,
 }
 
-/// What is audited, and where it goes.
-#[derive(Debug, Clone, Default)]
-pub struct Audit {
-    /// The policy; nothing is audited without it.
-    pub policy_file: Option<PathBuf>,
-    /// The log.
-    pub log_path: Option<PathBuf>,
-    /// Megabytes at which the log is set aside.
-    pub log_maxsize: u64,
-    /// How many logs set aside are kept; 0: all.
-    pub log_maxbackup: usize,
-    /// How many days logs set aside are kept; 0: for ever.
-    pub log_maxage: u32,
-    /// Kubeconfig of the server that events are sent to.
-    pub webhook_config_file: Option<PathBuf>,
-}
-
 impl Config {
     /// The settings in force for `given` flags and environment and the file at `file`, which
     /// must exist where it was named by hand.
@@ -334,14 +299,7 @@ impl Config {
                 extra_headers_prefix: pick!(requestheader_extra_headers_prefix),
             },
             access: given.access.resolve(stored.access)?,
-            audit: Audit {
-                policy_file: pick!(audit_policy_file),
-                log_path: pick!(audit_log_path),
-                log_maxsize: pick!(audit_log_maxsize).unwrap_or(100),
-                log_maxbackup: pick!(audit_log_maxbackup).unwrap_or(10),
-                log_maxage: pick!(audit_log_maxage).unwrap_or(30),
-                webhook_config_file: pick!(audit_webhook_config_file),
-            },
+            audit: given.audit.resolve(stored.audit)?,
             runtime_config,
             feature_gates,
             tracing_config_file: pick!(tracing_config_file),
@@ -377,7 +335,7 @@ fn parse(text: &str) -> Result<Settings> {
     if let serde_yaml_ng::Value::Mapping(mapping) = &value {
         for key in mapping.keys() {
             let key = key.as_str().context("a key is not a string")?;
-            let mut known = KEYS.iter().chain(access::KEYS);
+            let mut known = KEYS.iter().chain(access::KEYS).chain(audit::KEYS);
             if !known.clone().any(|each| *each == key) {
                 let nearest = known
                     .by_ref()
@@ -449,7 +407,7 @@ mod tests {
     #[test]
     fn every_key_is_a_setting() {
         let mut settings = serde_yaml_ng::Mapping::new();
-        for key in KEYS.iter().chain(access::KEYS) {
+        for key in KEYS.iter().chain(access::KEYS).chain(audit::KEYS) {
             settings.insert((*key).into(), serde_yaml_ng::Value::Null);
         }
         settings.insert("tls-san".into(), serde_yaml_ng::Value::Sequence(vec![]));

@@ -86,6 +86,7 @@ impl ControlPlane {
             proxy_client: Some(identity(proxy_client)),
             authentication: access.authentication.clone(),
             authorization: access.authorization.clone(),
+            admission: access.admission.clone(),
             anonymous: match &config.anonymous_paths {
                 Some(paths) => Anonymous::Paths(paths.clone()),
                 None => Anonymous::default(),
@@ -95,6 +96,7 @@ impl ControlPlane {
             limits: gantry_apiserver::Limits::default(),
             runtime_config: config.runtime_config.clone(),
             feature_gates: config.feature_gates.clone(),
+            verbosity: Some(Arc::new(crate::logging::set_verbosity)),
             version: Version {
                 git_version: super::commands::version::KUBERNETES.into(),
                 ..Version::default()

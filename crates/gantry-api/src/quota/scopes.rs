@@ -1,19 +1,54 @@
 //! Scopes: of which objects a quota speaks.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use super::{Resource, claims};
 use crate::rules::common::{list, text};
 use crate::rules::pod::qos_class;
 
-/// Whether `object` is within all scopes of a quota. Only pods and claims of storage have scopes: no other
-/// object is within any.
-pub fn in_scope(quota: &Value, resource: Resource<'_>, object: &Value) -> bool {
+/// A scope, and which objects are within it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Requirement<'a> {
+    /// The scope's name.
+    pub scope: &'a str,
+    operator: &'a str,
+    values: &'a [Value],
+}
+
+impl<'a> Requirement<'a> {
+    /// One of the `matchExpressions` of a scope selector.
+    pub fn read(expression: &'a Value) -> Self {
+        let (scope, operator) = (text(expression, "scopeName"), text(expression, "operator"));
+        Self { scope, operator, values: list(expression, "values") }
+    }
+
+    /// Whether `object` is within it. Only pods and claims of storage have scopes: no other object is.
+    pub fn holds(&self, resource: Resource<'_>, object: &Value) -> bool {
+        matches(resource, object, self.scope, self.operator, self.values)
+    }
+}
+
+impl fmt::Display for Requirement<'_> {
+    /// As messages show it: `{SCOPE OPERATOR [VALUES]}`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values: Vec<&str> = self.values.iter().filter_map(Value::as_str).collect();
+        write!(f, "{{{} {} [{}]}}", self.scope, self.operator, values.join(" "))
+    }
+}
+
+/// The scopes of a quota.
+pub fn requirements(quota: &Value) -> impl Iterator<Item = Requirement<'_>> {
     let spec = &quota["spec"];
-    let plain = list(spec, "scopes").iter().filter_map(Value::as_str).map(|scope| (scope, "Exists", &[][..]));
-    let chosen = list(&spec["scopeSelector"], "matchExpressions").iter();
-    let chosen = chosen.map(|each| (text(each, "scopeName"), text(each, "operator"), list(each, "values")));
-    plain.chain(chosen).all(|(scope, operator, values)| matches(resource, object, scope, operator, values))
+    let plain = list(spec, "scopes").iter().filter_map(Value::as_str);
+    let plain = plain.map(|scope| Requirement { scope, operator: "Exists", values: &[] });
+    plain.chain(list(&spec["scopeSelector"], "matchExpressions").iter().map(Requirement::read))
+}
+
+/// Whether `object` is within all scopes of a quota.
+pub fn in_scope(quota: &Value, resource: Resource<'_>, object: &Value) -> bool {
+    requirements(quota).all(|requirement| requirement.holds(resource, object))
 }
 
 fn matches(resource: Resource<'_>, object: &Value, scope: &str, operator: &str, values: &[Value]) -> bool {

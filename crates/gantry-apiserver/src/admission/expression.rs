@@ -2,17 +2,18 @@
 //! have in them.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use gantry_cel::{
-    AuthorizerAttributes, AuthorizerDecision, Budget, Composition, Declared, Environment, EvaluationError,
-    Program, Session, Type, Value as Cel, Variables, admission,
+    AuthorizerAttributes, Budget, Composition, Declared, Environment, EvaluationError, Program, Session,
+    Type, Value as Cel, Variables, admission,
 };
 use serde_json::{Map, Value, json};
 
 use super::Request;
 use super::matching::{Resource, Versioned};
-use crate::authz::{Authorizer, Decision};
-use crate::{Attributes, User, rest};
+use super::questions::Questions;
+use crate::rest;
 
 /// What expressions may name. `params` only where there are some.
 pub(super) fn environment(params: bool) -> Environment {
@@ -75,25 +76,25 @@ pub(super) struct Inputs<'a> {
     request: Value,
     params: Option<&'a Value>,
     namespace: Option<&'a Value>,
-    authorizer: Arc<dyn gantry_cel::Authorizer>,
+    questions: Arc<Questions>,
     resource: AuthorizerAttributes,
 }
 
 impl<'a> Inputs<'a> {
-    /// Those of `request`, which was met as one for `resource`.
+    /// Those of `request`, which was met as one for `resource`. What is evaluated with them has to be
+    /// settled by `questions`.
     pub fn new(
         request: &Request<'_>,
         versioned: &'a Versioned,
         resource: Resource<'_>,
-        authorizer: &Arc<Authorizer>,
+        questions: &Arc<Questions>,
     ) -> Self {
-        let asked = RequestAuthorizer { authorizer: authorizer.clone(), user: request.user.clone() };
         Self {
             versioned,
             request: admission_request(request, versioned, resource),
             params: None,
             namespace: None,
-            authorizer: Arc::new(asked),
+            questions: questions.clone(),
             resource: AuthorizerAttributes {
                 group: request.group.to_owned(),
                 resource: request.resource.to_owned(),
@@ -118,7 +119,7 @@ impl<'a> Inputs<'a> {
             |json: &'v Value, declared: &'static Declared| Cel::declared(json, declared).unwrap_or(Cel::Null);
         let namespace =
             self.namespace.map_or(Cel::Null, |namespace| declared(namespace, admission::namespace()));
-        let asked = self.authorizer.clone();
+        let asked = self.questions.clone();
         let variables = Variables::new()
             .with("object", Cel::json(&self.versioned.object))
             .with("oldObject", Cel::json(&self.versioned.old))
@@ -166,49 +167,6 @@ fn admission_request(request: &Request<'_>, versioned: &Versioned, resource: Res
     fields.into()
 }
 
-/// Answers what expressions ask of authorization.
-struct RequestAuthorizer {
-    authorizer: Arc<Authorizer>,
-    user: User,
-}
-
-impl gantry_cel::Authorizer for RequestAuthorizer {
-    fn authorize(&self, asked: &AuthorizerAttributes) -> AuthorizerDecision {
-        let user = match &asked.service_account {
-            None => self.user.clone(),
-            Some((namespace, name)) => {
-                let groups = ["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")];
-                User::new(format!("system:serviceaccount:{namespace}:{name}"), groups)
-            }
-        };
-        let attributes = match &asked.path {
-            Some(path) => {
-                Attributes { user, verb: asked.verb.clone(), path: path.clone(), ..Attributes::default() }
-            }
-            None => Attributes {
-                user,
-                verb: asked.verb.clone(),
-                group: asked.group.clone(),
-                version: "*".to_owned(),
-                resource: asked.resource.clone(),
-                subresource: asked.subresource.clone(),
-                namespace: asked.namespace.clone(),
-                name: asked.name.clone(),
-                path: String::new(),
-                is_resource: true,
-                field_selector: asked.field_selector.clone(),
-                label_selector: asked.label_selector.clone(),
-            },
-        };
-        let decision = self.authorizer.authorize_now(&attributes);
-        let error = match &decision {
-            Decision::Failed { error, .. } => Some(error.clone()),
-            _ => None,
-        };
-        AuthorizerDecision { allowed: decision.is_allowed(), reason: decision.reason().to_owned(), error }
-    }
-}
-
 /// The match conditions of a webhook or a policy.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Conditions(Vec<Expression>);
@@ -227,29 +185,46 @@ impl Conditions {
 
     /// Whether all hold. One that does not hold outweighs others that fail; where some fail, `fails_open`
     /// says whether that is an error or no match.
-    pub fn hold(&self, variables: &Variables<'_>, fails_open: bool) -> Result<bool, String> {
-        if self.is_empty() {
-            return Ok(true);
-        }
+    pub fn hold(&self, variables: &Variables<'_>, fails_open: bool) -> Held {
+        let started = Instant::now();
         let mut session = Session::new(variables);
         let mut budget = Budget::new(Budget::MATCH_CONDITIONS);
         let mut faults = Vec::new();
+        let mut errors = 0;
         for condition in &self.0 {
             match condition.evaluate(&mut session, &mut budget) {
                 Ok(value) if value.as_bool() == Some(true) => {}
-                Ok(_) => return Ok(false),
-                Err(Fault::Own(fault)) => faults.push(fault),
+                Ok(_) => return Held { matched: Ok(false), errors, excluded: true, took: started.elapsed() },
+                Err(Fault::Own(fault)) => {
+                    errors += 1;
+                    faults.push(fault);
+                }
                 Err(Fault::Budget(fault)) => {
+                    errors += 1;
                     faults = vec![fault];
                     break;
                 }
             }
         }
-        match faults.as_slice() {
+        let matched = match faults.as_slice() {
             [] => Ok(true),
             _ if fails_open => Ok(false),
             [one] => Err(one.clone()),
             several => Err(format!("[{}]", several.join(", "))),
-        }
+        };
+        Held { matched, errors, excluded: false, took: started.elapsed() }
     }
+}
+
+/// What came of match conditions.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Held {
+    /// Whether all hold, or why that is not known.
+    pub matched: Result<bool, String>,
+    /// How many failed.
+    pub errors: usize,
+    /// Whether one does not hold.
+    pub excluded: bool,
+    /// How long it took.
+    pub took: Duration,
 }

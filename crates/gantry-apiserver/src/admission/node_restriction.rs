@@ -6,46 +6,70 @@ mod token;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gantry_api::certificate_request::CertificateRequest;
 use gantry_api::status::ApiError;
+use gantry_store::Store;
 use serde_json::Value;
 
-use super::{Operation, Plugin, Request, text};
-use crate::Lookup;
+use super::{Operation, Request, WaitingPlugin, text};
 use crate::authz::Authorizer;
 use crate::authz::node::node_name;
+use crate::{Attributes, Lookup};
 
 /// With the authorizer that may allow a node tokens for further audiences.
-pub(super) struct NodeRestriction(pub(super) Option<Arc<Authorizer>>);
+pub(super) struct NodeRestriction(pub(super) Arc<Authorizer>);
 
-impl Plugin for NodeRestriction {
+/// What has to be allowed for a request that is otherwise refused.
+#[derive(Debug)]
+struct Question {
+    asked: Attributes,
+    otherwise: ApiError,
+}
+
+#[async_trait]
+impl WaitingPlugin for NodeRestriction {
     fn name(&self) -> &'static str {
         "NodeRestriction"
     }
 
-    fn validate(&self, request: &Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {
-        let Some(node) = node_name(request.user) else { return Ok(()) };
-        match (request.group, request.resource, request.subresource) {
-            ("", "pods", "") => pod(node, request),
-            ("", "pods", "status") => pod_status(node, request),
-            ("", "pods", "eviction") => pod_eviction(node, request, objects),
-            ("", "pods", "resize") | ("", "pods", "ephemeralcontainers") => {
-                Err(request.forbidden(format!("unexpected subresource {:?}", request.subresource)))
-            }
-            ("", "nodes", _) => own_node(node, request),
-            ("", "serviceaccounts", "token") => token::check(node, request, objects, self.0.as_ref()),
-            ("certificates.k8s.io", "certificatesigningrequests", "") => certificate(request),
-            ("resource.k8s.io", "resourceslices", "") => slice(node, request),
-            ("", "persistentvolumeclaims", "") => Err(request.forbidden("may only update PVC status")),
-            ("coordination.k8s.io", "leases", _) => lease(node, request),
-            ("storage.k8s.io", "csinodes", _) => {
-                own_name(node, request, "can only access CSINode with the same name as the requesting node")
-            }
-            _ => Ok(()),
+    fn concerns(&self, request: &Request<'_>) -> bool {
+        node_name(request.user).is_some()
+    }
+
+    async fn validate(&self, request: &mut Request<'_>, store: &Store) -> Result<(), ApiError> {
+        let Some(question) = judge(request, &store.snapshot())? else { return Ok(()) };
+        match self.0.authorize(&question.asked).await.is_allowed() {
+            true => Ok(()),
+            false => Err(question.otherwise),
         }
     }
+}
+
+/// Whether a node may do this, or what it depends on.
+fn judge(request: &Request<'_>, objects: &dyn Lookup) -> Result<Option<Question>, ApiError> {
+    let Some(node) = node_name(request.user) else { return Ok(None) };
+    match (request.group, request.resource, request.subresource) {
+        ("", "pods", "") => pod(node, request),
+        ("", "pods", "status") => pod_status(node, request),
+        ("", "pods", "eviction") => pod_eviction(node, request, objects),
+        ("", "pods", "resize") | ("", "pods", "ephemeralcontainers") => {
+            Err(request.forbidden(format!("unexpected subresource {:?}", request.subresource)))
+        }
+        ("", "nodes", _) => own_node(node, request),
+        ("", "serviceaccounts", "token") => return token::judge(node, request, objects),
+        ("certificates.k8s.io", "certificatesigningrequests", "") => certificate(request),
+        ("resource.k8s.io", "resourceslices", "") => slice(node, request),
+        ("", "persistentvolumeclaims", "") => Err(request.forbidden("may only update PVC status")),
+        ("coordination.k8s.io", "leases", _) => lease(node, request),
+        ("storage.k8s.io", "csinodes", _) => {
+            own_name(node, request, "can only access CSINode with the same name as the requesting node")
+        }
+        _ => Ok(()),
+    }
+    .map(|()| None)
 }
 
 fn pod(node: &str, request: &Request<'_>) -> Result<(), ApiError> {

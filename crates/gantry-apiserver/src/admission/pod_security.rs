@@ -3,9 +3,11 @@
 //! stricter, clients are warned.
 
 mod checks;
+mod configuration;
 mod policy;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -16,7 +18,9 @@ use serde_json::Value;
 
 use super::{Operation, Request, WaitingPlugin, text};
 use crate::Lookup;
+use crate::metrics::{Evaluation, Looked, Metrics};
 use checks::{Pod, Violation};
+pub(super) use configuration::Configuration;
 use policy::{Level, Policy, Standard};
 
 /// Most pods of a namespace that are looked at when it becomes stricter, and for how long.
@@ -26,21 +30,10 @@ const LONGEST: Duration = Duration::from_secs(1);
 const OTHER_PARTS: [&str; 8] =
     ["exec", "attach", "binding", "eviction", "log", "portforward", "proxy", "status"];
 
-/// Who is not checked: by default, nobody.
-#[derive(Debug, Clone, Default)]
-pub struct Exemptions {
-    /// Names of users.
-    pub users: Vec<String>,
-    /// Namespaces.
-    pub namespaces: Vec<String>,
-    /// Names of RuntimeClasses.
-    pub runtime_classes: Vec<String>,
-}
-
 /// The plugin.
-#[derive(Default)]
 pub(super) struct PodSecurity {
-    pub exemptions: Exemptions,
+    pub configuration: Configuration,
+    pub metrics: Arc<Metrics>,
 }
 
 /// It never waits, but it has warnings to give.
@@ -55,7 +48,8 @@ impl WaitingPlugin for PodSecurity {
     }
 
     async fn validate(&self, request: &mut Request<'_>, store: &Store) -> Result<(), ApiError> {
-        let verdict = self.decide(request, &store.snapshot());
+        let verdict = self.configuration.decide(request, &store.snapshot());
+        self.count(request, &verdict);
         request.warnings.extend(verdict.warnings);
         let annotations = verdict.annotations.into_iter();
         request
@@ -71,6 +65,8 @@ struct Verdict {
     refusal: Option<ApiError>,
     warnings: Vec<String>,
     annotations: BTreeMap<&'static str, String>,
+    /// What was checked: in which mode, which standard, and whether it was kept to.
+    evaluations: Vec<(&'static str, Standard, bool)>,
 }
 
 impl Verdict {
@@ -80,6 +76,32 @@ impl Verdict {
 }
 
 impl PodSecurity {
+    fn count(&self, request: &Request<'_>, verdict: &Verdict) {
+        let counts = &self.metrics.pod_security;
+        let looked = Looked {
+            request_operation: if request.operation == Operation::Create { "create" } else { "update" },
+            resource: match (request.group, request.resource) {
+                ("", "pods") => "pod",
+                ("", "namespaces") => "namespace",
+                _ => "controller",
+            },
+            subresource: request.subresource.to_owned(),
+        };
+        if verdict.annotations.contains_key("exempt") {
+            counts.exempted(&looked);
+        }
+        if verdict.annotations.contains_key("error") {
+            counts.failed(&looked);
+        }
+        for (mode, standard, kept) in &verdict.evaluations {
+            let decision = if *kept { "allow" } else { "deny" };
+            let (policy_level, policy_version) = (standard.level.to_string(), standard.counted_version());
+            counts.evaluated(&looked, Evaluation { decision, policy_level, policy_version, mode });
+        }
+    }
+}
+
+impl Configuration {
     fn decide(&self, request: &Request<'_>, objects: &dyn Lookup) -> Verdict {
         match request.resource {
             "namespaces" => self.decide_on_namespace(request, objects),
@@ -88,8 +110,8 @@ impl PodSecurity {
     }
 
     fn decide_on_namespace(&self, request: &Request<'_>, objects: &dyn Lookup) -> Verdict {
-        let (new, wrong) = Policy::of(&request.object);
-        let old = request.old.map(Policy::of);
+        let (new, wrong) = Policy::of(&request.object, &self.defaults);
+        let old = request.old.map(|old| Policy::of(old, &self.defaults));
         let known = old.as_ref().is_some_and(|(_, before)| *before == wrong);
         if !wrong.is_empty() && !known {
             let refusal = ApiError::invalid("", "Namespace", request.object_name(), &wrong);
@@ -114,17 +136,18 @@ impl PodSecurity {
         if listed(&self.exemptions.namespaces, request.namespace) {
             return Verdict::exempt("namespace");
         }
-        if listed(&self.exemptions.users, &request.user.name) {
+        if listed(&self.exemptions.usernames, &request.user.name) {
             return Verdict::exempt("user");
         }
         // Most namespaces say nothing about it.
         let labelled =
             objects.get_with("", "namespaces", "", request.namespace, "\"pod-security.kubernetes.io/");
         let namespace = labelled.unwrap_or_default();
-        let (policy, wrong) = Policy::of(&namespace);
+        let (policy, wrong) = Policy::of(&namespace, &self.defaults);
         let annotate = |standard: Standard| BTreeMap::from([("enforce-policy", standard.to_string())]);
         if wrong.is_empty() && enforce && policy.is_privileged() {
-            return Verdict { annotations: annotate(policy.enforce), ..Verdict::default() };
+            let evaluations = vec![("enforce", policy.enforce, true)];
+            return Verdict { annotations: annotate(policy.enforce), evaluations, ..Verdict::default() };
         }
         let silent = wrong.is_empty() && !enforce && policy.only_enforces();
         let unchanged = enforce && request.old.is_some_and(|old| !changes(&request.object, old));
@@ -157,16 +180,20 @@ impl PodSecurity {
         };
         if enforce {
             verdict.annotations.extend(annotate(policy.enforce));
-            if let Some(text) = faults(policy.enforce) {
+            let fault = faults(policy.enforce);
+            verdict.evaluations.push(("enforce", policy.enforce, fault.is_none()));
+            if let Some(text) = fault {
                 verdict.refusal = Some(request.forbidden(format!("violates {text}")));
             }
         }
         if let Some(text) = faults(policy.audit) {
+            verdict.evaluations.push(("audit", policy.audit, false));
             verdict.annotations.insert("audit-violations", format!("would violate {text}"));
         }
         if verdict.refusal.is_none()
             && let Some(text) = faults(policy.warn)
         {
+            verdict.evaluations.push(("warn", policy.warn, false));
             verdict.warnings.push(format!("would violate {text}"));
         }
         verdict

@@ -8,7 +8,9 @@
 //! counts what is there and writes it with the quota's resource version has counted every object that the
 //! quota was charged for. What deleted objects have used is given back by the quota controller.
 
-use std::collections::HashMap;
+mod limits;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use gantry_api::pod_resources::{self, ResourceList};
@@ -23,12 +25,18 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{Operation, Request, text};
 use crate::storage;
+pub(super) use limits::Limits;
 
 /// What configuration and logs call it.
 pub(crate) const NAME: &str = "ResourceQuota";
 
-/// The quotas of a namespace that a write changes, as they will be.
-pub(super) fn charge(request: &Request<'_>, snapshot: &Snapshot) -> Result<Vec<Replacement>, ApiError> {
+/// The quotas of a namespace that a write changes, as they will be. What `limits` name may be used only where
+/// a quota speaks of it.
+pub(super) fn charge(
+    request: &Request<'_>,
+    snapshot: &Snapshot,
+    limits: &Limits,
+) -> Result<Vec<Replacement>, ApiError> {
     let resource = Resource::new(request.group, request.resource);
     if !concerns(request, resource) {
         return Ok(Vec::new());
@@ -42,11 +50,12 @@ pub(super) fn charge(request: &Request<'_>, snapshot: &Snapshot) -> Result<Vec<R
             Replacement { key: entry.key.clone(), expected: entry.mod_revision, value: Vec::new() };
         quotas.push((unchanged, quota));
     }
-    if quotas.is_empty() {
+    if quotas.is_empty() && limits.is_empty() {
         return Ok(Vec::new());
     }
-    let charges = charges(request, resource, quotas.iter().map(|(_, quota)| quota), Timestamp::now())
-        .map_err(|why| request.forbidden(why))?;
+    let known = quotas.iter().map(|(_, quota)| quota);
+    let charges = charges(request, resource, known, limits, Timestamp::now());
+    let charges = charges.map_err(|why| request.forbidden(why))?;
     let mut changed = Vec::new();
     for ((mut replacement, mut quota), used) in quotas.into_iter().zip(charges) {
         let Some(used) = used else { continue };
@@ -73,13 +82,15 @@ fn concerns(request: &Request<'_>, resource: Resource<'_>) -> bool {
 fn charges<'q>(
     request: &Request<'_>,
     resource: Resource<'_>,
-    quotas: impl Iterator<Item = &'q Value>,
+    quotas: impl Iterator<Item = &'q Value> + Clone,
+    limits: &Limits,
     now: Timestamp,
 ) -> Result<Vec<Option<ResourceList>>, String> {
     let object = &request.object;
     let mut charges = Vec::new();
     let mut usage = None;
-    for quota in quotas {
+    let mut spoken_of = BTreeSet::new();
+    for quota in quotas.clone() {
         let name = text(quota, "/metadata/name");
         let hard = pod_resources::read(&quota["status"]["hard"]);
         let limited: Vec<&str> =
@@ -97,6 +108,7 @@ fn charges<'q>(
         if limited.iter().any(|name| !used.contains_key(*name)) {
             return Err(format!("status unknown for quota: {name}, resources: {}", limited.join(",")));
         }
+        spoken_of.extend(limited.iter().map(|name| (*name).to_owned()));
         let usage = match &usage {
             Some(usage) => usage,
             None => usage.insert(asked(resource, object, now)?),
@@ -106,7 +118,39 @@ fn charges<'q>(
         let delta = grown(usage, &before);
         charges.push(charged(name, &delta, &hard, used, request.subresource == "status")?);
     }
+    if !limits.is_empty() {
+        let usage = match usage {
+            Some(usage) => usage,
+            None => asked(resource, object, now)?,
+        };
+        let before = request.old.map(|old| resource.usage(old, now)).unwrap_or_default();
+        if !grown(&usage, &before).is_empty() {
+            covered(limits, resource, object, &usage, &spoken_of, quotas)?;
+        }
+    }
     Ok(charges)
+}
+
+/// An error where something is used that no quota speaks of, although one has to.
+fn covered<'q>(
+    limits: &Limits,
+    resource: Resource<'_>,
+    object: &Value,
+    usage: &ResourceList,
+    spoken_of: &BTreeSet<String>,
+    quotas: impl Iterator<Item = &'q Value> + Clone,
+) -> Result<(), String> {
+    let names = limits.names(resource, usage);
+    let names: Vec<&str> = names.into_iter().filter(|name| !spoken_of.contains(*name)).collect();
+    if !names.is_empty() {
+        return Err(format!("insufficient quota to consume: {}", names.join(",")));
+    }
+    let scopes = limits::uncovered(limits.scopes(resource, object), quotas, resource, object);
+    if !scopes.is_empty() {
+        let scopes: Vec<String> = scopes.iter().map(ToString::to_string).collect();
+        return Err(format!("insufficient quota to match these scopes: [{}]", scopes.join(" ")));
+    }
+    Ok(())
 }
 
 /// What the object uses.

@@ -22,8 +22,11 @@ async fn a_pod_in_a_new_namespace() {
         authorizer: authorizer.clone(),
         webhooks: Arc::new(crate::webhook::Webhooks::new(&store)),
         metrics: Arc::new(crate::metrics::Metrics::new(&crate::Version::default())),
+        credentials: Default::default(),
     };
-    let admission = Admission::new(authorizer, &store, Arc::new(caller), &FeatureGates::default());
+    let features = FeatureGates::default();
+    let admission =
+        Admission::new(&Configuration::default(), authorizer, &store, Arc::new(caller), &features);
     let user = User::new("ada", []);
     let pod = json!({"metadata": {"namespace": "shop", "name": "web"}, "spec": {"containers": [{}]}});
     let mut request = testing::request(Operation::Create, "pods", &user, pod, None);
@@ -88,8 +91,11 @@ impl Plugin for Seeing {
 async fn a_plugin_that_waits_and_wants_another_round() {
     let store = Store::with_engine(MemoryEngine::default(), Options::default()).unwrap();
     let counting: Box<dyn WaitingPlugin> = Box::new(Counting);
-    let admission =
-        Admission { chain: vec![counting.into(), Seeing.into()], observer: Box::new(|_, _, _, _, _| {}) };
+    let admission = Admission {
+        limits: None,
+        chain: vec![counting.into(), Seeing.into()],
+        observer: Box::new(|_, _, _, _, _| {}),
+    };
     let user = User::new("ada", []);
     let mut request = testing::request(Operation::Create, "pods", &user, json!({}), None);
     admission.mutate(&mut request, &store).await.unwrap();

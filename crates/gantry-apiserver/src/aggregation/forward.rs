@@ -18,7 +18,6 @@ use super::service::{ApiService, Remote};
 use crate::audit::PeerAddress;
 use crate::body::Body;
 use crate::server::certificate::Shown;
-use crate::server::listener;
 use crate::service_endpoints::{self, ServiceEndpoint};
 use crate::tls::{self, Trust};
 use crate::{ApiServer, User, proxy, respond, trace};
@@ -48,7 +47,7 @@ impl Transport {
     pub fn new(remote: &Remote, identity: Option<Arc<Shown>>) -> Result<Self, String> {
         let trust = || match remote.insecure {
             true => Ok(Trust::Anybody),
-            false => listener::roots(&remote.ca).map(Trust::Roots),
+            false => Trust::bundle(&remote.ca),
         };
         let config = || trust().and_then(|trust| tls::client(trust, identity.clone()));
         let server_name = ServerName::try_from(remote.server_name()).map_err(|error| error.to_string())?;

@@ -38,7 +38,7 @@ pub(crate) struct Remote {
     pub name: String,
     /// The port of its Service.
     pub port: u16,
-    /// Who issued its certificate, in PEM; empty: nobody that we know.
+    /// Who issued its certificate, in PEM; empty: somebody whom this machine trusts.
     pub ca: String,
     /// Whether its certificate does not matter.
     pub insecure: bool,

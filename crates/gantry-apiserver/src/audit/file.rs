@@ -3,6 +3,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +13,7 @@ use jiff::tz::TimeZone;
 /// Where the audit log is kept, and how much of it.
 #[derive(Debug, Clone)]
 pub struct LogFile {
-    /// The file.
+    /// The file; `-`: standard output.
     pub path: PathBuf,
     /// Its size, in bytes, at which it is set aside.
     pub max_bytes: u64,
@@ -38,6 +39,11 @@ pub(super) struct File {
 
 impl File {
     pub fn open(settings: &LogFile) -> io::Result<Self> {
+        if settings.path == Path::new("-") {
+            let file = fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
+            let settings = LogFile { max_bytes: u64::MAX, ..settings.clone() };
+            return Ok(Self { settings, file, bytes: 0 });
+        }
         if let Some(directory) = settings.path.parent() {
             fs::create_dir_all(directory)?;
         }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use gantry_api::protobuf;
 use gantry_api::schema::{Format, decode_free};
+use gantry_api::status::ApiError;
 use http::request::Parts;
 use http::{HeaderMap, Response};
 use http_body_util::BodyExt;
@@ -51,7 +53,15 @@ pub(crate) struct AtEnd(Record);
 
 impl Drop for AtEnd {
     fn drop(&mut self) {
-        self.0.emit(Stage::ResponseComplete);
+        let Some(event) = self.0.event(Stage::ResponseComplete) else { return };
+        let (audit, level) = (self.0.audit.clone(), self.0.verdict.level);
+        let mut emitted = Box::pin(async move { audit.emit(level, &event).await });
+        // Only a webhook that blocks is waited for, and nobody waits for it here.
+        if emitted.as_mut().now_or_never().is_none()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(emitted);
+        }
     }
 }
 
@@ -60,18 +70,19 @@ fn time(at: Timestamp) -> Value {
 }
 
 impl Record {
-    /// The record of a request of the user in `attributes`; `None`: the policy keeps nothing of it.
-    pub fn begin(
+    /// The record of a request of the user in `attributes`; `None`: the policy keeps nothing of it. The error
+    /// is for the client: a backend insists on the event and does not have it.
+    pub async fn begin(
         audit: &Arc<Audit>,
         attributes: &Attributes,
         info: &RequestInfo,
         parts: &Parts,
         id: &str,
         received: Timestamp,
-    ) -> Option<Self> {
+    ) -> Result<Option<Self>, ApiError> {
         let verdict = audit.policy.verdict(attributes);
         if verdict.level == Level::None {
-            return None;
+            return Ok(None);
         }
         let mut event = Map::new();
         let mut set = |name: &str, value: Value| drop(event.insert(name.to_owned(), value));
@@ -93,8 +104,12 @@ impl Record {
         }
         set("requestReceivedTimestamp", time(received));
         let mut record = Self { audit: audit.clone(), verdict, event };
-        record.emit(Stage::RequestReceived);
-        Some(record)
+        if !record.emit(Stage::RequestReceived).await {
+            audit.metrics.audit_rejected();
+            let why = format!("Internal Server Error: {:?}: failed to store audit event", attributes.path);
+            return Err(ApiError::internal(why));
+        }
+        Ok(Some(record))
     }
 
     /// Notes who the request is made as.
@@ -181,14 +196,14 @@ impl Record {
         self.event.insert("responseStatus".into(), status);
         let response = Response::from_parts(parts, body);
         if panicked {
-            self.emit(Stage::Panic);
+            self.emit(Stage::Panic).await;
             return response;
         }
         if stream && !failed {
-            self.emit(Stage::ResponseStarted);
+            self.emit(Stage::ResponseStarted).await;
             return response.map(|body| Body::Held(Box::new(body), Box::new(AtEnd(self))));
         }
-        self.emit(Stage::ResponseComplete);
+        self.emit(Stage::ResponseComplete).await;
         response
     }
 
@@ -209,17 +224,24 @@ impl Record {
         Some(object)
     }
 
-    fn emit(&mut self, stage: Stage) {
+    /// The event of a stage; `None`: the policy leaves it out.
+    fn event(&mut self, stage: Stage) -> Option<Value> {
         if self.verdict.omit_stages.contains(&stage) {
-            return;
+            return None;
         }
         self.event.insert("stage".into(), stage.word().into());
         self.event.insert("stageTimestamp".into(), time(Timestamp::now()));
-        let event = Value::Object(std::mem::take(&mut self.event));
-        self.audit.emit(self.verdict.level, &event);
+        Some(Value::Object(std::mem::take(&mut self.event)))
+    }
+
+    /// Makes the event of a stage; whether backends that insist on it have it.
+    async fn emit(&mut self, stage: Stage) -> bool {
+        let Some(event) = self.event(stage) else { return true };
+        let kept = self.audit.emit(self.verdict.level, &event).await;
         if let Value::Object(event) = event {
             self.event = event;
         }
+        kept
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use gantry_api::selector::{is_dns_label, is_dns_subdomain};
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
@@ -35,7 +36,7 @@ impl Impersonation {
 }
 
 /// Reads the impersonation headers; `None`: there are none. The error is for groups, UID or extra
-/// without a user.
+/// without a user, in upstream's words.
 pub fn impersonate(headers: &HeaderMap) -> Result<Option<Impersonation>, String> {
     const AUTHENTICATION: &str = "authentication.k8s.io";
     let one = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
@@ -55,15 +56,23 @@ pub fn impersonate(headers: &HeaderMap) -> Result<Option<Impersonation>, String>
         }
     }
     if name.is_empty() {
-        let nothing = uid.is_empty() && groups.is_empty() && extra.is_empty();
-        return if nothing {
-            Ok(None)
-        } else {
-            Err("requested impersonation without impersonating a user".into())
+        let mut asked: Vec<String> = groups.iter().map(|group| format!("{{Group  {group}    }}")).collect();
+        for (key, values) in &extra {
+            let each =
+                values.iter().map(|value| format!("{{UserExtra  {value}  {AUTHENTICATION}/v1  {key}}}"));
+            asked.extend(each);
+        }
+        if !uid.is_empty() {
+            asked.push(format!("{{UID  {uid}  {AUTHENTICATION}/v1  }}"));
+        }
+        return match asked.is_empty() {
+            true => Ok(None),
+            false => Err(format!("requested [{}] without impersonating a user", asked.join(" "))),
         };
     }
     let mut needed = Vec::new();
     let account = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
+    let account = account.filter(|(namespace, name)| is_dns_label(namespace) && is_dns_subdomain(name));
     let own_groups = match account {
         Some((namespace, account)) => {
             needed.push(("", "serviceaccounts", String::new(), namespace.to_owned(), account.to_owned()));
@@ -77,18 +86,21 @@ pub fn impersonate(headers: &HeaderMap) -> Result<Option<Impersonation>, String>
     for group in &groups {
         needed.push(("", "groups", String::new(), String::new(), group.clone()));
     }
-    if !uid.is_empty() {
-        needed.push((AUTHENTICATION, "uids", String::new(), String::new(), uid.clone()));
-    }
     for (key, values) in &extra {
         for value in values {
             needed.push((AUTHENTICATION, "userextras", key.clone(), String::new(), value.clone()));
         }
     }
+    if !uid.is_empty() {
+        needed.push((AUTHENTICATION, "uids", String::new(), String::new(), uid.clone()));
+    }
     let mut groups = if groups.is_empty() { own_groups } else { groups };
-    let implied = if name == "system:anonymous" { "system:unauthenticated" } else { "system:authenticated" };
-    if !groups.iter().any(|group| group == "system:authenticated" || group == "system:unauthenticated") {
-        groups.push(implied.to_owned());
+    let has = |wanted: &str| groups.iter().any(|group| group == wanted);
+    let unauthenticated = has("system:unauthenticated");
+    if name == "system:anonymous" && !unauthenticated {
+        groups.push("system:unauthenticated".to_owned());
+    } else if name != "system:anonymous" && !unauthenticated && !has("system:authenticated") {
+        groups.push("system:authenticated".to_owned());
     }
     Ok(Some(Impersonation { user: User { name, uid, groups, extra }, needed }))
 }

@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 
 use super::configuration::{JwtConfiguration, Mapping};
 use crate::metrics::AccessMetrics;
-use crate::remote::{Remote, Trust};
+use crate::remote::Remote;
+use crate::tls::Trust;
 use crate::token::Unverified;
 use crate::{Error, User};
 use distributed::Distributed;
@@ -46,11 +47,8 @@ impl Jwt {
         metrics: Arc<AccessMetrics>,
     ) -> Result<Self, Error> {
         let issuer = &configuration.issuer;
-        let trust = match &*issuer.certificate_authority {
-            "" => Trust::Machine,
-            pem => Trust::Bundle(pem.to_owned()),
-        };
-        let remote = Arc::new(Remote::new(&trust, None, None)?);
+        let trust = Trust::bundle(&issuer.certificate_authority)?;
+        let remote = Arc::new(Remote::new(trust, None, None)?);
         let digest = ring::digest::digest(&ring::digest::SHA256, issuer.url.as_bytes());
         let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         let hash = format!("sha256:{hex}");

@@ -236,6 +236,12 @@ fn impersonation_asks_for_each_part() {
         .map(|each| format!("{}/{} {}", each.resource, each.subresource, each.name))
         .collect();
     assert_eq!(asked, ["serviceaccounts/ web", "userextras/scopes/one a"]);
-    assert!(impersonate(&parts("impersonate-group", "x").headers).is_err());
+    let check = |header: &str, value: &str, what: &str| {
+        let error = impersonate(&parts(header, value).headers).unwrap_err();
+        assert_eq!(error, format!("requested [{what}] without impersonating a user"));
+    };
+    check("impersonate-group", "x", "{Group  x    }");
+    check("impersonate-uid", "17", "{UID  17  authentication.k8s.io/v1  }");
+    check("impersonate-extra-scopes", "read", "{UserExtra  read  authentication.k8s.io/v1  scopes}");
     assert_eq!(impersonate(&parts("accept", "x").headers), Ok(None));
 }

@@ -1,11 +1,16 @@
 //! The token webhook: somebody else's server says whose a token is, in a TokenReview.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared, WeakShared};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::TokenWebhook;
-use crate::expiring::{self, Expiring};
+use crate::expiring::{self, Expiring, Key};
 use crate::metrics::AccessMetrics;
 use crate::review_client::ReviewClient;
 use crate::{Error, User};
@@ -18,8 +23,20 @@ const REMEMBERED: usize = 4096;
 /// Who a token's user is and for which audiences it is good; `None`: the webhook does not know.
 type Answer = Option<(User, Vec<String>)>;
 
+/// A question to the webhook.
+type Question = BoxFuture<'static, Result<Answer, String>>;
+/// A question that is on its way; several may wait for its answer.
+type Flight = Shared<Question>;
+
 /// A webhook that knows tokens.
 pub(super) struct Webhook {
+    asking: Arc<Asking>,
+    /// Questions on their way. Who asks the same meanwhile waits for the same answer.
+    flights: Mutex<HashMap<Key, WeakShared<Question>>>,
+}
+
+/// How it is asked, and what it has answered.
+struct Asking {
     client: ReviewClient,
     version: String,
     ttl: Duration,
@@ -35,12 +52,13 @@ impl Webhook {
             );
             return Err(Error::config("authentication", why));
         }
-        Ok(Self {
+        let asking = Asking {
             client: ReviewClient::from_kubeconfig(&settings.config_file, PATIENCE)?,
             version: settings.version.clone(),
             ttl: settings.cache_ttl,
             answers: Expiring::new(REMEMBERED),
-        })
+        };
+        Ok(Self { asking: Arc::new(asking), flights: Mutex::default() })
     }
 
     /// Whose `token` it is, and for which of the audiences `wanted` it is good. A webhook that says nothing of
@@ -54,11 +72,35 @@ impl Webhook {
     ) -> Result<Answer, String> {
         let parts = std::iter::once(token).chain(wanted.iter().map(String::as_str));
         let key = expiring::key(parts.map(str::as_bytes));
-        let remembered = self.answers.get(&key);
+        let remembered = self.asking.answers.get(&key);
         metrics.remembered(remembered.is_some());
-        if let Some(answer) = remembered {
-            return Ok(answer);
+        match remembered {
+            Some(answer) => Ok(answer),
+            None => self.flight(key, token, wanted, own).await,
         }
+    }
+
+    /// The question that is on its way, or a new one.
+    fn flight(&self, key: Key, token: &str, wanted: &[String], own: &[String]) -> Flight {
+        let mut flights = self.flights.lock();
+        if let Some(flight) = flights.get(&key).and_then(WeakShared::upgrade) {
+            return flight;
+        }
+        // One that has just ended has left its answer.
+        if let Some(answer) = self.asking.answers.get(&key) {
+            return std::future::ready(Ok(answer)).boxed().shared();
+        }
+        let (asking, token) = (self.asking.clone(), token.to_owned());
+        let (wanted, own) = (wanted.to_vec(), own.to_vec());
+        let flight = async move { asking.ask(key, &token, &wanted, &own).await }.boxed().shared();
+        flights.retain(|_, other| other.upgrade().is_some());
+        flights.extend(flight.downgrade().map(|weak| (key, weak)));
+        flight
+    }
+}
+
+impl Asking {
+    async fn ask(&self, key: Key, token: &str, wanted: &[String], own: &[String]) -> Result<Answer, String> {
         let review = json!({
             "kind": "TokenReview",
             "apiVersion": format!("authentication.k8s.io/{}", self.version),

@@ -1,5 +1,6 @@
 //! Which authorizers are asked, in which order.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +8,14 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 
 use super::Decision;
-use super::configuration::{
-    AuthorizerConfiguration, Configuration, ConfigurationError, ConnectionInfo, WebhookConfiguration,
-};
+use super::abac::Policies;
+use super::configuration::{AuthorizerConfiguration, Configuration, ConnectionInfo, WebhookConfiguration};
 use super::webhook::Webhook;
 use crate::Error;
 use crate::metrics::AccessMetrics;
+
+/// The modes that there are.
+const MODES: [&str; 6] = ["AlwaysAllow", "AlwaysDeny", "ABAC", "Webhook", "RBAC", "Node"];
 
 /// How a server chooses its authorizers.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +24,8 @@ pub struct Settings {
     pub configuration_file: Option<PathBuf>,
     /// Without a file, the types of the authorizers in order; none: Node and RBAC.
     pub modes: Vec<String>,
+    /// The file of policies for mode ABAC.
+    pub policy_file: Option<PathBuf>,
     /// The kubeconfig of the webhook, where it is among the modes.
     pub webhook_config_file: Option<PathBuf>,
     /// `v1` or `v1beta1`; `v1` where nothing is said.
@@ -36,8 +41,9 @@ impl Settings {
     pub(super) fn configuration(&self) -> Result<(Configuration, String), Error> {
         let wrong = |error: &dyn std::fmt::Display| Error::config("authorization", error);
         if let Some(file) = &self.configuration_file {
-            if !self.modes.is_empty() || self.webhook_config_file.is_some() {
-                let why = "authorization-config and authorization-mode or authorization-webhook-* exclude each other";
+            if !self.modes.is_empty() || self.webhook_config_file.is_some() || self.policy_file.is_some() {
+                let why = "authorization-config and authorization-mode, authorization-policy-file or \
+                    authorization-webhook-* exclude each other";
                 return Err(wrong(&why));
             }
             let named = |error: &dyn std::fmt::Display| {
@@ -55,14 +61,52 @@ impl Settings {
             let authorizer = AuthorizerConfiguration { type_: mode.clone(), name, webhook };
             configuration.authorizers.push(authorizer);
         }
-        if self.webhook_config_file.is_some() && !modes.iter().any(|mode| mode == "Webhook") {
-            return Err(wrong(&"cannot specify authorization-webhook-config-file without mode Webhook"));
+        match self.mode_errors(modes).as_slice() {
+            [] => Ok((configuration, String::new())),
+            [one] => Err(wrong(one)),
+            several => Err(wrong(&format!("[{}]", several.join(", ")))),
         }
-        let errors = configuration.errors();
-        if !errors.is_empty() {
-            return Err(wrong(&ConfigurationError::Invalid(errors)));
+    }
+
+    /// What is wrong with the modes, in upstream's words.
+    fn mode_errors(&self, modes: &[String]) -> Vec<String> {
+        let mut errors = Vec::new();
+        for mode in modes {
+            if !MODES.contains(&mode.as_str()) {
+                errors.push(format!("authorization-mode {mode:?} is not a valid mode"));
+            }
+            if mode == "ABAC" && self.policy_file.is_none() {
+                errors.push("authorization-mode ABAC's authorization policy file not passed".to_owned());
+            }
+            if mode == "Webhook" && self.webhook_config_file.is_none() {
+                errors.push("authorization-mode Webhook's authorization config file not passed".to_owned());
+            }
         }
-        Ok((configuration, String::new()))
+        let has = |wanted: &str| modes.iter().any(|mode| mode == wanted);
+        for (given, flag, mode) in [
+            (self.policy_file.is_some(), "policy-file", "ABAC"),
+            (self.webhook_config_file.is_some(), "webhook-config-file", "Webhook"),
+        ] {
+            if given && !has(mode) {
+                errors.push(format!("cannot specify --authorization-{flag} without mode {mode}"));
+            }
+        }
+        let distinct: BTreeSet<&String> = modes.iter().collect();
+        if distinct.len() != modes.len() {
+            errors.push(format!("authorization-mode {modes:?} has mode specified more than once"));
+        }
+        match self.webhook_version.as_deref() {
+            None | Some("v1" | "v1beta1") => {}
+            Some(other) => errors.push(format!(
+                "unsupported webhook authorizer version {other:?}, supported versions are \"v1\", \"v1beta1\""
+            )),
+        }
+        errors
+    }
+
+    /// The policies for mode ABAC.
+    pub(super) fn policies(&self) -> Result<Policies, Error> {
+        self.policy_file.as_deref().map_or_else(|| Ok(Policies::default()), Policies::from_file)
     }
 
     fn webhook(&self) -> WebhookConfiguration {
@@ -120,6 +164,8 @@ pub(super) enum Asked {
     AlwaysDeny,
     /// Nodes and what belongs to them.
     Node,
+    /// The policies of a file.
+    Abac(Policies),
     /// Roles and their bindings.
     Rbac,
     /// Somebody else.
@@ -127,12 +173,17 @@ pub(super) enum Asked {
 }
 
 impl Chain {
-    /// The authorizers of a configuration that was checked.
-    pub fn new(configuration: &Configuration, metrics: &Arc<AccessMetrics>) -> Result<Self, Error> {
+    /// The authorizers of a configuration that was checked, with the policies for ABAC.
+    pub fn new(
+        configuration: &Configuration,
+        policies: &Policies,
+        metrics: &Arc<AccessMetrics>,
+    ) -> Result<Self, Error> {
         let link = |each: &AuthorizerConfiguration| {
             let (type_, asked) = match (&*each.type_, &each.webhook) {
                 ("AlwaysAllow", _) => ("AlwaysAllow", Asked::AlwaysAllow),
                 ("Node", _) => ("Node", Asked::Node),
+                ("ABAC", _) => ("ABAC", Asked::Abac(policies.clone())),
                 ("RBAC", _) => ("RBAC", Asked::Rbac),
                 ("Webhook", Some(webhook)) => {
                     let webhook = Webhook::new(&each.name, webhook, metrics.clone())?;
@@ -179,5 +230,30 @@ impl Reasons {
             [one] => Decision::Failed { denied: false, error: one.clone() },
             more => Decision::Failed { denied: false, error: format!("[{}]", more.join(", ")) },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_that_cannot_be() {
+        let check = |modes: &[&str], settings: Settings, expect: &str| {
+            let modes = modes.iter().map(|mode| (*mode).to_owned()).collect();
+            let error = Settings { modes, ..settings }.configuration().unwrap_err();
+            assert_eq!(error.to_string(), format!("authorization: {expect}"));
+        };
+        let none = Settings::default;
+        check(&["Node", "Maybe"], none(), "authorization-mode \"Maybe\" is not a valid mode");
+        check(&["ABAC"], none(), "authorization-mode ABAC's authorization policy file not passed");
+        check(&["Webhook"], none(), "authorization-mode Webhook's authorization config file not passed");
+        let file = Settings { policy_file: Some("policy".into()), ..none() };
+        check(&["RBAC"], file, "cannot specify --authorization-policy-file without mode ABAC");
+        check(
+            &["RBAC", "RBAC"],
+            none(),
+            "authorization-mode [\"RBAC\", \"RBAC\"] has mode specified more than once",
+        );
     }
 }

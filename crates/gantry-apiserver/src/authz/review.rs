@@ -88,37 +88,47 @@ fn subject_errors(spec: &Value) -> Vec<FieldError> {
     errors
 }
 
+/// What a user may do, as a SelfSubjectRulesReview shows it.
+#[derive(Debug, Default)]
+pub(super) struct Rules {
+    /// Rules for resources.
+    pub resources: Vec<Value>,
+    /// Rules for other paths.
+    pub paths: Vec<Value>,
+    /// Why that is not all.
+    pub unknown: Vec<&'static str>,
+}
+
+impl Rules {
+    /// Adds RBAC's rules.
+    pub fn extend(&mut self, rules: &[&Rule]) {
+        for rule in rules.iter().filter(|rule| !rule.resources.is_empty()) {
+            let mut shown = json!({
+                "verbs": rule.verbs, "apiGroups": rule.api_groups, "resources": rule.resources,
+            });
+            if !rule.resource_names.is_empty() {
+                shown["resourceNames"] = json!(rule.resource_names);
+            }
+            self.resources.push(shown);
+        }
+        let paths = rules.iter().filter(|rule| !rule.non_resource_urls.is_empty());
+        let shown = paths.map(|rule| json!({"verbs": rule.verbs, "nonResourceURLs": rule.non_resource_urls}));
+        self.paths.extend(shown);
+    }
+}
+
 /// The status of a SelfSubjectRulesReview for `namespace`.
 pub fn self_subject_rules_review(authorizer: &Authorizer, user: &User, namespace: &str) -> Value {
-    authorizer.with_rbac(|rbac| {
-        let rules = rbac.rules_of(user, namespace);
-        let resources: Vec<Value> = rules
-            .iter()
-            .filter(|rule| !rule.resources.is_empty())
-            .map(|rule| {
-                let mut out = json!({
-                    "verbs": rule.verbs, "apiGroups": rule.api_groups, "resources": rule.resources,
-                });
-                if !rule.resource_names.is_empty() {
-                    out["resourceNames"] = json!(rule.resource_names);
-                }
-                out
-            })
-            .collect();
-        let urls = |rule: &&&Rule| !rule.non_resource_urls.is_empty();
-        let others: Vec<Value> = rules
-            .iter()
-            .filter(urls)
-            .map(|rule| json!({"verbs": rule.verbs, "nonResourceURLs": rule.non_resource_urls}))
-            .collect();
-        let mut status = json!({"resourceRules": resources, "nonResourceRules": others, "incomplete": false});
-        let unknown = authorizer.incomplete(user);
-        if !unknown.is_empty() {
-            status["incomplete"] = json!(true);
-            status["evaluationError"] = json!(unknown.join(", "));
-        }
-        status
-    })
+    let Rules { resources, paths, unknown } = authorizer.rules_of(user, namespace);
+    let mut status = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
+    if !unknown.is_empty() {
+        status["incomplete"] = json!(true);
+        status["evaluationError"] = match unknown.as_slice() {
+            [one] => json!(one),
+            several => json!(format!("[{}]", several.join(", "))),
+        };
+    }
+    status
 }
 
 /// What a review's `spec` asks about, for `user`.

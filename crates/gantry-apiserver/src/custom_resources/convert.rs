@@ -136,7 +136,7 @@ impl Converter {
                 trace::text("UID", &*uid),
             ]
         });
-        let asked = self.webhooks.post(&target, question.into_bytes().into(), TIME, LONGEST);
+        let asked = self.webhooks.post(&target, None, question.into_bytes().into(), TIME, LONGEST);
         let answer = trace::step("Call conversion webhook", facts, asked).await;
         review::answer(version, &uid, answer.map_err(failed)?, &objects, wanted).map_err(wrong)
     }

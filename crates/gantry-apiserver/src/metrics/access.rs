@@ -6,11 +6,21 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use super::Histograms;
+use super::table::{Histograms, counter, counters, gauges, histograms};
 use crate::authn::TokenUse;
+
+/// The buckets of durations, in seconds: each twice the one before.
+const QUICK: [f64; 15] = {
+    let mut buckets = [0.001; 15];
+    let mut at = 1;
+    while at < buckets.len() {
+        buckets[at] = buckets[at - 1] * 2.0;
+        at += 1;
+    }
+    buckets
+};
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ResultOnly {
@@ -86,123 +96,123 @@ pub(crate) enum Reloaded {
 }
 
 impl Default for AccessMetrics {
+    /// Metrics that nobody is shown.
     fn default() -> Self {
-        let quick = || Histogram::new(exponential_buckets(0.001, 2.0, 15));
-        Self {
-            attempts: Family::default(),
-            authentication: Histograms::new_with_constructor(quick),
-            users: Family::default(),
-            authorizations: Family::default(),
-            authorization: Histograms::new_with_constructor(quick),
-            decisions: Family::default(),
-            asked: Family::default(),
-            asking: Histograms::new_with_constructor(quick),
-            fail_open: Family::default(),
-            condition_failures: Family::default(),
-            condition_exclusions: Family::default(),
-            verifying: Histograms::new_with_constructor(quick),
-            fetched: Family::default(),
-            remembered: Family::default(),
-            reloads: Default::default(),
-            legacy: Counter::default(),
-            manual: Counter::default(),
-            generated: Counter::default(),
-            invalidated: Counter::default(),
-            stale: Counter::default(),
-            valid: Counter::default(),
-        }
+        Self::new(&mut Registry::default())
     }
 }
 
 impl AccessMetrics {
     /// Metrics that `registry` shows under upstream's names.
     pub fn new(registry: &mut Registry) -> Self {
-        let own = Self::default();
-        for (name, help, counter) in [
-            ("authentication_attempts", "Attempts to authenticate", &own.attempts),
-            ("authorization_attempts", "Requests that authorization decided on", &own.authorizations),
-        ] {
-            registry.register(name, help, counter.clone());
-        }
-        for (name, help, histogram) in [
-            ("authentication_duration_seconds", "Time that authentication took", &own.authentication),
-            ("authorization_duration_seconds", "Time that authorization took", &own.authorization),
-        ] {
-            registry.register(name, help, histogram.clone());
-        }
-        registry.register("authenticated_user_requests", "Requests by known users", own.users.clone());
-        registry.register(
-            "apiserver_authorization_decisions",
-            "Requests that an authorizer allowed or denied",
-            own.decisions.clone(),
-        );
-        let webhook = "apiserver_authorization_webhook";
-        registry.register(
-            format!("{webhook}_evaluations"),
-            "Questions to authorization webhooks",
-            own.asked.clone(),
-        );
-        registry.register(
-            format!("{webhook}_duration_seconds"),
-            "Time that authorization webhooks took",
-            own.asking.clone(),
-        );
-        registry.register(
-            format!("{webhook}_evaluations_fail_open"),
-            "Questions without an answer that left the decision to others",
-            own.fail_open.clone(),
-        );
-        let condition = "apiserver_authorization_match_condition_evaluation";
-        registry.register(
-            format!("{condition}_errors"),
-            "Match conditions that could not be evaluated",
-            own.condition_failures.clone(),
-        );
-        registry.register(
-            "apiserver_authorization_match_condition_exclusions",
-            "Requests that match conditions kept from a webhook",
-            own.condition_exclusions.clone(),
-        );
-        let jwt = "apiserver_authentication_jwt_authenticator";
-        registry.register(
-            format!("{jwt}_latency_seconds"),
-            "Time that the verification of a token took",
-            own.verifying.clone(),
-        );
-        registry.register(
-            format!("{jwt}_jwks_fetch_last_timestamp_seconds"),
-            "When an issuer's keys were fetched last",
-            own.fetched.clone(),
-        );
-        registry.register(
-            "authentication_token_cache_request",
-            "Answers to token reviews that were remembered, or not",
-            own.remembered.clone(),
-        );
-        for (part, (count, time)) in ["authentication", "authorization"].iter().zip(&own.reloads) {
+        let mut reload = |part: &str| {
             let name = format!("apiserver_{part}_config_controller_automatic_reload");
-            registry.register(format!("{name}s"), "Reloads of the configuration", count.clone());
-            registry.register(
-                format!("{name}_last_timestamp_seconds"),
-                "When the configuration was reloaded last",
-                time.clone(),
-            );
-        }
-        for (name, help, counter) in [
-            ("legacy_tokens", "Requests with tokens that name no audience", &own.legacy),
-            ("legacy_manual_token_uses", "Requests with tokens of Secrets that persons made", &own.manual),
-            ("legacy_auto_token_uses", "Requests with tokens of Secrets that accounts name", &own.generated),
+            let time = format!("{name}_last_timestamp_seconds");
             (
-                "invalid_legacy_auto_token_uses",
-                "Requests with such tokens that had been marked as unused",
-                &own.invalidated,
+                counters(registry, &format!("{name}s"), "Reloads of the configuration"),
+                gauges(registry, &time, "When the configuration was reloaded last"),
+            )
+        };
+        let reloads = ["authentication", "authorization"].map(&mut reload);
+        Self {
+            attempts: counters(registry, "authentication_attempts", "Attempts to authenticate"),
+            authentication: histograms(
+                registry,
+                "authentication_duration_seconds",
+                "Time that authentication took",
+                &QUICK,
             ),
-            ("stale_tokens", "Requests with tokens that should have been renewed", &own.stale),
-            ("valid_tokens", "Requests with tokens of volumes that are renewed in time", &own.valid),
-        ] {
-            registry.register(format!("serviceaccount_{name}"), help, counter.clone());
+            users: counters(registry, "authenticated_user_requests", "Requests by known users"),
+            authorizations: counters(
+                registry,
+                "authorization_attempts",
+                "Requests that authorization decided on",
+            ),
+            authorization: histograms(
+                registry,
+                "authorization_duration_seconds",
+                "Time that authorization took",
+                &QUICK,
+            ),
+            decisions: counters(
+                registry,
+                "apiserver_authorization_decisions",
+                "Requests that an authorizer allowed or denied",
+            ),
+            asked: counters(
+                registry,
+                "apiserver_authorization_webhook_evaluations",
+                "Questions to authorization webhooks",
+            ),
+            asking: histograms(
+                registry,
+                "apiserver_authorization_webhook_duration_seconds",
+                "Time that authorization webhooks took",
+                &QUICK,
+            ),
+            fail_open: counters(
+                registry,
+                "apiserver_authorization_webhook_evaluations_fail_open",
+                "Questions without an answer that left the decision to others",
+            ),
+            condition_failures: counters(
+                registry,
+                "apiserver_authorization_match_condition_evaluation_errors",
+                "Match conditions that could not be evaluated",
+            ),
+            condition_exclusions: counters(
+                registry,
+                "apiserver_authorization_match_condition_exclusions",
+                "Requests that match conditions kept from a webhook",
+            ),
+            verifying: histograms(
+                registry,
+                "apiserver_authentication_jwt_authenticator_latency_seconds",
+                "Time that the verification of a token took",
+                &QUICK,
+            ),
+            fetched: gauges(
+                registry,
+                "apiserver_authentication_jwt_authenticator_jwks_fetch_last_timestamp_seconds",
+                "When an issuer's keys were fetched last",
+            ),
+            remembered: counters(
+                registry,
+                "authentication_token_cache_request",
+                "Answers to token reviews that were remembered, or not",
+            ),
+            reloads,
+            legacy: counter(
+                registry,
+                "serviceaccount_legacy_tokens",
+                "Requests with tokens that name no audience",
+            ),
+            manual: counter(
+                registry,
+                "serviceaccount_legacy_manual_token_uses",
+                "Requests with tokens of Secrets that persons made",
+            ),
+            generated: counter(
+                registry,
+                "serviceaccount_legacy_auto_token_uses",
+                "Requests with tokens of Secrets that accounts name",
+            ),
+            invalidated: counter(
+                registry,
+                "serviceaccount_invalid_legacy_auto_token_uses",
+                "Requests with such tokens that had been marked as unused",
+            ),
+            stale: counter(
+                registry,
+                "serviceaccount_stale_tokens",
+                "Requests with tokens that should have been renewed",
+            ),
+            valid: counter(
+                registry,
+                "serviceaccount_valid_tokens",
+                "Requests with tokens of volumes that are renewed in time",
+            ),
         }
-        own
     }
 
     /// Counts an attempt to authenticate: `success`, `failure` (nothing was shown) or `error`.

@@ -6,10 +6,9 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::Histograms;
+use super::table::{Histograms, counters, gauges, histograms};
 
 /// The buckets of webhooks' durations, in seconds.
 const DURATIONS: [f64; 8] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 25.0];
@@ -57,34 +56,29 @@ pub(crate) struct Webhooks {
 
 impl Webhooks {
     pub fn new(registry: &mut Registry) -> Self {
-        let durations = Histograms::new_with_constructor(|| Histogram::new(DURATIONS));
-        let webhooks = Self {
-            durations,
-            requests: Family::default(),
-            rejections: Family::default(),
-            open: Family::default(),
-        };
-        registry.register(
-            "apiserver_admission_webhook_admission_duration_seconds",
-            "Time that an admission webhook took",
-            webhooks.durations.clone(),
-        );
-        registry.register(
-            "apiserver_admission_webhook_request",
-            "Calls of an admission webhook by what came of them",
-            webhooks.requests.clone(),
-        );
-        registry.register(
-            "apiserver_admission_webhook_rejection_count",
-            "Requests that an admission webhook, or its failure, ended",
-            webhooks.rejections.clone(),
-        );
-        registry.register(
-            "apiserver_admission_webhook_fail_open_count",
-            "Failures of an admission webhook that counted as consent",
-            webhooks.open.clone(),
-        );
-        webhooks
+        Self {
+            durations: histograms(
+                registry,
+                "apiserver_admission_webhook_admission_duration_seconds",
+                "Time that an admission webhook took",
+                &DURATIONS,
+            ),
+            requests: counters(
+                registry,
+                "apiserver_admission_webhook_request",
+                "Calls of an admission webhook by what came of them",
+            ),
+            rejections: gauges(
+                registry,
+                "apiserver_admission_webhook_rejection_count",
+                "Requests that an admission webhook, or its failure, ended",
+            ),
+            open: gauges(
+                registry,
+                "apiserver_admission_webhook_fail_open_count",
+                "Failures of an admission webhook that counted as consent",
+            ),
+        }
     }
 
     /// Counts a call.

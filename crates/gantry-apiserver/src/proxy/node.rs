@@ -18,7 +18,6 @@ use crate::ApiServer;
 use crate::body::Body;
 use crate::request::{Query, RequestInfo};
 use crate::server::certificate::Shown;
-use crate::server::listener;
 use crate::tls::{self, Trust};
 use crate::trace;
 
@@ -34,7 +33,7 @@ pub(crate) fn connector(
     shown: Option<Arc<Shown>>,
 ) -> Result<Option<TlsConnector>, crate::Error> {
     let Some(shown) = shown else { return Ok(None) };
-    let trust = Trust::Roots(listener::roots(&config.kubelet_ca)?);
+    let trust = Trust::only(&config.kubelet_ca)?;
     let tls = tls::client(trust, Some(shown))?;
     Ok(Some(TlsConnector::from(Arc::new(tls))))
 }

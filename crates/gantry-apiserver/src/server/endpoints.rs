@@ -19,6 +19,9 @@ pub(super) async fn serve(
     query: &Query,
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
+    if info.path.trim_end_matches('/') == "/debug/flags/v" {
+        return debug::verbosity(server, request).await;
+    }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let answer = read(server, info, query, request)?;
     if reads { Ok(answer) } else { Err(ApiError::method_not_allowed()) }

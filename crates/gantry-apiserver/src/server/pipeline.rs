@@ -122,7 +122,8 @@ impl ApiServer {
         let attributes = attributes(info, query, user.as_ref().cloned().unwrap_or_default());
         if let Some(audit) = &self.audit {
             let id = audited.id.to_str().unwrap_or_default();
-            audited.record = Record::begin(audit, &attributes, info, &parts, id, jiff::Timestamp::now());
+            let now = jiff::Timestamp::now();
+            audited.record = Record::begin(audit, &attributes, info, &parts, id, now).await?;
         }
         self.metrics.access.user(&user?.name);
         audited.span = self.trace(info, &parts, &body, &attributes.user, &audited.id, received);
@@ -140,7 +141,8 @@ impl ApiServer {
     ) -> Result<Response<Body>, ApiError> {
         let (mut parts, mut body) = request.into_parts();
         let mutating = !matches!(info.verb, "get" | "list" | "watch" | "head");
-        if let Some(asked) = authn::impersonate(&parts.headers).map_err(ApiError::bad_request)? {
+        let wrong = |why| ApiError::internal(format!("Internal Server Error: {:?}: {why}", info.path));
+        if let Some(asked) = authn::impersonate(&parts.headers).map_err(wrong)? {
             for question in asked.questions(&attributes.user) {
                 trace::step("impersonation", Vec::new(), self.authorize(&question)).await?;
             }

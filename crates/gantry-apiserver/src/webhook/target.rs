@@ -13,7 +13,7 @@ const PORT: u16 = 443;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     place: Place,
-    /// A PEM bundle.
+    /// A PEM bundle; empty: whom this machine trusts.
     ca: String,
 }
 
@@ -68,9 +68,16 @@ impl Target {
         }
     }
 
-    /// The authorities that its certificate may come from, in PEM.
+    /// The authorities that its certificate may come from, in PEM; empty: those that this machine trusts.
     pub fn ca(&self) -> &str {
         &self.ca
+    }
+
+    /// The host and the port, by which the server finds out how to show itself.
+    pub fn authority(&self) -> String {
+        let url: Option<http::Uri> = self.url().parse().ok();
+        let port = |url: &http::Uri| url.port_u16().unwrap_or(PORT);
+        url.and_then(|url| Some(format!("{}:{}", url.host()?, port(&url)))).unwrap_or_default()
     }
 
     pub(super) fn place(&self) -> &Place {

@@ -15,7 +15,7 @@ pub trait Authorizer: Send + Sync {
 }
 
 /// What an expression asks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct AuthorizerAttributes {
     /// The service account that is asked for instead of the request's user: namespace and name.
     pub service_account: Option<(String, String)>,

@@ -1,5 +1,6 @@
 //! Admission policies: what does not hold is refused, told or noted.
 
+mod authorizer;
 mod params;
 mod status;
 

@@ -67,10 +67,11 @@ async fn a_kind_that_is_not_there() -> Result<()> {
 #[tokio::test]
 async fn parameters_of_a_custom_kind() -> Result<()> {
     let server = TestServer::start().await?;
+    let schema = json!({"type": "object", "properties": {"most": {"type": "integer"}}});
+    let version = |name: &str| json!({"name": name, "served": true, "storage": name == "v1", "schema": {"openAPIV3Schema": schema}});
     let definition = json!({"metadata": {"name": "limits.rules.example.com"}, "spec": {
         "group": "rules.example.com", "scope": "Cluster", "names": {"plural": "limits", "kind": "Limit"},
-        "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
-            "type": "object", "properties": {"most": {"type": "integer"}}}}}]}});
+        "versions": [version("v1"), version("v2")]}});
     let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     assert_eq!(server.json(Method::POST, path, &definition).await?.code, 201);
     let definitions: Api<CustomResourceDefinition> = Api::all(server.client());
@@ -79,8 +80,10 @@ async fn parameters_of_a_custom_kind() -> Result<()> {
         json!({"apiVersion": "rules.example.com/v1", "kind": "Limit", "metadata": {"name": "l"}, "most": 1});
     let made = server.json(Method::POST, "/apis/rules.example.com/v1/limits", &limit).await?;
     assert_eq!(made.code, 201, "{}", made.text());
-    let spec = json!({"paramKind": {"apiVersion": "rules.example.com/v1", "kind": "Limit"},
-        "validations": [{"expression": "size(object.data) <= params.most", "message": "too much"}]});
+    // They are shown in the version that is asked for, whatever they are stored in.
+    let spec = json!({"paramKind": {"apiVersion": "rules.example.com/v2", "kind": "Limit"}, "validations": [
+        {"expression": "size(object.data) <= params.most", "message": "too much"},
+        {"expression": "params.apiVersion == 'rules.example.com/v2'"}]});
     policy(&server, "limit", "", "configmaps", spec).await?;
     bind(&server, "limit", json!({"paramRef": {"name": "l", "parameterNotFoundAction": "Deny"}})).await?;
     assert_eq!(create(&server, "m", json!({"a": ""})).await?.code, 201);

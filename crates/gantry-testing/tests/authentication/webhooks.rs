@@ -63,3 +63,23 @@ async fn a_webhook_knows_tokens() -> Result<()> {
     assert!(status["error"].as_str().unwrap_or_default().contains("the server answered 400"), "{status}");
     Ok(())
 }
+
+#[tokio::test]
+async fn who_asks_the_same_waits_for_one_answer() -> Result<()> {
+    let authority = Authority::new()?;
+    let jane = json!({"status": {"authenticated": true, "user": {"username": "jane"}}});
+    let remote = Remote::start(&authority, Box::new(move |_, _| (200, jane.clone()))).await?;
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("webhook.yaml");
+    remote.kubeconfig(&authority, &file)?;
+    let server =
+        TestServer::with_config(|config| config.authentication.webhook = Some(TokenWebhook::new(file)))
+            .await?;
+    let ask = || who(&server, "token");
+    let (a, b, c, d) = tokio::join!(ask(), ask(), ask(), ask());
+    for user in [a, b, c, d] {
+        assert_eq!(user?.map(|user| user["username"].clone()), Ok(json!("jane")));
+    }
+    assert_eq!(remote.count(), 1);
+    Ok(())
+}

@@ -1,11 +1,11 @@
-//! Settings of authentication and authorization, under upstream's names.
+//! Settings of authentication, authorization and admission, under upstream's names.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use gantry_apiserver::{authn, authz};
+use gantry_apiserver::{admission, authn, authz};
 use serde::Deserialize;
 
 /// Settings as given.
@@ -75,9 +75,12 @@ pub struct AccessSettings {
     /// File with an AuthorizationConfiguration; read again when it changes.
     #[arg(long, env = "GANTRY_AUTHORIZATION_CONFIG", global = true)]
     pub authorization_config: Option<PathBuf>,
-    /// Authorizers in order, of Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny; Node,RBAC where absent.
+    /// Authorizers in order, of Node, RBAC, ABAC, Webhook, AlwaysAllow, AlwaysDeny; Node,RBAC where absent.
     #[arg(long, env = "GANTRY_AUTHORIZATION_MODE", value_delimiter = ',', global = true)]
     pub authorization_mode: Option<Vec<String>>,
+    /// File with a policy a line, for mode ABAC.
+    #[arg(long, env = "GANTRY_AUTHORIZATION_POLICY_FILE", global = true)]
+    pub authorization_policy_file: Option<PathBuf>,
     /// Kubeconfig of the server that authorizes, for mode Webhook.
     #[arg(long, env = "GANTRY_AUTHORIZATION_WEBHOOK_CONFIG_FILE", global = true)]
     pub authorization_webhook_config_file: Option<PathBuf>,
@@ -90,6 +93,15 @@ pub struct AccessSettings {
     /// How long its refusal is remembered, such as 30s.
     #[arg(long, env = "GANTRY_AUTHORIZATION_WEBHOOK_CACHE_UNAUTHORIZED_TTL", global = true)]
     pub authorization_webhook_cache_unauthorized_ttl: Option<String>,
+    /// File with an AdmissionConfiguration.
+    #[arg(long, env = "GANTRY_ADMISSION_CONTROL_CONFIG_FILE", global = true)]
+    pub admission_control_config_file: Option<PathBuf>,
+    /// Admission plugins that are on beside those that are on by default.
+    #[arg(long, env = "GANTRY_ENABLE_ADMISSION_PLUGINS", value_delimiter = ',', global = true)]
+    pub enable_admission_plugins: Option<Vec<String>>,
+    /// Admission plugins that are off although they are on by default.
+    #[arg(long, env = "GANTRY_DISABLE_ADMISSION_PLUGINS", value_delimiter = ',', global = true)]
+    pub disable_admission_plugins: Option<Vec<String>>,
 }
 
 /// The names of these settings.
@@ -116,10 +128,14 @@ pub(super) const KEYS: &[&str] = &[
     "authentication-token-webhook-cache-ttl",
     "authorization-config",
     "authorization-mode",
+    "authorization-policy-file",
     "authorization-webhook-config-file",
     "authorization-webhook-version",
     "authorization-webhook-cache-authorized-ttl",
     "authorization-webhook-cache-unauthorized-ttl",
+    "admission-control-config-file",
+    "enable-admission-plugins",
+    "disable-admission-plugins",
 ];
 
 /// Who is believed, and who decides.
@@ -133,6 +149,8 @@ pub struct Access {
     pub authentication: authn::Settings,
     /// How they are authorized.
     pub authorization: authz::Settings,
+    /// How writes are admitted.
+    pub admission: admission::Settings,
 }
 
 impl AccessSettings {
@@ -185,16 +203,23 @@ impl AccessSettings {
         let authorization = authz::Settings {
             configuration_file: pick!(authorization_config),
             modes: pick!(authorization_mode).unwrap_or_default(),
+            policy_file: pick!(authorization_policy_file),
             webhook_config_file: pick!(authorization_webhook_config_file),
             webhook_version: pick!(authorization_webhook_version),
             webhook_authorized_ttl: time("authorization-webhook-cache-authorized-ttl", authorized)?,
             webhook_unauthorized_ttl: time("authorization-webhook-cache-unauthorized-ttl", unauthorized)?,
+        };
+        let admission = admission::Settings {
+            configuration_file: pick!(admission_control_config_file),
+            enabled: pick!(enable_admission_plugins).unwrap_or_default(),
+            disabled: pick!(disable_admission_plugins).unwrap_or_default(),
         };
         Ok(Access {
             issuer,
             signing_key_file: pick!(service_account_signing_key_file),
             authentication,
             authorization,
+            admission,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::testing::{admit, request};
+use super::super::testing::request;
 use super::*;
 use crate::User;
 use crate::lookup::Objects;
@@ -11,13 +11,18 @@ fn pod_on(node: &str) -> Value {
     json!({"metadata": {"namespace": "shop", "name": "web", "uid": "u1"}, "spec": {"nodeName": node}})
 }
 
+fn judged(request: &Request<'_>, objects: &Objects) -> Result<(), String> {
+    let question = judge(request, objects).map_err(|error| error.message)?;
+    question.map_or(Ok(()), |question| Err(question.otherwise.message))
+}
+
 fn run(operation: Operation, target: &str, object: Value, old: Option<&Value>) -> Result<(), String> {
     let user = User::new("system:node:n1", ["system:nodes"]);
     let mut pod = pod_on("n1");
     pod["spec"]["volumes"] =
         json!([{"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]);
     let objects = Objects(vec![("pods", pod)]);
-    admit(&NodeRestriction(None), request(operation, target, &user, object, old), &objects).map(drop)
+    judged(&request(operation, target, &user, object, old), &objects)
 }
 
 #[test]
@@ -122,7 +127,7 @@ fn tokens_are_for_audiences_that_the_pod_names() {
             "metadata": {"namespace": "shop", "name": "web"},
             "spec": {"audiences": audiences, "boundObjectRef": {"kind": "Pod", "name": "web", "uid": "u1"}}});
         let request = request(Operation::Create, "serviceaccounts/token", &user, token, None);
-        let got = admit(&NodeRestriction(None), request, &objects).map(drop);
+        let got = judged(&request, &objects);
         let expect = expect.map_err(|why| format!("serviceaccounts \"web\" is forbidden: {why}"));
         assert_eq!(got, expect, "{audiences}");
     };

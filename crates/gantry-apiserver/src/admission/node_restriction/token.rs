@@ -1,20 +1,17 @@
 //! Tokens that a node asks for: for its own pods, and for audiences that the pods name.
 
-use std::sync::Arc;
-
 use gantry_api::status::ApiError;
 use serde_json::Value;
 
 use super::super::{Request, text};
-use crate::authz::Authorizer;
+use super::Question;
 use crate::{Attributes, Lookup};
 
-pub(super) fn check(
+pub(super) fn judge(
     node: &str,
     request: &Request<'_>,
     objects: &dyn Lookup,
-    authorizer: Option<&Arc<Authorizer>>,
-) -> Result<(), ApiError> {
+) -> Result<Option<Question>, ApiError> {
     let spec = &request.object["spec"];
     let bound = &spec["boundObjectRef"];
     if bound["kind"] != "Pod" || text(bound, "/name").is_empty() {
@@ -40,7 +37,7 @@ pub(super) fn check(
         _ => return Err(request.forbidden("node may only request 0 or 1 audiences")),
     };
     if names_audience(&pod, audience, objects) {
-        return Ok(());
+        return Ok(None);
     }
     let asked = Attributes {
         user: request.user.clone(),
@@ -52,13 +49,11 @@ pub(super) fn check(
         is_resource: true,
         ..Attributes::default()
     };
-    if authorizer.is_some_and(|authorizer| authorizer.authorize_now(&asked).is_allowed()) {
-        return Ok(());
-    }
-    Err(request.forbidden(format!(
+    let otherwise = request.forbidden(format!(
         "audience {audience:?} not found in pod spec volume, {} is not authorized to request tokens for this audience",
         request.user.name
-    )))
+    ));
+    Ok(Some(Question { asked, otherwise }))
 }
 
 fn items(list: &Value) -> impl Iterator<Item = &Value> {

@@ -14,7 +14,10 @@ pub enum Level {
 }
 
 impl Level {
-    fn parse(text: &str) -> Option<Self> {
+    /// What there is to choose from.
+    pub const WORDS: &'static str = "must be one of privileged, baseline, restricted";
+
+    pub fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "privileged" => Self::Privileged,
             "baseline" => Self::Baseline,
@@ -43,7 +46,10 @@ pub enum Version {
 }
 
 impl Version {
-    fn parse(text: &str) -> Option<Self> {
+    /// What there is to choose from.
+    pub const WORDS: &'static str = "must be \"latest\" or \"v1.x\"";
+
+    pub fn parse(text: &str) -> Option<Self> {
         if text == "latest" {
             return Some(Self::Latest);
         }
@@ -76,7 +82,20 @@ pub struct Standard {
 impl Standard {
     /// Nothing is forbidden, which holds for namespaces without labels.
     pub const NONE: Self = Self { level: Level::Privileged, version: Version::Latest };
+
+    /// What metrics call its version.
+    pub fn counted_version(self) -> String {
+        match self {
+            // It is the same in every release.
+            Self { level: Level::Privileged, .. } => Version::Latest.to_string(),
+            Self { version: Version::Minor(minor), .. } if minor > NEWEST => "future".to_owned(),
+            Self { version, .. } => version.to_string(),
+        }
+    }
 }
+
+/// The minor version of this server.
+const NEWEST: u32 = 35;
 
 impl fmt::Display for Standard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,6 +111,13 @@ pub struct Policy {
     pub warn: Standard,
 }
 
+impl Default for Policy {
+    /// Nothing is forbidden.
+    fn default() -> Self {
+        Self { enforce: Standard::NONE, audit: Standard::NONE, warn: Standard::NONE }
+    }
+}
+
 impl Policy {
     /// Whether nothing is forbidden at all.
     pub fn is_privileged(&self) -> bool {
@@ -103,25 +129,22 @@ impl Policy {
         self.audit.level == Level::Privileged && self.warn.level == Level::Privileged
     }
 
-    /// The policy of a namespace, and what is wrong with its labels. A level that cannot be read is
-    /// enforced as the strictest, and neither warned of nor noted.
-    pub fn of(namespace: &Value) -> (Self, Vec<FieldError>) {
+    /// The policy of a namespace, and what is wrong with its labels. What they do not say is as in `defaults`.
+    /// A level that cannot be read is enforced as the strictest, and neither warned of nor noted.
+    pub fn of(namespace: &Value, defaults: &Self) -> (Self, Vec<FieldError>) {
         let labels = &namespace["metadata"]["labels"];
         let path = Path::new("metadata").child("labels");
         let mut errors = Vec::new();
-        let mut read = |name: &str, version: &str, unreadable: Level| {
-            let mut standard = Standard::NONE;
+        let mut read = |name: &str, version: &str, mut standard: Standard, unreadable: Level| {
             if let Some(text) = labels[name].as_str() {
                 standard.level = Level::parse(text).unwrap_or_else(|| {
-                    let words = "must be one of privileged, baseline, restricted";
-                    errors.push(FieldError::invalid(&path.key(name), text, words));
+                    errors.push(FieldError::invalid(&path.key(name), text, Level::WORDS));
                     unreadable
                 });
             }
             if let Some(text) = labels[version].as_str() {
                 standard.version = Version::parse(text).unwrap_or_else(|| {
-                    let words = "must be \"latest\" or \"v1.x\"";
-                    errors.push(FieldError::invalid(&path.key(version), text, words));
+                    errors.push(FieldError::invalid(&path.key(version), text, Version::WORDS));
                     Version::Latest
                 });
             }
@@ -131,16 +154,19 @@ impl Policy {
             enforce: read(
                 "pod-security.kubernetes.io/enforce",
                 "pod-security.kubernetes.io/enforce-version",
+                defaults.enforce,
                 Level::Restricted,
             ),
             audit: read(
                 "pod-security.kubernetes.io/audit",
                 "pod-security.kubernetes.io/audit-version",
+                defaults.audit,
                 Level::Privileged,
             ),
             warn: read(
                 "pod-security.kubernetes.io/warn",
                 "pod-security.kubernetes.io/warn-version",
+                defaults.warn,
                 Level::Privileged,
             ),
         };
@@ -157,7 +183,8 @@ mod tests {
     #[test]
     fn labels_make_a_policy() {
         let check = |labels: Value, expect: [&str; 3], wrong: &[&str]| {
-            let (policy, errors) = Policy::of(&json!({"metadata": {"labels": labels}}));
+            let namespace = json!({"metadata": {"labels": labels}});
+            let (policy, errors) = Policy::of(&namespace, &Policy::default());
             let got = [policy.enforce, policy.audit, policy.warn].map(|standard| standard.to_string());
             assert_eq!(got, expect, "{labels}");
             let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();

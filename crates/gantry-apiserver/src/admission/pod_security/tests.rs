@@ -6,6 +6,7 @@ use super::super::testing::request;
 use super::*;
 use crate::User;
 use crate::lookup::Objects;
+use configuration::Exemptions;
 use policy::Version;
 
 fn found(level: Level, minor: Option<u32>, metadata: Value, spec: Value) -> String {
@@ -212,7 +213,7 @@ fn label(mode: &str) -> String {
 
 fn run(request: &Request<'_>, objects: &Objects) -> (Result<(), String>, Verdict) {
     assert!(concerns(request));
-    let verdict = PodSecurity::default().decide(request, objects);
+    let verdict = Configuration::default().decide(request, objects);
     (verdict.refusal.clone().map_or(Ok(()), |refusal| Err(refusal.message)), verdict)
 }
 
@@ -262,14 +263,14 @@ fn who_is_exempt_is_not_checked() {
     let mut pod = json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": spec(json!({}))});
     pod["spec"]["runtimeClassName"] = json!("vm");
     let check = |exemptions: Exemptions, expect: Option<&str>| {
-        let plugin = PodSecurity { exemptions };
+        let plugin = Configuration { exemptions, ..Configuration::default() };
         let verdict = plugin.decide(&request(Operation::Create, "pods", &user, pod.clone(), None), &objects);
         assert_eq!(verdict.annotations.get("exempt").map(String::as_str), expect);
         assert_eq!(verdict.refusal.is_none(), expect.is_some());
     };
     let names = |name: &str| vec![name.to_owned()];
     check(Exemptions::default(), None);
-    check(Exemptions { users: names("ada"), ..Exemptions::default() }, Some("user"));
+    check(Exemptions { usernames: names("ada"), ..Exemptions::default() }, Some("user"));
     check(Exemptions { namespaces: names("shop"), ..Exemptions::default() }, Some("namespace"));
     check(Exemptions { runtime_classes: names("vm"), ..Exemptions::default() }, Some("runtimeClass"));
 }

@@ -13,6 +13,9 @@ use super::super::matching::Constraints;
 use super::binding::Binding;
 use super::list;
 
+/// What metrics call it where there is no error.
+pub(super) const NO_ERROR: &str = "no_error";
+
 /// The part of a policy that does not depend on its sort.
 pub(super) struct Base {
     pub name: String,
@@ -88,7 +91,7 @@ impl Base {
     }
 
     /// What of the policy and `bindings` is for `request`.
-    pub fn meet(&self, bindings: &[Arc<Binding>], request: &Request<'_>, objects: &Snapshot) -> Met {
+    pub async fn meet(&self, bindings: &[Arc<Binding>], request: &Request<'_>, objects: &Snapshot) -> Met {
         let mut met = Met::default();
         let kind = match self.constraints.met(request, objects) {
             Ok(Some(kind)) => kind,
@@ -113,7 +116,10 @@ impl Base {
             };
             let params = match here {
                 Ok(false) => continue,
-                Ok(true) => binding.params(params_kind.as_deref(), request.namespace, objects),
+                Ok(true) => {
+                    let (kind, converter) = (params_kind.as_deref(), request.converter);
+                    binding.params(kind, request.namespace, objects, converter).await
+                }
                 Err(error) => Err(error.message),
             };
             match params {
@@ -128,4 +134,15 @@ impl Base {
 /// The message for something wrong with the policy or with one of its bindings.
 pub(super) fn misconfigured(binding: Option<&str>, why: &str) -> String {
     format!("failed to configure {}: {why}", if binding.is_some() { "binding" } else { "policy" })
+}
+
+/// What metrics call an error.
+pub(super) fn error_type(message: &str) -> &'static str {
+    if message.starts_with("compilation") {
+        "compile_error"
+    } else if message.starts_with("validation failed due to running out of cost budget") {
+        "out_of_budget"
+    } else {
+        "invalid_error"
+    }
 }

@@ -6,7 +6,8 @@ use gantry_store::Snapshot;
 use serde_json::Value;
 
 use super::super::matching::{Constraints, LabelsOf, selector, texts};
-use crate::Lookup;
+use crate::custom_resources::Converter;
+use crate::storage;
 
 /// A binding.
 pub(super) struct Binding {
@@ -59,21 +60,14 @@ impl Binding {
         }
     }
 
-    /// What metrics call the binding's most severe action.
-    pub fn action(&self) -> &'static str {
-        match (self.denies, self.warns) {
-            (true, _) => "deny",
-            (false, true) => "warn",
-            (false, false) => "audit",
-        }
-    }
-
-    /// The parameters of kind `kind`, for an object in `namespace`; one `None` where the policy has none.
-    pub fn params(
+    /// The parameters of kind `kind`, as it shows them, for an object in `namespace`; one `None` where the policy
+    /// has none. Those of a custom kind are converted by `converter`.
+    pub async fn params(
         &self,
         kind: Option<&Kind>,
         namespace: &str,
         objects: &Snapshot,
+        converter: Option<&Converter>,
     ) -> Result<Vec<Option<Value>>, String> {
         let (Some(kind), Some(reference)) = (kind, &self.params) else { return Ok(vec![None]) };
         let place = match (kind.namespaced, reference.namespace.as_str()) {
@@ -90,23 +84,25 @@ impl Binding {
             (true, "") => namespace,
             (true, named) => named,
         };
-        let (group, plural) = match kind.stored {
-            Some(stored) => (stored.group, stored.plural),
-            None => (&*kind.group, &*kind.plural),
-        };
-        let mut found = match (&reference.selector, reference.name.as_str()) {
+        let prefix = storage::prefix_of(kind);
+        let entries = match (&reference.selector, reference.name.as_str()) {
             (None, "") => return Err("one of name or selector must be provided".into()),
-            (None, name) => Vec::from_iter(Lookup::get(objects, group, plural, place, name)),
+            (None, name) => Vec::from_iter(objects.get(&storage::key(&prefix, place, name)).cloned()),
             (Some(_), name) if !name.is_empty() => {
                 return Err("paramRef.name and paramRef.selector are mutually exclusive".into());
             }
-            (Some(selector), _) => {
-                let selector = selector.as_ref().map_err(Clone::clone)?;
-                let mut all = objects.list(group, plural, place);
-                all.retain(|object| selector.matches(&LabelsOf(object)));
-                all
-            }
+            (Some(_), _) => objects.range(&storage::key(&prefix, place, ""), None).cloned().collect(),
         };
+        let entries = match converter {
+            Some(converter) => converter.entries(kind, entries).await.map_err(|error| error.message)?,
+            None => entries,
+        };
+        let objects = entries.iter().map(|entry| serde_json::from_slice(&entry.value).unwrap_or_default());
+        let mut found: Vec<Value> = objects.collect();
+        if let Some(selector) = &reference.selector {
+            let selector = selector.as_ref().map_err(Clone::clone)?;
+            found.retain(|object| selector.matches(&LabelsOf(object)));
+        }
         if let Some(stored) = kind.stored {
             found.iter_mut().for_each(stored.unpack);
         }

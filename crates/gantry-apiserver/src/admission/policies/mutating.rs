@@ -16,15 +16,16 @@ use serde_json::{Value, json};
 
 use super::super::expression::Inputs;
 use super::super::matching::{self, Resource, Versioned};
+use super::super::questions::Questions;
 use super::super::{Again, Operation, Request, WaitingPlugin};
-use super::base::misconfigured;
+use super::base::{NO_ERROR, misconfigured};
 use super::binding::Binding;
 use super::index::Policies;
 use super::mutation::{Failure, Policy};
 use crate::Lookup;
 use crate::authz::Authorizer;
 use crate::authz::feed::Feed;
-use crate::metrics::Metrics;
+use crate::metrics::{Conditioned, Metrics};
 
 pub(in super::super) struct MutatingAdmissionPolicy {
     policies: Feed<Policies<Policy>>,
@@ -54,9 +55,9 @@ impl Use {
         request: &Request<'_>,
         versioned: &'a Versioned,
         namespace: Option<&'a Value>,
-        authorizer: &Arc<Authorizer>,
+        questions: &Arc<Questions>,
     ) -> Inputs<'a> {
-        let inputs = Inputs::new(request, versioned, Resource::of(&self.kind), authorizer);
+        let inputs = Inputs::new(request, versioned, Resource::of(&self.kind), questions);
         inputs.with(self.param.as_ref(), namespace)
     }
 }
@@ -104,8 +105,7 @@ impl MutatingAdmissionPolicy {
         objects: &Snapshot,
         denials: &mut Denials,
     ) -> Result<(), ApiError> {
-        let again = request.again == Again::Running;
-        if again {
+        if request.again == Again::Running {
             request.applied.resume(&request.object);
         }
         let namespace = match request.namespace {
@@ -115,10 +115,13 @@ impl MutatingAdmissionPolicy {
                     .ok_or_else(|| ApiError::not_found("", "namespaces", name))?,
             ),
         };
+        let questions = Questions::new(&self.authorizer, request.user);
         for each in uses {
             let mut versioned = Versioned::of(request, &each.kind).await?;
             let before = versioned.object.clone();
-            if !self.change(each, request, &mut versioned, namespace.as_ref(), again, denials)? {
+            let wanted =
+                self.change(each, request, &mut versioned, namespace.as_ref(), &questions, denials).await?;
+            if !wanted {
                 continue;
             }
             if versioned.object != before {
@@ -136,43 +139,57 @@ impl MutatingAdmissionPolicy {
     }
 
     /// Lets a policy change the object in `versioned`; false: it does not want to.
-    fn change(
+    async fn change(
         &self,
         each: &Use,
         request: &Request<'_>,
         versioned: &mut Versioned,
         namespace: Option<&Value>,
-        again: bool,
+        questions: &Arc<Questions>,
         denials: &mut Denials,
     ) -> Result<bool, ApiError> {
         let (policy, binding) = (&*each.policy, &*each.binding);
-        let held = {
-            let inputs = each.inputs(request, versioned, namespace, &self.authorizer);
-            let variables = inputs.variables(Some(&policy.base.composition));
-            policy.base.conditions.hold(&variables, policy.base.fails_open)
-        };
-        match held {
-            Ok(true) => {}
-            Ok(false) => return Ok(false),
-            Err(why) => {
-                denials.add(policy, Some(&binding.name), &why, "Invalid");
-                return Ok(false);
+        let name = &policy.base.name;
+        if !policy.base.conditions.is_empty() {
+            let held = {
+                let inputs = each.inputs(request, versioned, namespace, questions);
+                let held = || {
+                    let variables = inputs.variables(Some(&policy.base.composition));
+                    policy.base.conditions.hold(&variables, policy.base.fails_open)
+                };
+                questions.settle(held).await
+            };
+            let (name, operation) = (name.clone(), request.operation.word());
+            let whose = Conditioned { name, kind: "policy", r#type: "admit", operation };
+            self.metrics.policies.conditioned(&whose, held.errors, held.excluded, held.took);
+            match held.matched {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(why) => {
+                    denials.add(policy, Some(&binding.name), &why, "Invalid");
+                    return Ok(false);
+                }
             }
         }
-        if again && !request.applied.is_required(&each.key()) {
+        if request.again == Again::Running && !request.applied.is_required(&each.key()) {
             return Ok(false);
         }
         for mutation in &policy.mutations {
             if versioned.object.is_null() {
                 break;
             }
-            let started = Instant::now();
-            let changed = {
-                let inputs = each.inputs(request, versioned, namespace, &self.authorizer);
-                mutation.change(&policy.base, &inputs, versioned, request.registry)
+            let (changed, took) = {
+                let inputs = each.inputs(request, versioned, namespace, questions);
+                let looked = &*versioned;
+                let change = || {
+                    let started = Instant::now();
+                    let changed = mutation.change(&policy.base, &inputs, looked, request.registry);
+                    (changed, started.elapsed())
+                };
+                questions.settle(change).await
             };
-            let kind = changed.as_ref().err().map_or("no_error", Failure::kind);
-            self.metrics.policies.mutated(&policy.base.name, &binding.name, kind, started.elapsed());
+            let kind = changed.as_ref().err().map_or(NO_ERROR, Failure::kind);
+            self.metrics.policies.mutated(name, &binding.name, kind, took);
             match changed {
                 Ok(object) => versioned.object = object,
                 Err(Failure::Request(error)) => return Err(error),
@@ -201,7 +218,7 @@ impl WaitingPlugin for MutatingAdmissionPolicy {
         let mut denials = Denials::default();
         let mut uses = Vec::new();
         for (policy, bindings) in policies.iter() {
-            let met = policy.base.meet(bindings, request, &snapshot);
+            let met = policy.base.meet(bindings, request, &snapshot).await;
             for (binding, why) in &met.faults {
                 let binding = binding.as_deref();
                 denials.add(policy, binding, &misconfigured(binding, why), "Forbidden");

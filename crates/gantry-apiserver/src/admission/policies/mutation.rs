@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::super::expression::{Expression, Inputs};
 use super::super::matching::{self, Versioned};
-use super::base::Base;
+use super::base::{Base, error_type};
 use super::index::Bound;
 use super::list;
 
@@ -51,13 +51,8 @@ impl Failure {
     /// What metrics call it.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Own(message) if message.starts_with("compilation") => "compile_error",
-            Self::Own(message)
-                if message.starts_with("validation failed due to running out of cost budget") =>
-            {
-                "out_of_budget"
-            }
-            _ => "invalid_error",
+            Self::Own(message) => error_type(message),
+            Self::Request(_) => "invalid_error",
         }
     }
 }

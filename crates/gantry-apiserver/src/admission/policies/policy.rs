@@ -1,10 +1,12 @@
 //! A policy that validates, compiled.
 
+use std::time::{Duration, Instant};
+
 use gantry_cel::{Budget, Session, Type, Value as Cel};
 use serde_json::Value;
 
-use super::super::expression::{Expression, Fault, Inputs};
-use super::base::Base;
+use super::super::expression::{Expression, Fault, Held, Inputs};
+use super::base::{Base, NO_ERROR, error_type};
 use super::index::Bound;
 use super::list;
 
@@ -26,11 +28,27 @@ struct Validation {
     reason: &'static str,
 }
 
+/// A validation that does not hold, or that failed.
+#[derive(Debug, PartialEq)]
+pub(super) struct Failure {
+    /// The validation's place.
+    pub at: usize,
+    pub message: String,
+    pub reason: &'static str,
+    /// What metrics call the error, where it is one.
+    pub error: &'static str,
+    /// How long it took.
+    pub took: Duration,
+}
+
 /// What came of asking a policy.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Outcome {
-    /// What does not hold: the validation's place, a message and a reason.
-    pub failures: Vec<(usize, String, &'static str)>,
+    pub failures: Vec<Failure>,
+    /// Errors that count as consent: what metrics call them, and how long they took.
+    pub ignored: Vec<(&'static str, Duration)>,
+    /// What came of the match conditions, where there are some.
+    pub held: Option<Held>,
     /// What is to be noted in the audit.
     pub annotations: Vec<(String, String)>,
     /// Annotations that could not be made, where that counts as a refusal.
@@ -77,28 +95,45 @@ impl Policy {
     /// Evaluates all expressions.
     pub fn evaluate(&self, inputs: &Inputs<'_>) -> Outcome {
         let variables = inputs.variables(Some(&self.base.composition));
-        let failed = |message: String| match self.base.fails_open {
-            true => Outcome::default(),
-            false => Outcome { failures: vec![(0, message, "Invalid")], ..Outcome::default() },
+        let held = match self.base.conditions.is_empty() {
+            true => None,
+            false => Some(self.base.conditions.hold(&variables, self.base.fails_open)),
         };
-        match self.base.conditions.hold(&variables, self.base.fails_open) {
+        let matched = held.as_ref().map_or(Ok(true), |held| held.matched.clone());
+        let mut outcome = Outcome { held, ..Outcome::default() };
+        let fail = |outcome: &mut Outcome, at: usize, message: String, took: Duration| {
+            let error = error_type(&message);
+            match self.base.fails_open {
+                true => outcome.ignored.push((error, took)),
+                false => outcome.failures.push(Failure { at, message, reason: "Invalid", error, took }),
+            }
+        };
+        match matched {
             Ok(true) => {}
-            Ok(false) => return Outcome::default(),
-            Err(fault) => return failed(fault),
+            Ok(false) => return outcome,
+            Err(fault) => {
+                fail(&mut outcome, 0, fault, Duration::ZERO);
+                return outcome;
+            }
         }
-        let mut outcome = Outcome::default();
         let mut session = Session::new(&variables);
         let mut budget = Budget::new(Budget::PER_REQUEST);
         for (at, validation) in self.validations.iter().enumerate() {
+            let started = Instant::now();
             match validation.expression.evaluate(&mut session, &mut budget) {
                 Ok(value) if value.as_bool() == Some(true) => {}
                 Ok(_) => {
+                    let (reason, took) = (validation.reason, started.elapsed());
                     let message = validation.message(&mut session, &mut budget);
-                    outcome.failures.push((at, message, validation.reason));
+                    outcome.failures.push(Failure { at, message, reason, error: NO_ERROR, took });
                 }
-                Err(Fault::Budget(fault)) => return failed(fault),
-                Err(Fault::Own(_)) if self.base.fails_open => {}
-                Err(Fault::Own(fault)) => outcome.failures.push((at, fault, "Invalid")),
+                Err(Fault::Budget(fault)) => {
+                    // Nothing of what was found so far counts.
+                    outcome.failures.clear();
+                    fail(&mut outcome, 0, fault, started.elapsed());
+                    return outcome;
+                }
+                Err(Fault::Own(fault)) => fail(&mut outcome, at, fault, started.elapsed()),
             }
         }
         let mut budget = Budget::new(Budget::PER_REQUEST);

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use gantry_api::status::ApiError;
@@ -12,15 +11,16 @@ use serde_json::json;
 
 use super::super::expression::Inputs;
 use super::super::matching::{self, Versioned};
+use super::super::questions::Questions;
 use super::super::{Request, WaitingPlugin};
 use super::base::misconfigured;
 use super::binding::Binding;
 use super::index::Policies;
-use super::policy::{Outcome, Policy};
+use super::policy::{Failure, Outcome, Policy};
 use crate::Lookup;
 use crate::authz::Authorizer;
 use crate::authz::feed::Feed;
-use crate::metrics::Metrics;
+use crate::metrics::{Conditioned, Metrics};
 
 /// The longest value of an audit annotation, in bytes.
 const LONGEST_ANNOTATION: usize = 10 << 10;
@@ -52,9 +52,10 @@ impl ValidatingAdmissionPolicy {
         bindings: &[Arc<Binding>],
         request: &mut Request<'_>,
         objects: &Snapshot,
+        questions: &Arc<Questions>,
         denials: &mut Vec<Denial>,
     ) -> Result<(), ApiError> {
-        let met = policy.base.meet(bindings, request, objects);
+        let met = policy.base.meet(bindings, request, objects).await;
         if !policy.base.fails_open {
             denials.extend(met.faults.into_iter().map(|(binding, why)| Denial {
                 policy: policy.base.name.clone(),
@@ -80,31 +81,38 @@ impl ValidatingAdmissionPolicy {
                 ),
             };
             for param in &params {
-                let started = Instant::now();
                 let resource = matching::Resource::of(&kind);
-                let inputs = Inputs::new(request, versioned, resource, &self.authorizer);
+                let inputs = Inputs::new(request, versioned, resource, questions);
                 let inputs = inputs.with(param.as_ref(), namespace.as_ref());
-                let outcome = policy.evaluate(&inputs);
+                let outcome = questions.settle(|| policy.evaluate(&inputs)).await;
                 drop(inputs);
-                let Outcome { failures, annotations, faults } = outcome;
-                let action = match (failures.is_empty(), binding.action()) {
-                    (true, _) => "allow",
-                    (false, action) => action,
-                };
-                self.metrics.policies.checked(&policy.base.name, &binding.name, action, started.elapsed());
-                for (at, message, reason) in failures {
+                let Outcome { failures, ignored, held, annotations, faults } = outcome;
+                let (name, counts) = (&policy.base.name, &self.metrics.policies);
+                if let Some(held) = held {
+                    let (name, operation) = (name.clone(), request.operation.word());
+                    let whose = Conditioned { name, kind: "policy", r#type: "validate", operation };
+                    counts.conditioned(&whose, held.errors, held.excluded, held.took);
+                }
+                for (error, took) in ignored {
+                    counts.checked(name, &binding.name, error, "allow", took);
+                }
+                for Failure { at, message, reason, error, took } in failures {
+                    let count = |action| counts.checked(name, &binding.name, error, action, took);
                     if binding.denies {
+                        count("deny");
                         refused.push((binding.name.clone(), message.clone(), reason));
                     }
                     if binding.audits {
-                        let failure = json!([{"message": message, "policy": policy.base.name, "binding": binding.name,
+                        count("audit");
+                        let failure = json!([{"message": message, "policy": name, "binding": binding.name,
                             "expressionIndex": at, "validationActions": binding.actions}]);
                         request.annotations.entry(FAILURES.to_owned()).or_insert(failure.to_string());
                     }
                     if binding.warns {
+                        count("warn");
                         request.warnings.push(format!(
                             "Validation failed for ValidatingAdmissionPolicy '{}' with binding '{}': {message}",
-                            policy.base.name, binding.name
+                            name, binding.name
                         ));
                     }
                 }
@@ -170,8 +178,9 @@ impl WaitingPlugin for ValidatingAdmissionPolicy {
         let policies = self.policies.read(Policies::bound);
         let snapshot = store.snapshot();
         let mut denials = Vec::new();
+        let questions = Questions::new(&self.authorizer, request.user);
         for (policy, bindings) in policies.iter() {
-            self.ask(policy, bindings, request, &snapshot, &mut denials).await?;
+            self.ask(policy, bindings, request, &snapshot, &questions, &mut denials).await?;
         }
         denials.first().map_or(Ok(()), |denial| Err(refuse(request, denial)))
     }

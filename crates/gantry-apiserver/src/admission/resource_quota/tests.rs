@@ -18,6 +18,17 @@ fn run(
     old: Option<&Value>,
     quotas: &[Value],
 ) -> Result<Vec<String>, String> {
+    run_limited(operation, target, object, old, quotas, &Limits::default())
+}
+
+fn run_limited(
+    operation: Operation,
+    target: &str,
+    object: Value,
+    old: Option<&Value>,
+    quotas: &[Value],
+    limits: &Limits,
+) -> Result<Vec<String>, String> {
     let user = User::new("ada", []);
     let request = request(operation, target, &user, object, old);
     let resource = Resource::new(request.group, request.resource);
@@ -25,7 +36,7 @@ fn run(
         return Ok(Vec::new());
     }
     let now = "2026-01-01T00:00:00Z".parse().unwrap();
-    let charges = charges(&request, resource, quotas.iter(), now)?;
+    let charges = charges(&request, resource, quotas.iter(), limits, now)?;
     Ok(charges.iter().map(|used| used.as_ref().map(shown).unwrap_or_default()).collect())
 }
 
@@ -143,4 +154,49 @@ fn a_turn_is_taken_by_one() {
         drop(turns.take("else").await);
         assert_eq!(turns.0.lock().len(), 1);
     });
+}
+
+#[test]
+fn what_is_limited_needs_a_quota() {
+    let limits = Limits::read(json!({
+        "apiVersion": "apiserver.config.k8s.io/v1", "kind": "ResourceQuotaConfiguration",
+        "limitedResources": [
+            {"resource": "persistentvolumeclaims", "matchContains": ["gold.storageclass"]},
+            {"resource": "pods", "matchScopes": [
+                {"scopeName": "PriorityClass", "operator": "In", "values": ["high", "higher"]}]},
+        ],
+    }));
+    let limits = limits.unwrap();
+    let check = |target: &str, object: Value, quotas: &[Value], expect: Result<(), &str>| {
+        let got = run_limited(Operation::Create, target, object, None, quotas, &limits).map(drop);
+        assert_eq!(got, expect.map_err(str::to_owned), "{target}");
+    };
+    let claim = |class: &str| {
+        json!({"metadata": {"name": "c", "namespace": "shop"}, "spec": {"storageClassName": class,
+            "resources": {"requests": {"storage": "1Gi"}}}})
+    };
+    let storage = "gold.storageclass.storage.k8s.io/requests.storage";
+    let claims = "gold.storageclass.storage.k8s.io/persistentvolumeclaims";
+    check("persistentvolumeclaims", claim("silver"), &[], Ok(()));
+    let none = format!("insufficient quota to consume: {claims},{storage}");
+    check("persistentvolumeclaims", claim("gold"), &[], Err(&none));
+    let one = quota("q", json!({claims: "2"}), json!({claims: "0"}));
+    let missing = format!("insufficient quota to consume: {storage}");
+    check("persistentvolumeclaims", claim("gold"), &[one], Err(&missing));
+    let both = quota("q", json!({claims: "2", storage: "5Gi"}), json!({claims: "0", storage: "0"}));
+    check("persistentvolumeclaims", claim("gold"), &[both], Ok(()));
+    let important = |class: &str| {
+        let mut pod = pod(json!({}));
+        pod["spec"]["priorityClassName"] = class.into();
+        pod
+    };
+    check("pods", important("low"), &[], Ok(()));
+    let scopes = "insufficient quota to match these scopes: [{PriorityClass In [high higher]}]";
+    check("pods", important("high"), &[], Err(scopes));
+    let mut scoped = quota("q", json!({"pods": "2"}), json!({"pods": "0"}));
+    let selector =
+        json!({"matchExpressions": [{"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}]});
+    scoped["spec"]["scopeSelector"] = selector;
+    check("pods", important("high"), &[scoped.clone()], Ok(()));
+    check("pods", important("higher"), &[scoped], Err(scopes));
 }

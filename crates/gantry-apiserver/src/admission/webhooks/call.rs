@@ -9,13 +9,14 @@ use gantry_api::status::ApiError;
 use super::super::Request;
 use super::super::expression::Inputs;
 use super::super::matching::{Resource, Versioned};
+use super::super::questions::Questions;
 use super::configuration::Hook;
 use super::response::{self, Response};
 use super::{Failure, review};
 use crate::authz::Authorizer;
-use crate::metrics::Metrics;
+use crate::metrics::{Conditioned, Metrics};
 use crate::trace;
-use crate::webhook::Webhooks;
+use crate::webhook::{Credentials, Webhooks};
 
 /// The longest answer that is read, in bytes.
 const LONGEST: usize = 16 << 20;
@@ -25,23 +26,32 @@ pub(crate) struct Caller {
     pub webhooks: Arc<Webhooks>,
     pub authorizer: Arc<Authorizer>,
     pub metrics: Arc<Metrics>,
+    /// How the server shows itself to webhooks that change objects, and to those that only look.
+    pub credentials: [Arc<Credentials>; 2],
 }
 
 impl Caller {
-    /// Whether the match conditions of `hook` hold for `request`, which it met as one for `kind`.
+    /// Whether the match conditions of `hook` hold for `request`, which it met as one for `kind`. Metrics call it
+    /// one of a `type`.
     pub(super) async fn wants(
         &self,
         hook: &Hook,
         request: &Request<'_>,
         kind: &Kind,
+        r#type: &'static str,
     ) -> Result<bool, ApiError> {
         if hook.conditions.is_empty() {
             return Ok(true);
         }
         let versioned = Versioned::of(request, kind).await?;
-        let inputs = Inputs::new(request, &versioned, Resource::of(kind), &self.authorizer);
-        let held = hook.conditions.hold(&inputs.variables(None), hook.fails_open);
-        held.map_err(|why| request.forbidden(why))
+        let questions = Questions::new(&self.authorizer, request.user);
+        let inputs = Inputs::new(request, &versioned, Resource::of(kind), &questions);
+        let held = || hook.conditions.hold(&inputs.variables(None), hook.fails_open);
+        let held = questions.settle(held).await;
+        let (name, operation) = (hook.name.clone(), request.operation.word());
+        let whose = Conditioned { name, kind: "webhook", r#type, operation };
+        self.metrics.policies.conditioned(&whose, held.errors, held.excluded, held.took);
+        held.matched.map_err(|why| request.forbidden(why))
     }
 
     /// Asks `hook` about `request`, which it met as one for `kind`.
@@ -81,7 +91,8 @@ impl Caller {
             ];
             said.map(|(key, value)| trace::text(key, value)).into()
         });
-        let asked = self.webhooks.post(target, body, hook.time, LONGEST);
+        let user = self.credentials[usize::from(!mutating)].of(&target.authority());
+        let asked = self.webhooks.post(target, user, body, hook.time, LONGEST);
         let answer = trace::step(step, facts, asked).await.map_err(|error| {
             Failure::calling(name, format!("failed to call webhook: {error}"), error.code())
         })?;

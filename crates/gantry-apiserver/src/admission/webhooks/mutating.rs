@@ -120,7 +120,7 @@ impl WaitingPlugin for MutatingAdmissionWebhook {
         let mut called = false;
         for (index, hook) in hooks.iter().enumerate() {
             let Some(kind) = hook.met(request, &snapshot)? else { continue };
-            if !self.caller.wants(hook, request, &kind).await? {
+            if !self.caller.wants(hook, request, &kind, "admit").await? {
                 continue;
             }
             if again && !request.called.is_required(&hook.uid) {

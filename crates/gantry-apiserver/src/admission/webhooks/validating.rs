@@ -68,7 +68,7 @@ impl WaitingPlugin for ValidatingAdmissionWebhook {
         let mut met = Vec::new();
         for hook in hooks.iter() {
             if let Some(kind) = hook.met(request, &snapshot)?
-                && self.caller.wants(hook, request, &kind).await?
+                && self.caller.wants(hook, request, &kind, "validating").await?
             {
                 met.push((hook, kind));
             }

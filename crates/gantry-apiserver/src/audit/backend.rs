@@ -1,0 +1,131 @@
+//! A backend: a place that events go to, and what waits to get there.
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::delivery::{Delivery, Mode};
+use super::file::File;
+use super::throttle::Throttle;
+use super::webhook::{Sender, Webhook};
+use super::{Level, Log};
+use crate::Error;
+
+/// Told how many events were lost, and by which part.
+pub(super) type Lost<'a> = &'a (dyn Fn(&'static str, u64) + Send + Sync);
+
+/// A backend with its buffer.
+pub(super) struct Backend {
+    place: Place,
+    delivery: Delivery,
+    waiting: mpsc::Sender<Bytes>,
+    arriving: tokio::sync::Mutex<mpsc::Receiver<Bytes>>,
+}
+
+enum Place {
+    Log(Mutex<File>),
+    Webhook(Box<Sender>),
+}
+
+impl Backend {
+    pub fn log(log: &Log) -> Result<Self, Error> {
+        let file = File::open(&log.file)
+            .map_err(|cause| Error::config("audit log", format!("{}: {cause}", log.file.path.display())))?;
+        Ok(Self::new(Place::Log(Mutex::new(file)), log.delivery))
+    }
+
+    pub fn webhook(webhook: &Webhook) -> Result<Self, Error> {
+        Ok(Self::new(Place::Webhook(Box::new(Sender::new(webhook)?)), webhook.delivery))
+    }
+
+    fn new(place: Place, delivery: Delivery) -> Self {
+        let (waiting, arriving) = mpsc::channel(delivery.batching.buffer.max(1));
+        Self { place, delivery, waiting, arriving: tokio::sync::Mutex::new(arriving) }
+    }
+
+    /// What metrics call it.
+    fn name(&self) -> &'static str {
+        match self.place {
+            Place::Log(_) => "log",
+            Place::Webhook(_) => "webhook",
+        }
+    }
+
+    /// Takes an event; whether the request may go on.
+    pub async fn take(&self, level: Level, event: &Value, lost: Lost<'_>) -> bool {
+        let strict = self.delivery.mode == Mode::BlockingStrict;
+        let Some(text) = self.delivery.fit(level, event) else {
+            lost("truncate", 1);
+            tracing::error!(backend = self.name(), "an audit event is too large even after truncating");
+            return !strict;
+        };
+        if self.delivery.mode == Mode::Batch {
+            if self.waiting.try_send(text).is_err() {
+                lost("buffered", 1);
+                tracing::error!(backend = self.name(), "audit buffer queue blocked");
+            }
+            return true;
+        }
+        self.hand_on(&[text], &CancellationToken::new(), lost).await || !strict
+    }
+
+    /// Hands on batches until `stopping`, and then what waits.
+    pub async fn run(&self, stopping: &CancellationToken, lost: Lost<'_>) {
+        let batching = &self.delivery.batching;
+        let mut throttle = batching.throttling.as_ref().map(Throttle::new);
+        let mut arriving = self.arriving.lock().await;
+        loop {
+            let mut batch = Vec::new();
+            let first = tokio::select! {
+                first = arriving.recv() => first,
+                () = stopping.cancelled() => arriving.try_recv().ok(),
+            };
+            let Some(first) = first else { return };
+            batch.push(first);
+            let full = async {
+                while batch.len() < batching.size {
+                    match arriving.recv().await {
+                        Some(event) => batch.push(event),
+                        None => return,
+                    }
+                }
+            };
+            tokio::select! {
+                () = full => {}
+                () = tokio::time::sleep(batching.wait) => {}
+                () = stopping.cancelled() => {}
+            }
+            while batch.len() < batching.size
+                && let Ok(event) = arriving.try_recv()
+            {
+                batch.push(event);
+            }
+            for part in self.delivery.split(&batch) {
+                if let Some(throttle) = &mut throttle {
+                    throttle.take().await;
+                }
+                self.hand_on(part, stopping, lost).await;
+            }
+        }
+    }
+
+    async fn hand_on(&self, batch: &[Bytes], stopping: &CancellationToken, lost: Lost<'_>) -> bool {
+        let handed = match &self.place {
+            Place::Log(file) => {
+                // The file is held for the writing alone.
+                let lines: Vec<Vec<u8>> = batch.iter().map(|event| [event, &b"\n"[..]].concat()).collect();
+                let mut file = file.lock();
+                lines.iter().try_for_each(|line| file.append(line)).map_err(|error| error.to_string())
+            }
+            Place::Webhook(sender) => sender.send(batch, stopping).await,
+        };
+        if let Err(error) = &handed {
+            lost(self.name(), batch.len() as u64);
+            let (backend, events) = (self.name(), batch.len());
+            tracing::error!(%error, backend, events, "audit events could not be handed on");
+        }
+        handed.is_ok()
+    }
+}

@@ -1,0 +1,182 @@
+//! How events get from requests to a backend: at once or in batches, how many at a time, and how large.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::Level;
+
+/// What is noted with an event that was cut.
+const TRUNCATED: &str = "audit.k8s.io/truncated";
+
+/// When an event is handed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Later, together with others.
+    Batch,
+    /// Before the request goes on.
+    Blocking,
+    /// Before the request goes on; a request whose first event cannot be handed on fails.
+    BlockingStrict,
+}
+
+impl Mode {
+    /// The modes by upstream's names.
+    pub const NAMES: [&str; 3] = ["batch", "blocking", "blocking-strict"];
+
+    /// The mode of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "batch" => Some(Self::Batch),
+            "blocking" => Some(Self::Blocking),
+            "blocking-strict" => Some(Self::BlockingStrict),
+            _ => None,
+        }
+    }
+}
+
+/// How many batches are handed on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Throttling {
+    /// Batches a second.
+    pub qps: f64,
+    /// Batches at once after a while without any.
+    pub burst: u32,
+}
+
+/// What a batch is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Batching {
+    /// How many events may wait.
+    pub buffer: usize,
+    /// How many events are a batch.
+    pub size: usize,
+    /// How long an event waits for others.
+    pub wait: Duration,
+    /// How many batches are handed on; `None`: as many as there are.
+    pub throttling: Option<Throttling>,
+}
+
+/// How large events may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Truncation {
+    /// The size of an event, in bytes, beyond which it loses its objects.
+    pub event_bytes: usize,
+    /// The size of a batch, in bytes, beyond which it is split.
+    pub batch_bytes: usize,
+}
+
+impl Default for Truncation {
+    fn default() -> Self {
+        Self { event_bytes: 100 << 10, batch_bytes: 10 << 20 }
+    }
+}
+
+/// How events get to a backend.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Delivery {
+    /// When they are handed on.
+    pub mode: Mode,
+    /// What a batch is, in mode [`Mode::Batch`].
+    pub batching: Batching,
+    /// How large they may be; `None`: as large as they are.
+    pub truncation: Option<Truncation>,
+}
+
+impl Delivery {
+    /// Upstream's for a file.
+    pub fn of_log() -> Self {
+        let batching = Batching { buffer: 10_000, size: 1, wait: Duration::ZERO, throttling: None };
+        Self { mode: Mode::Blocking, batching, truncation: None }
+    }
+
+    /// Upstream's for a webhook.
+    pub fn of_webhook() -> Self {
+        let throttling = Some(Throttling { qps: 10.0, burst: 15 });
+        let batching = Batching { buffer: 10_000, size: 400, wait: Duration::from_secs(30), throttling };
+        Self { mode: Mode::Batch, batching, truncation: None }
+    }
+
+    /// The event as it is handed on, without its objects where it is too large with them; `None`: it is too
+    /// large even so.
+    pub(super) fn fit(&self, level: Level, event: &Value) -> Option<Bytes> {
+        let text = Bytes::from(event.to_string());
+        let Some(limits) = &self.truncation else { return Some(text) };
+        if text.len() <= limits.event_bytes {
+            return Some(text);
+        }
+        if level < Level::Request {
+            return None;
+        }
+        let text = Bytes::from(without_objects(event).to_string());
+        (text.len() <= limits.event_bytes).then_some(text)
+    }
+
+    /// The parts of a batch that are each small enough.
+    pub(super) fn split<'a>(&self, batch: &'a [Bytes]) -> Vec<&'a [Bytes]> {
+        let most = self.truncation.map_or(usize::MAX, |limits| limits.batch_bytes);
+        let (mut parts, mut start, mut bytes) = (Vec::new(), 0, 0);
+        for (at, event) in batch.iter().enumerate() {
+            if at > start && bytes + event.len() > most {
+                parts.push(&batch[start..at]);
+                (start, bytes) = (at, 0);
+            }
+            bytes += event.len();
+        }
+        parts.push(&batch[start..]);
+        parts
+    }
+}
+
+fn without_objects(event: &Value) -> Value {
+    let fields = event.as_object().into_iter().flatten();
+    let kept = fields.filter(|(name, _)| !matches!(name.as_str(), "requestObject" | "responseObject"));
+    let mut kept: Map<String, Value> = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let annotations = kept.entry("annotations").or_insert_with(|| Value::Object(Map::new()));
+    annotations[TRUNCATED] = "true".into();
+    Value::Object(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn limited(event_bytes: usize, batch_bytes: usize) -> Delivery {
+        Delivery { truncation: Some(Truncation { event_bytes, batch_bytes }), ..Delivery::of_log() }
+    }
+
+    #[test]
+    fn large_events_lose_their_objects() {
+        let check = |event_bytes, level, event: Value, expect: Option<Value>| {
+            let fit = limited(event_bytes, 1 << 20).fit(level, &event);
+            let fit = fit.map(|bytes| serde_json::from_slice::<Value>(&bytes).unwrap());
+            assert_eq!(fit, expect, "{event}");
+        };
+        let long = "x".repeat(200);
+        let event = json!({"verb": "create", "requestObject": long, "responseObject": 1});
+        let cut = json!({"verb": "create", "annotations": {"audit.k8s.io/truncated": "true"}});
+        check(100, Level::Request, event.clone(), Some(cut));
+        check(1000, Level::Request, event.clone(), Some(event.clone()));
+        check(100, Level::Metadata, event.clone(), None);
+        check(100, Level::Request, json!({"requestURI": long}), None);
+        let noted = json!({"annotations": {"a": "b"}, "requestObject": long});
+        let cut = json!({"annotations": {"a": "b", "audit.k8s.io/truncated": "true"}});
+        check(100, Level::RequestResponse, noted, Some(cut));
+        assert_eq!(Delivery::of_log().fit(Level::Request, &event), Some(Bytes::from(event.to_string())));
+    }
+
+    #[test]
+    fn large_batches_are_split() {
+        let events: Vec<Bytes> =
+            ["aaaa", "bbbb", "cccccccccc", "dd"].map(|text| Bytes::from_static(text.as_bytes())).into();
+        let sizes =
+            |bytes| limited(4, bytes).split(&events).iter().map(|part| part.len()).collect::<Vec<_>>();
+        assert_eq!(sizes(8), [2, 1, 1]);
+        assert_eq!(sizes(100), [4]);
+        assert_eq!(sizes(1), [1, 1, 1, 1]);
+        assert_eq!(Delivery::of_log().split(&events).len(), 1);
+    }
+}
