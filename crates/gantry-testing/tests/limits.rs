@@ -214,6 +214,10 @@ async fn metrics_are_for_who_has_the_right() -> Result<()> {
     let server = TestServer::start().await?;
     server.json(Method::POST, MAPS, &json!({"metadata": {"name": "a"}})).await?;
     server.get(&format!("{MAPS}?watch=1&timeoutSeconds=1")).await?;
+    // Something that nobody else makes.
+    let range = json!({"metadata": {"name": "a"}, "spec": {"limits": []}});
+    let made = server.json(Method::POST, "/api/v1/namespaces/default/limitranges", &range).await?;
+    assert_eq!(made.code, 201, "{}", made.text());
     let reply = server.get("/metrics").await?;
     assert_eq!(reply.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let text = reply.text();
@@ -223,7 +227,7 @@ async fn metrics_are_for_who_has_the_right() -> Result<()> {
         "apiserver_response_sizes_bucket{",
         "apiserver_longrunning_requests{verb=\"WATCH\"",
         "apiserver_watch_events_total{",
-        "apiserver_storage_objects{resource=\"configmaps\"} 2",
+        "apiserver_storage_objects{resource=\"limitranges\"} 1",
         "apiserver_admission_controller_admission_duration_seconds_bucket{",
         "process_resident_memory_bytes ",
     ] {
