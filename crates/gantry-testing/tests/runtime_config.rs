@@ -97,6 +97,23 @@ async fn versions_share_what_is_stored() -> Result<()> {
 }
 
 #[tokio::test]
+async fn beta_versions_of_stable_kinds() -> Result<()> {
+    let server = serving("api/beta=true").await?;
+    let classes = |version: &str| format!("/apis/storage.k8s.io/{version}/volumeattributesclasses");
+    let class = json!({"metadata": {"name": "fast"}, "driverName": "a.b", "parameters": {"iops": "5"}});
+    assert_eq!(server.json(Method::POST, &classes("v1beta1"), &class).await?.code, 201);
+    for version in ["v1", "v1beta1"] {
+        let read = server.get(&format!("{}/fast", classes(version))).await?.json();
+        assert_eq!(read["apiVersion"], format!("storage.k8s.io/{version}"));
+    }
+    let group = server.get("/apis/resource.k8s.io").await?.json();
+    assert_eq!(versions(&group), ["v1", "v1beta2"]);
+    // What is behind a feature is not there without it.
+    assert_eq!(server.get("/apis/storagemigration.k8s.io").await?.code, 404);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_resource_that_is_turned_off() -> Result<()> {
     let server = serving("batch/v1/cronjobs=false,events.k8s.io/v1=false").await?;
     assert_eq!(server.get("/apis/batch/v1/jobs").await?.code, 200);

@@ -1,6 +1,8 @@
 //! Subresources write what the object's own update leaves alone, and nothing else.
 
 use anyhow::Result;
+use gantry_api::features::FeatureGates;
+use gantry_api::runtime_config::RuntimeConfig;
 use gantry_testing::TestServer;
 use http::Method;
 use serde_json::{Value, json};
@@ -33,6 +35,37 @@ async fn status_changes_through_its_subresource_only() -> Result<()> {
         .json();
     assert_eq!(patched["status"]["phase"], "Failed", "{patched}");
     assert_eq!(patched["spec"], set["spec"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_status_of_a_migration_is_its_controllers() -> Result<()> {
+    let runtime_config = RuntimeConfig::parse(["storagemigration.k8s.io/v1beta1"])?;
+    let feature_gates = FeatureGates::parse(["StorageVersionMigrator=true"])?;
+    let server = TestServer::with_config(|config| {
+        config.runtime_config = runtime_config;
+        config.feature_gates = feature_gates;
+    })
+    .await?;
+    let migrations = "/apis/storagemigration.k8s.io/v1beta1/storageversionmigrations";
+    let object = json!({"metadata": {"name": "m"}, "spec": {"resource": {"group": "apps", "resource": "deployments"}},
+        "status": {"resourceVersion": "7"}});
+    let made = server.json(Method::POST, migrations, &object).await?;
+    assert_eq!(made.code, 201, "{}", made.text());
+    let mut made = made.json();
+    assert!(made["status"]["resourceVersion"].is_null(), "{made}");
+    made["status"] = json!({"resourceVersion": "12"});
+    made["spec"]["resource"]["resource"] = "pods".into();
+    let path = format!("{migrations}/m/status");
+    let set = server.json(Method::PUT, &path, &made).await?.json();
+    assert_eq!(
+        (&set["status"]["resourceVersion"], &set["spec"]["resource"]["resource"]),
+        (&json!("12"), &json!("deployments"))
+    );
+    assert_eq!(server.get(&path).await?.json(), set);
+    let patch = json!({"status": {"resourceVersion": "13"}}).to_string();
+    let refused = server.request(Method::PATCH, &path, "application/merge-patch+json", patch).await?;
+    assert_eq!(refused.code, 422, "{}", refused.text());
     Ok(())
 }
 

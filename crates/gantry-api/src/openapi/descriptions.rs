@@ -4,7 +4,7 @@
 use k8s_openapi::api::{
     admissionregistration, apps, authentication, authorization, autoscaling, batch, certificates,
     coordination, core, discovery, events, flowcontrol, networking, node, policy, rbac, resource, scheduling,
-    storage,
+    storage, storagemigration,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
 use k8s_openapi::apimachinery::pkg::apis::meta;
@@ -83,17 +83,27 @@ fn source(group: &str, kind: &str) -> Option<Describe> {
             of::<certificates::v1::CertificateSigningRequest>
         }
         ("coordination.k8s.io", "Lease") => of::<coordination::v1::Lease>,
+        ("coordination.k8s.io", "LeaseCandidate") => |generator| {
+            of::<coordination::v1alpha2::LeaseCandidate>(generator);
+            of::<coordination::v1beta1::LeaseCandidate>(generator);
+        },
         ("discovery.k8s.io", "EndpointSlice") => of::<discovery::v1::EndpointSlice>,
         ("events.k8s.io", "Event") => of::<events::v1::Event>,
         ("flowcontrol.apiserver.k8s.io", "FlowSchema") => of::<flowcontrol::v1::FlowSchema>,
         ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => {
             of::<flowcontrol::v1::PriorityLevelConfiguration>
         }
-        ("networking.k8s.io", "IPAddress") => of::<networking::v1::IPAddress>,
+        ("networking.k8s.io", "IPAddress") => |generator| {
+            of::<networking::v1::IPAddress>(generator);
+            of::<networking::v1beta1::IPAddress>(generator);
+        },
         ("networking.k8s.io", "Ingress") => of::<networking::v1::Ingress>,
         ("networking.k8s.io", "IngressClass") => of::<networking::v1::IngressClass>,
         ("networking.k8s.io", "NetworkPolicy") => of::<networking::v1::NetworkPolicy>,
-        ("networking.k8s.io", "ServiceCIDR") => of::<networking::v1::ServiceCIDR>,
+        ("networking.k8s.io", "ServiceCIDR") => |generator| {
+            of::<networking::v1::ServiceCIDR>(generator);
+            of::<networking::v1beta1::ServiceCIDR>(generator);
+        },
         ("node.k8s.io", "RuntimeClass") => of::<node::v1::RuntimeClass>,
         ("policy", "Eviction") => of::<policy::v1::Eviction>,
         ("policy", "PodDisruptionBudget") => of::<policy::v1::PodDisruptionBudget>,
@@ -101,17 +111,35 @@ fn source(group: &str, kind: &str) -> Option<Describe> {
         ("rbac.authorization.k8s.io", "ClusterRoleBinding") => of::<rbac::v1::ClusterRoleBinding>,
         ("rbac.authorization.k8s.io", "Role") => of::<rbac::v1::Role>,
         ("rbac.authorization.k8s.io", "RoleBinding") => of::<rbac::v1::RoleBinding>,
-        ("resource.k8s.io", "DeviceClass") => of::<resource::v1::DeviceClass>,
-        ("resource.k8s.io", "ResourceClaim") => of::<resource::v1::ResourceClaim>,
-        ("resource.k8s.io", "ResourceClaimTemplate") => of::<resource::v1::ResourceClaimTemplate>,
-        ("resource.k8s.io", "ResourceSlice") => of::<resource::v1::ResourceSlice>,
+        ("resource.k8s.io", "DeviceClass") => |generator| {
+            of::<resource::v1::DeviceClass>(generator);
+            of::<resource::v1beta2::DeviceClass>(generator);
+        },
+        ("resource.k8s.io", "ResourceClaim") => |generator| {
+            of::<resource::v1::ResourceClaim>(generator);
+            of::<resource::v1beta2::ResourceClaim>(generator);
+        },
+        ("resource.k8s.io", "ResourceClaimTemplate") => |generator| {
+            of::<resource::v1::ResourceClaimTemplate>(generator);
+            of::<resource::v1beta2::ResourceClaimTemplate>(generator);
+        },
+        ("resource.k8s.io", "ResourceSlice") => |generator| {
+            of::<resource::v1::ResourceSlice>(generator);
+            of::<resource::v1beta2::ResourceSlice>(generator);
+        },
         ("scheduling.k8s.io", "PriorityClass") => of::<scheduling::v1::PriorityClass>,
         ("storage.k8s.io", "CSIDriver") => of::<storage::v1::CSIDriver>,
         ("storage.k8s.io", "CSINode") => of::<storage::v1::CSINode>,
         ("storage.k8s.io", "CSIStorageCapacity") => of::<storage::v1::CSIStorageCapacity>,
         ("storage.k8s.io", "StorageClass") => of::<storage::v1::StorageClass>,
         ("storage.k8s.io", "VolumeAttachment") => of::<storage::v1::VolumeAttachment>,
-        ("storage.k8s.io", "VolumeAttributesClass") => of::<storage::v1::VolumeAttributesClass>,
+        ("storage.k8s.io", "VolumeAttributesClass") => |generator| {
+            of::<storage::v1::VolumeAttributesClass>(generator);
+            of::<storage::v1beta1::VolumeAttributesClass>(generator);
+        },
+        ("storagemigration.k8s.io", "StorageVersionMigration") => {
+            of::<storagemigration::v1beta1::StorageVersionMigration>
+        }
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
             of::<apiextensions::v1::CustomResourceDefinition>
         }
@@ -226,6 +254,7 @@ mod tests {
                 let silent = |field: &str| {
                     field == "metadata"
                         || (field == "http" && name.ends_with("IngressRule"))
+                        || name.ends_with("meta.v1.GroupResource")
                         || name.ends_with("JSONSchemaProps")
                         || name.ends_with("ExternalDocumentation")
                         || name.ends_with("WatchEvent")

@@ -176,6 +176,19 @@ pub(super) const KINDS: &[Row] = &[
     },
     Row { rules: rules::lease::RULES, ..row("coordination.k8s.io", "Lease", "leases", true) },
     Row {
+        version: "v1beta1",
+        rules: rules::lease_candidate::RULES,
+        gate: Some("CoordinatedLeaderElection"),
+        ..row("coordination.k8s.io", "LeaseCandidate", "leasecandidates", true)
+    },
+    Row {
+        version: "v1alpha2",
+        rules: rules::lease_candidate::RULES,
+        stored: Some(&rules::versions::LEASE_CANDIDATE),
+        gate: Some("CoordinatedLeaderElection"),
+        ..row("coordination.k8s.io", "LeaseCandidate", "leasecandidates", true)
+    },
+    Row {
         short_names: &["csr"],
         subresources: &["approval", "status"],
         selectable: &["spec.signerName"],
@@ -288,6 +301,20 @@ pub(super) const KINDS: &[Row] = &[
         ..row(NETWORKING, "ServiceCIDR", "servicecidrs", false)
     },
     Row {
+        version: "v1beta1",
+        short_names: &["ip"],
+        rules: rules::ip_address::RULES,
+        stored: Some(&rules::versions::IP_ADDRESS),
+        ..row(NETWORKING, "IPAddress", "ipaddresses", false)
+    },
+    Row {
+        version: "v1beta1",
+        subresources: &["status"],
+        rules: rules::ip_address::SERVICE_CIDR,
+        stored: Some(&rules::versions::SERVICE_CIDR),
+        ..row(NETWORKING, "ServiceCIDR", "servicecidrs", false)
+    },
+    Row {
         short_names: &["sc"],
         rules: rules::storage_class::RULES,
         ..row(STORAGE, "StorageClass", "storageclasses", false)
@@ -295,6 +322,13 @@ pub(super) const KINDS: &[Row] = &[
     Row {
         short_names: &["vac"],
         rules: rules::storage_class::ATTRIBUTES,
+        ..row(STORAGE, "VolumeAttributesClass", "volumeattributesclasses", false)
+    },
+    Row {
+        version: "v1beta1",
+        short_names: &["vac"],
+        rules: rules::storage_class::ATTRIBUTES,
+        stored: Some(&rules::versions::VOLUME_ATTRIBUTES_CLASS),
         ..row(STORAGE, "VolumeAttributesClass", "volumeattributesclasses", false)
     },
     Row {
@@ -362,7 +396,7 @@ pub(super) const KINDS: &[Row] = &[
         categories: &["api-extensions"],
         generation: true,
         rules: rules::mutating_admission_policy::RULES,
-        stored: Some(&rules::mutating_admission_policy::ALPHA),
+        stored: Some(&rules::versions::MUTATING_ADMISSION_POLICY),
         ..row(ADMISSION, "MutatingAdmissionPolicy", "mutatingadmissionpolicies", false)
     },
     Row {
@@ -370,7 +404,7 @@ pub(super) const KINDS: &[Row] = &[
         categories: &["api-extensions"],
         generation: true,
         rules: rules::mutating_admission_policy::BINDING,
-        stored: Some(&rules::mutating_admission_policy::ALPHA_BINDING),
+        stored: Some(&rules::versions::MUTATING_ADMISSION_POLICY_BINDING),
         ..row(ADMISSION, "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", false)
     },
     Row {
@@ -418,6 +452,41 @@ pub(super) const KINDS: &[Row] = &[
         generation: true,
         rules: rules::resource_slice::RULES,
         ..row(RESOURCE, "ResourceSlice", "resourceslices", false)
+    },
+    Row {
+        version: "v1beta2",
+        subresources: &["status"],
+        rules: rules::resource_claim::RULES,
+        stored: Some(&rules::versions::RESOURCE_CLAIM),
+        ..row(RESOURCE, "ResourceClaim", "resourceclaims", true)
+    },
+    Row {
+        version: "v1beta2",
+        rules: rules::resource_claim::TEMPLATE,
+        stored: Some(&rules::versions::RESOURCE_CLAIM_TEMPLATE),
+        ..row(RESOURCE, "ResourceClaimTemplate", "resourceclaimtemplates", true)
+    },
+    Row {
+        version: "v1beta2",
+        generation: true,
+        rules: rules::resource_claim::CLASS,
+        stored: Some(&rules::versions::DEVICE_CLASS),
+        ..row(RESOURCE, "DeviceClass", "deviceclasses", false)
+    },
+    Row {
+        version: "v1beta2",
+        selectable: &["spec.driver", "spec.nodeName"],
+        generation: true,
+        rules: rules::resource_slice::RULES,
+        stored: Some(&rules::versions::RESOURCE_SLICE),
+        ..row(RESOURCE, "ResourceSlice", "resourceslices", false)
+    },
+    Row {
+        version: "v1beta1",
+        subresources: &["status"],
+        rules: rules::storage_version_migration::RULES,
+        gate: Some("StorageVersionMigrator"),
+        ..row("storagemigration.k8s.io", "StorageVersionMigration", "storageversionmigrations", false)
     },
     Row { verbs: CREATE, ..row(AUTHORIZATION, "SelfSubjectAccessReview", "selfsubjectaccessreviews", false) },
     Row { verbs: CREATE, ..row(AUTHORIZATION, "SelfSubjectRulesReview", "selfsubjectrulesreviews", false) },

@@ -3,13 +3,10 @@
 use serde_json::Value;
 
 use super::admission_rules::{binding_defaults, policy, policy_binding, policy_defaults};
-use super::common::{list, one_of, required, set_version, text};
+use super::common::{list, one_of, required, text};
 use crate::field::{FieldError, Path};
-use crate::registry::{Rules, Stored};
+use crate::registry::Rules;
 
-const GROUP: &str = "admissionregistration.k8s.io";
-const BETA_VERSION: &str = "admissionregistration.k8s.io/v1beta1";
-const ALPHA_VERSION: &str = "admissionregistration.k8s.io/v1alpha1";
 /// The operations with an object that can be changed.
 const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "UPDATE"];
 
@@ -49,24 +46,6 @@ pub const BINDING: Rules = Rules {
         errors
     },
     ..Rules::NONE
-};
-
-/// Policies of version v1alpha1 are kept as those of v1beta1, which are the same.
-pub const ALPHA: Stored = Stored {
-    group: GROUP,
-    plural: "mutatingadmissionpolicies",
-    pack: |policy| set_version(policy, BETA_VERSION),
-    unpack: |policy| set_version(policy, ALPHA_VERSION),
-    fields: &[],
-};
-
-/// As [`ALPHA`], of bindings.
-pub const ALPHA_BINDING: Stored = Stored {
-    group: GROUP,
-    plural: "mutatingadmissionpolicybindings",
-    pack: |binding| set_version(binding, BETA_VERSION),
-    unpack: |binding| set_version(binding, ALPHA_VERSION),
-    fields: &[],
 };
 
 /// What is deleted cannot be changed.

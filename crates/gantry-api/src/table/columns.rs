@@ -85,6 +85,7 @@ pub(super) fn of(kind: &Kind) -> &'static [Column] {
         ("policy", "PodDisruptionBudget") => workloads::POD_DISRUPTION_BUDGET,
         ("certificates.k8s.io", "CertificateSigningRequest") => CERTIFICATE_SIGNING_REQUEST,
         ("coordination.k8s.io", "Lease") => LEASE,
+        ("coordination.k8s.io", "LeaseCandidate") => LEASE_CANDIDATE,
         ("discovery.k8s.io", "EndpointSlice") => ENDPOINT_SLICE,
         ("scheduling.k8s.io", "PriorityClass") => PRIORITY_CLASS,
         ("node.k8s.io", "RuntimeClass") => RUNTIME_CLASS,
@@ -216,6 +217,14 @@ const CERTIFICATE_SIGNING_REQUEST: &[Column] = &[
 ];
 const LEASE: &[Column] =
     &[NAME, column("Holder", "string", 0, |object, _| text(&object["spec"]["holderIdentity"], "")), AGE];
+const LEASE_CANDIDATE: &[Column] = &[
+    NAME,
+    column("LeaseName", "string", 0, |object, _| text(&object["spec"]["leaseName"], "")),
+    column("BinaryVersion", "string", 0, |object, _| text(&object["spec"]["binaryVersion"], "")),
+    column("EmulationVersion", "string", 0, |object, _| text(&object["spec"]["emulationVersion"], "")),
+    column("Strategy", "string", 0, |object, _| text(&object["spec"]["strategy"], "")),
+    AGE,
+];
 const PRIORITY_CLASS: &[Column] = &[
     NAME,
     column("Value", "integer", 0, |object, _| json!(count(&object["value"]))),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::fixtures::{becomes, change_refused, created, minimal, refused};
+use super::fixtures::{becomes, change_refused, created, minimal, refused, status_refused};
 
 fn webhook(name: &str, patch: Value) -> Value {
     let mut webhook = minimal(name)["webhooks"][0].clone();
@@ -223,6 +223,49 @@ fn mutating_admission_policy() {
             &unsupported("matchResources"),
         ],
     );
+}
+
+#[test]
+fn kinds_that_are_off_by_default() {
+    let name = "LeaseCandidate";
+    let check = |spec, expected: &[&str]| refused(name, json!({"spec": spec}), expected);
+    check(
+        json!({"leaseName": "A", "emulationVersion": "1.36.0", "strategy": "Oldest"}),
+        &[
+            &format!("spec.leaseName: Invalid value: \"A\": {}", crate::rules::common::DNS_SUBDOMAIN),
+            "spec.binaryVersion: Invalid value: \"1.35.0\": must be greater than or equal to `emulationVersion`",
+            "spec.strategy.strategy: Unsupported value: \"Oldest\": supported values: \"OldestEmulationVersion\"",
+        ],
+    );
+    check(
+        json!({"binaryVersion": "1.35", "emulationVersion": null}),
+        &[
+            "spec.binaryVersion: Invalid value: \"1.35\": must be a valid semantic version",
+            "spec.emulationVersion: Required value: must be specified when `strategy` is 'OldestEmulationVersion'",
+        ],
+    );
+    let name = "StorageVersionMigration";
+    refused(
+        name,
+        json!({"spec": {"resource": {"resource": null, "group": "A"}}}),
+        &[
+            "spec.resource.resource: Required value: resource is required",
+            &format!("spec.resource.group: Invalid value: \"A\": {}", crate::rules::common::DNS_SUBDOMAIN),
+        ],
+    );
+    change_refused(
+        name,
+        json!({"spec": {"resource": {"resource": "daemonsets"}}}),
+        &[
+            "spec: Invalid value: {\"resource\":{\"group\":\"apps\",\"resource\":\"daemonsets\"}}: field is immutable",
+        ],
+    );
+    status_refused(
+        name,
+        json!({"resourceVersion": "x"}),
+        &["status.resourceVersion: Invalid value: \"x\": resource version is not well formed: x"],
+    );
+    status_refused(name, json!({"resourceVersion": "12"}), &[]);
 }
 
 #[test]

@@ -148,6 +148,10 @@ pub(super) fn minimal(name: &str) -> Value {
             json!({"apiVersion": "discovery.k8s.io/v1", "addressType": "IPv4",
             "endpoints": [{"addresses": ["10.0.0.1"]}]})
         }
+        "LeaseCandidate" => json!({"apiVersion": "coordination.k8s.io/v1beta1", "spec": {"leaseName": "l",
+            "binaryVersion": "1.35.0", "emulationVersion": "1.34.0", "strategy": "OldestEmulationVersion"}}),
+        "StorageVersionMigration" => json!({"apiVersion": "storagemigration.k8s.io/v1beta1",
+            "spec": {"resource": {"group": "apps", "resource": "deployments"}}}),
         "Lease" => json!({"apiVersion": "coordination.k8s.io/v1"}),
         "CertificateSigningRequest" => json!({"apiVersion": "certificates.k8s.io/v1",
             "spec": {"request": super::NODE_REQUEST, "usages": ["client auth"],
