@@ -1,6 +1,6 @@
 //! Whether the node takes a pod: the last check after the scheduler's.
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Container, Node, Pod};
 
 use crate::{pod, quantity, resize::counted};
 
@@ -53,6 +53,13 @@ pub fn admit(pod: &Pod, node: &Node, others: &[&Pod]) -> Verdict {
         let message = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
         return rejected("NodeAffinity", message);
     }
+    let active = others.iter().filter(|p| !pod::is_terminal_phase(p));
+    let taken: Vec<_> = active.flat_map(|pod| host_ports(pod)).collect();
+    if host_ports(pod).any(|port| taken.iter().any(|other| conflict(port, *other))) {
+        let message =
+            "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
+        return rejected("NodePorts", message);
+    }
     Ok(())
 }
 
@@ -81,6 +88,30 @@ pub fn fits(pod: &Pod, node: &Node, others: &[&Pod]) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// Protocol, address and number of a port of the node.
+type HostPort<'a> = (&'a str, &'a str, i32);
+
+/// The ports of the node that a pod takes.
+fn host_ports(pod: &Pod) -> impl Iterator<Item = HostPort<'_>> {
+    let spec = pod::spec(pod);
+    let stays = |container: &&Container| container.restart_policy.as_deref() == Some("Always");
+    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten().filter(stays));
+    containers.flat_map(|container| container.ports.iter().flatten()).filter_map(|port| {
+        let number = port.host_port.filter(|number| *number > 0)?;
+        let address = port.host_ip.as_deref().filter(|address| !address.is_empty()).unwrap_or(EVERY);
+        Some((port.protocol.as_deref().unwrap_or("TCP"), address, number))
+    })
+}
+
+/// Every address of the node.
+const EVERY: &str = "0.0.0.0";
+
+/// Whether two pods cannot have both.
+fn conflict(one: HostPort<'_>, other: HostPort<'_>) -> bool {
+    let same_address = one.1 == other.1 || one.1 == EVERY || other.1 == EVERY;
+    (one.0, one.2) == (other.0, other.2) && same_address
 }
 
 #[cfg(test)]
@@ -131,5 +162,27 @@ mod tests {
         }
         let few = make("0", json!({}));
         assert_eq!(admit(&few, &node, &[&few, &few, &few]).unwrap_err().0, "OutOfpods");
+    }
+
+    #[test]
+    fn a_port_of_the_node_is_one_pods() {
+        let make = |port: serde_json::Value| -> Pod {
+            serde_json::from_value(json!({"spec": {"containers": [{"name": "c", "ports": [port]}]}})).unwrap()
+        };
+        let other = make(json!({"containerPort": 80, "hostPort": 8080, "hostIP": "10.0.0.1"}));
+        for (port, refused) in [
+            (json!({"containerPort": 80}), false),
+            (json!({"containerPort": 81, "hostPort": 8080}), true),
+            (json!({"containerPort": 81, "hostPort": 8080, "hostIP": "10.0.0.1"}), true),
+            (json!({"containerPort": 81, "hostPort": 8080, "hostIP": "10.0.0.2"}), false),
+            (json!({"containerPort": 81, "hostPort": 8080, "protocol": "UDP"}), false),
+            (json!({"containerPort": 80, "hostPort": 8081}), false),
+        ] {
+            let verdict = admit(&make(port.clone()), &Node::default(), &[&other]).err().map(|why| why.0);
+            assert_eq!(verdict.as_deref(), refused.then_some("NodePorts"), "{port}");
+        }
+        let mut ended = other.clone();
+        ended.status = serde_json::from_value(json!({"phase": "Succeeded"})).unwrap();
+        assert_eq!(admit(&other, &Node::default(), &[&ended]), Ok(()));
     }
 }

@@ -22,6 +22,9 @@ pub struct Handle {
     pub tx: mpsc::UnboundedSender<Message>,
     /// The pod with its latest status.
     pub pod: Arc<Pod>,
+    /// Whether it takes something of the node that others cannot have: not when the node has rejected it,
+    /// nor when the API has it no more.
+    pub counts: bool,
 }
 
 /// Tells the time.
@@ -109,5 +112,10 @@ impl Agent {
     /// All pods with their latest status.
     pub fn all_pods(&self) -> Vec<Arc<Pod>> {
         self.pods.read().values().map(|h| h.pod.clone()).collect()
+    }
+
+    /// Those that take something of the node that others cannot have.
+    pub fn counted_pods(&self) -> Vec<Arc<Pod>> {
+        self.pods.read().values().filter(|h| h.counts).map(|h| h.pod.clone()).collect()
     }
 }

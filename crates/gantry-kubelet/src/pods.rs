@@ -53,12 +53,13 @@ pub async fn run(agent: Arc<Agent>, shutdown: CancellationToken) {
             }
             Some(Ok(watcher::Event::InitDone)) => {
                 batch.sort_by_key(|p| p.creation_timestamp());
+                let gone: Vec<String> =
+                    agent.pods.read().keys().filter(|u| !listed.contains(*u)).cloned().collect();
+                // First, so that they are in nobody's way.
+                gone.iter().for_each(|uid| removed(&agent, uid));
                 for pod in batch.drain(..) {
                     apply(&agent, pod).await;
                 }
-                let gone: Vec<String> =
-                    agent.pods.read().keys().filter(|u| !listed.contains(*u)).cloned().collect();
-                gone.iter().for_each(|uid| removed(&agent, uid));
                 if !cleaned {
                     cleaned = true;
                     orphans(&agent, &listed).await;
@@ -73,7 +74,8 @@ pub async fn run(agent: Arc<Agent>, shutdown: CancellationToken) {
 }
 
 fn removed(agent: &Agent, uid: &str) {
-    if let Some(handle) = agent.pods.read().get(uid) {
+    if let Some(handle) = agent.pods.write().get_mut(uid) {
+        handle.counts = false;
         // A worker that has ended has removed its handle or is about to.
         let _ = handle.tx.send(Message::Removed);
     }
@@ -97,6 +99,7 @@ async fn apply(agent: &Arc<Agent>, pod: Pod) {
             "OutOfephemeral-storage" => "OutOfephemeral-storage",
             "SysctlForbidden" => "SysctlForbidden",
             "PodOSNotSupported" => "PodOSNotSupported",
+            "NodePorts" => "NodePorts",
             _ => "NodeAffinity",
         };
         // The status says who it was that rejected the pod, the event need not.
@@ -104,13 +107,14 @@ async fn apply(agent: &Arc<Agent>, pod: Pod) {
         agent.events.pod(&pod, true, reason, message);
     }
     let mut pods = agent.pods.write();
+    let counts = verdict.is_none();
     let tx = Worker::spawn(agent.clone(), pod.clone(), verdict);
-    pods.insert(uid, Handle { tx, pod });
+    pods.insert(uid, Handle { tx, pod, counts });
 }
 
 fn check(agent: &Agent, pod: &Pod) -> Option<(String, String)> {
     let node = agent.node.borrow().clone()?;
-    let others = agent.all_pods();
+    let others = agent.counted_pods();
     let others: Vec<&Pod> = others.iter().map(|p| p.as_ref()).collect();
     admit::admit(pod, &node, &others).err()
 }

@@ -132,7 +132,7 @@ impl Worker {
         }
         let verdict = match self.agent.node.borrow().clone() {
             Some(node) => {
-                let others = self.agent.all_pods();
+                let others = self.agent.counted_pods();
                 let uid = pod::uid(&self.pod);
                 let others: Vec<&Pod> =
                     others.iter().map(AsRef::as_ref).filter(|p| pod::uid(p) != uid).collect();

@@ -207,3 +207,25 @@ async fn logs_are_rotated() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_of_the_node_is_one_pods() {
+    Node::with(async |node| {
+        let port = json!({"spec": {"containers": [{"ports": [{"containerPort": 8080, "hostPort": 8080}]}]}});
+        let serving = |name: &str| with(pod(name, "sleep 1000 & wait"), port.clone());
+        node.run(serving("first")).await;
+        node.create(serving("second")).await;
+        let refused = node.wait("second", ended).await.status.unwrap();
+        let why = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
+        assert_eq!(
+            (refused.phase.as_deref(), refused.reason.as_deref()),
+            (Some("Failed"), Some("NodePorts"))
+        );
+        assert_eq!(refused.message.unwrap(), format!("Pod was rejected: {why}"));
+        assert_eq!(node.event("second", "NodePorts").await, why);
+        // Neither who was refused nor who is gone has the port.
+        node.delete("first").await;
+        node.run(serving("third")).await;
+    })
+    .await;
+}

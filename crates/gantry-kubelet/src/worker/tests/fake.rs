@@ -368,7 +368,7 @@ impl World {
         let pod: Arc<Pod> = Arc::new(serde_json::from_value(self.state.pod.borrow().clone()).unwrap());
         let tx = Worker::spawn(agent.clone(), pod.clone(), None);
         *self.state.runtime.wake.lock() = Some(tx.clone());
-        agent.pods.write().insert("u1".into(), Handle { tx: tx.clone(), pod });
+        agent.pods.write().insert("u1".into(), Handle { tx: tx.clone(), pod, counts: true });
         tx
     }
 
