@@ -101,7 +101,7 @@ impl Delivery {
     /// The event as it is handed on, without its objects where it is too large with them; `None`: it is too
     /// large even so.
     pub(super) fn fit(&self, level: Level, event: &Value) -> Option<Bytes> {
-        let text = Bytes::from(event.to_string());
+        let text = line(event);
         let Some(limits) = &self.truncation else { return Some(text) };
         if text.len() <= limits.event_bytes {
             return Some(text);
@@ -109,7 +109,7 @@ impl Delivery {
         if level < Level::Request {
             return None;
         }
-        let text = Bytes::from(without_objects(event).to_string());
+        let text = line(&without_objects(event));
         (text.len() <= limits.event_bytes).then_some(text)
     }
 
@@ -127,6 +127,11 @@ impl Delivery {
         parts.push(&batch[start..]);
         parts
     }
+}
+
+/// The event's JSON. Every audited request comes here, and a value's own way to text is through [`std::fmt`].
+fn line(event: &Value) -> Bytes {
+    Bytes::from(serde_json::to_vec(event).unwrap_or_default())
 }
 
 fn without_objects(event: &Value) -> Value {
