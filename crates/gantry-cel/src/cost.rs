@@ -8,6 +8,8 @@ pub(crate) const LIST: u64 = 10;
 pub(crate) const MAP: u64 = 30;
 /// Making an object.
 pub(crate) const OBJECT: u64 = 40;
+/// Steps for each pair of items of lists that are sorted or compared with themselves.
+pub(crate) const COMPARED: f64 = 2.0;
 /// Reading a character.
 pub(crate) const CHARACTER: f64 = 0.1;
 /// A character of a regular expression.
@@ -29,6 +31,9 @@ pub(crate) fn before(name: &str, args: &[Value<'_>]) -> u64 {
     let is_text = |at: usize| matches!(args.get(at), Some(Value::String(_) | Value::Bytes(_)));
     match name {
         "check" => CHECK,
+        "fieldSelector" | "labelSelector" => {
+            LIST + read(1) + scaled(scaled(size(1), 0.5), (LIST + OBJECT) as f64)
+        }
         "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => args.first().map_or(0, traversal),
         "url" | "lowerAscii" | "upperAscii" | "substring" | "trim" | "isIP" | "isCIDR" | "cidr"
         | "quantity" | "isQuantity" | "semver" | "isSemver" => read(0),
@@ -37,7 +42,10 @@ pub(crate) fn before(name: &str, args: &[Value<'_>]) -> u64 {
         "ip.isCanonical" => scaled(size(0), 2.0 * CHARACTER),
         "find" | "findAll" | "matches" => scaled(size(0) + 1, CHARACTER) * scaled(size(1), PATTERN),
         "validate" => match args.first() {
-            Some(Value::Format(format)) => read(1).saturating_mul(scaled(format.pattern_size, PATTERN)),
+            Some(Value::Format(format)) => {
+                let text = scaled(size(1).saturating_add(1), CHARACTER);
+                text.saturating_mul(scaled(format.pattern_size, PATTERN))
+            }
             _ => 1,
         },
         "containsIP" => scaled(2 * size(0), CHARACTER) + if is_text(1) { read(1) } else { 0 },
@@ -46,6 +54,7 @@ pub(crate) fn before(name: &str, args: &[Value<'_>]) -> u64 {
         "bytes" | "string" if is_text(0) => read(0),
         "format" | "strings.quote" => read(0),
         "@in" if args.get(1).is_some_and(|list| list.list_len().is_some()) => size(1) + extra(args),
+        "_==_" if matches!(args.first(), Some(value) if value.is_opaque()) => 1,
         "_==_" | "_!=_" => scaled(size(0).min(size(1)), CHARACTER) + extra(args),
         "_<_" | "_<=_" | "_>_" | "_>=_" if is_text(0) => scaled(size(0).min(size(1)), CHARACTER),
         "_+_" if is_text(0) => scaled(size(0) + size(1), CHARACTER),
@@ -54,16 +63,40 @@ pub(crate) fn before(name: &str, args: &[Value<'_>]) -> u64 {
         "sets.contains" | "sets.intersects" => 1 + size(0).saturating_mul(size(1)),
         "sets.equivalent" => 1 + 2 * size(0).saturating_mul(size(1)),
         "join" => 0,
-        "slice" | "reverse" => 1 + size(0),
-        "flatten" => 1 + args.first().map_or(0, made),
-        "distinct" => 1 + size(0).saturating_mul(size(0)),
-        "sort" | "@sortByAssociatedKeys" => 1 + size(0) * u64::from(u64::BITS - size(0).leading_zeros()),
+        "flatten" => {
+            let depth = match args.get(1) {
+                Some(Value::Int(depth)) => u64::try_from(*depth).unwrap_or_default(),
+                _ => 1,
+            };
+            list(depth as f64, size(0)) + args.first().map_or(0, made) / ITEMS
+        }
+        "distinct" | "sort" => list(compared(args.first()), size(0).saturating_mul(size(0))),
+        "@sortByAssociatedKeys" => list(compared(args.get(1)), size(1).saturating_mul(size(1))),
+        "reverse" => list(1.0, size(0)),
+        "slice" => match args {
+            [_, Value::Int(start), Value::Int(end)] => {
+                list(1.0, u64::try_from(end.saturating_sub(*start)).unwrap_or_default())
+            }
+            _ => list(1.0, 0),
+        },
         "lists.range" => match args {
-            [Value::Int(end)] => 1 + u64::try_from(*end).unwrap_or_default(),
-            _ => 1,
+            [Value::Int(end)] => list(1.0, u64::try_from(*end).unwrap_or_default()),
+            _ => list(1.0, 0),
         },
         _ => 1,
     }
+}
+
+/// What a call costs that makes a list, in so many steps for each of these items.
+fn list(steps: f64, items: u64) -> u64 {
+    ((items as f64 * steps) as u64).saturating_add(1 + LIST)
+}
+
+/// Steps for each pair of a list's items.
+fn compared(list: Option<&Value<'_>>) -> f64 {
+    let first = list.and_then(|list| list.item(0));
+    let texts = matches!(first, Some(Ok(Value::String(_) | Value::Bytes(_))));
+    COMPARED + if texts { CHARACTER } else { 0.0 }
 }
 
 /// What a call costs by what it returns.

@@ -398,6 +398,11 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Whether it is of a type of the Kubernetes libraries.
+    pub(crate) fn is_opaque(&self) -> bool {
+        matches!(self.type_of(), Type::Opaque(_))
+    }
+
     /// The value's type.
     pub fn type_of(&self) -> Type {
         match self {

@@ -2,12 +2,17 @@
 
 use super::Range;
 use super::walk::Walk;
-use crate::ast::{Call, Node};
-use crate::cost::{CHARACTER, CHECK, PATTERN};
-use crate::types::Type;
+use crate::ast::{Call, Expr, Literal, Node};
+use crate::cost::{CHARACTER, CHECK, COMPARED, LIST, OBJECT, PATTERN};
+use crate::types::{Opaque, Type};
 
 /// The most characters of a scalar's text: an IPv6 network's, 39 digits and colons with its length.
 const LONGEST_SCALAR: u64 = 43;
+
+/// What a character costs that is held against a named format: a pattern of 128 characters.
+const NAMED_FORMAT: u64 = 32;
+/// The most characters of a named format's name.
+const LONGEST_FORMAT: u64 = 64;
 
 type Estimate = (Range, Option<Range>);
 
@@ -35,31 +40,25 @@ fn library(walk: &mut Walk<'_>, call: &Call, overload: &str) -> Option<Estimate>
     match &*call.name {
         "check" => only(Range::exactly(CHECK)),
         "serviceAccount" | "path" | "group" | "resource" | "subresource" | "namespace" | "name"
-        | "allowed" | "reason" | "error" | "errored" | "fieldSelector" | "labelSelector" => nominal,
+        | "allowed" | "reason" | "error" | "errored" => nominal,
+        "fieldSelector" | "labelSelector" => only(selector(size_of(call.args.first()))),
         "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => {
             let target = target?;
             let size = size_of(Some(target));
             let Type::List(item) = &target.kind else { return only(size.scaled(CHARACTER)) };
             let mut each = Range::exactly(1);
             if matches!(**item, Type::String | Type::Bytes) {
-                let mut path = walk.path(target);
-                let most = if path.is_empty() {
-                    None
-                } else {
-                    path.push("@items".into());
-                    walk.declared(&path).map(|declared| declared.max)
-                };
-                let size = Range { min: 0, max: most.unwrap_or(u64::MAX) };
-                each = each.plus(size.scaled(CHARACTER));
+                each = each.plus(item_size(walk, target).scaled(CHARACTER));
             }
             only(size.times(each))
         }
-        "url" | "isIP" | "isCIDR" | "cidr" | "quantity" | "isQuantity" | "semver" | "isSemver" => {
-            only(size_of(call.args.first()).scaled(CHARACTER))
+        "url" | "jsonpatch.escapeKey" => {
+            let size = size_of(call.args.first());
+            Some((size.scaled(CHARACTER), Some(size)))
         }
-        "ip" if overload == "cidr_ip" => nominal,
-        "ip" => only(size_of(call.args.first()).scaled(CHARACTER)),
-        "ip.isCanonical" => only(size_of(call.args.first()).scaled(2.0 * CHARACTER)),
+        // Upstream tells what parsing costs for calls on a target alone, and these have none.
+        "isIP" | "isCIDR" | "cidr" | "quantity" | "isQuantity" | "semver" | "isSemver" | "ip"
+        | "ip.isCanonical" => nominal,
         "lowerAscii" | "upperAscii" | "substring" | "trim" => {
             let size = size_of(target);
             Some((size.scaled(CHARACTER), Some(size)))
@@ -70,19 +69,17 @@ fn library(walk: &mut Walk<'_>, call: &Call, overload: &str) -> Option<Estimate>
         }
         "split" => {
             let size = size_of(target);
-            Some((size.scaled(2.0 * CHARACTER), Some(Range { min: 0, max: size.max })))
+            // A negative limit is none.
+            let most = match call.args.get(1).map(|limit| &limit.expr) {
+                Some(Expr::Literal(Literal::Int(limit))) => u64::try_from(*limit).unwrap_or(u64::MAX),
+                _ => size.max,
+            };
+            Some((size.scaled(2.0 * CHARACTER), Some(Range { min: 0, max: most })))
         }
         "join" => {
             let target = target?;
             let list = size_of(Some(target));
-            let mut path = walk.path(target);
-            let most = if path.is_empty() {
-                None
-            } else {
-                path.push("@items".into());
-                walk.declared(&path).map(|declared| declared.max)
-            };
-            let mut size = list.times(Range { min: 0, max: most.unwrap_or(u64::MAX) });
+            let mut size = list.times(item_size(walk, target));
             if let Some(separator) = call.args.first() {
                 let between = Range { min: list.min.saturating_sub(1), max: list.max.saturating_sub(1) };
                 size = size.plus(walk.size_or_unknown(separator).times(between));
@@ -95,7 +92,7 @@ fn library(walk: &mut Walk<'_>, call: &Call, overload: &str) -> Option<Estimate>
             let pattern = size_of(call.args.first()).scaled(PATTERN);
             Some((text.times(pattern), Some(Range { min: 0, max: size.max })))
         }
-        "validate" => only(size_of(call.args.first()).scaled(CHARACTER).times(Range { min: 0, max: 32 })),
+        "validate" => only(size_of(call.args.first()).scaled(CHARACTER).times(Range::exactly(NAMED_FORMAT))),
         "masked"
         | "prefixLength"
         | "family"
@@ -133,25 +130,81 @@ fn library(walk: &mut Walk<'_>, call: &Call, overload: &str) -> Option<Estimate>
             }
             only(cost)
         }
-        "slice" | "reverse" => {
+        "slice" => {
             let size = size_of(target);
-            Some((size.plus(Range::exactly(1)), Some(Range { min: 0, max: size.max })))
+            let start = call.args.first().and_then(number).unwrap_or(0);
+            let end = call.args.get(1).and_then(number).unwrap_or(size.max);
+            made(1.0, Range::exactly(end.checked_sub(start).unwrap_or(u64::MAX)))
+        }
+        "reverse" => made(1.0, size_of(target)),
+        "lists.range" => {
+            let size = call.args.first().and_then(number).unwrap_or(u64::MAX);
+            made(1.0, Range::exactly(size))
+        }
+        "flatten" => {
+            let depth = call.args.first().map_or(1, |depth| number(depth).unwrap_or(u64::MAX));
+            made(depth as f64, size_of(target))
         }
         "distinct" => {
             let size = size_of(target);
-            let result = Range { min: size.min.min(1), max: size.max };
-            Some((size.times(size).plus(Range::exactly(1)), Some(result)))
+            made(COMPARED, size.times(size))
         }
         "sort" | "@sortByAssociatedKeys" => {
-            let size = size_of(target);
-            let rounds = Range { min: 0, max: u64::from(u64::BITS - size.max.leading_zeros()) };
-            Some((size.times(rounds).plus(Range::exactly(1)), Some(size)))
+            let size = size_of(if &*call.name == "sort" { target } else { call.args.first() });
+            let texts = overload.starts_with("list_string_") || overload.starts_with("list_bytes_");
+            made(COMPARED + if texts { CHARACTER } else { 0.0 }, size.times(size))
+        }
+        "_==_" => {
+            let (left, right) = (call.args.first()?, call.args.get(1)?);
+            let Type::Opaque(kind) = &left.kind else { return None };
+            if left.kind != right.kind {
+                return None;
+            }
+            match kind {
+                Opaque::Format => only(Range { min: 1, max: LONGEST_FORMAT }.scaled(CHARACTER)),
+                Opaque::Url => {
+                    let most = walk.size(right).map_or(1, |size| size.max);
+                    only(Range { min: 1, max: most }.scaled(CHARACTER))
+                }
+                _ => nominal,
+            }
         }
         "sets.contains" | "sets.intersects" | "sets.equivalent" => {
             let factor = if &*call.name == "sets.equivalent" { 2 } else { 1 };
             let product = size_of(call.args.first()).times(size_of(call.args.get(1)));
             only(product.times(Range::exactly(factor)).plus(Range::exactly(1)))
         }
+        _ => None,
+    }
+}
+
+/// What a call costs that makes a list of this size, in so many steps for each item.
+fn made(steps: f64, size: Range) -> Option<Estimate> {
+    Some((size.scaled(steps).plus(Range::exactly(1 + LIST)), Some(size)))
+}
+
+/// What reading a selector of this length costs: each requirement, of two characters or more, has a
+/// list of values.
+fn selector(length: Range) -> Range {
+    let requirements = length.scaled(0.5).scaled((LIST + OBJECT) as f64);
+    Range::exactly(LIST).plus(length.scaled(CHARACTER)).plus(requirements)
+}
+
+/// How large the items of a list may be.
+fn item_size(walk: &Walk<'_>, list: &Node) -> Range {
+    let mut path = walk.path(list);
+    if path.is_empty() {
+        return Range::UNKNOWN;
+    }
+    path.push("@items".into());
+    let most = walk.declared(&path).map(|declared| declared.max);
+    Range { min: 0, max: most.unwrap_or(u64::MAX) }
+}
+
+/// A whole number that is written in the expression; none is below zero.
+fn number(node: &Node) -> Option<u64> {
+    match &node.expr {
+        Expr::Literal(Literal::Int(number)) => Some(u64::try_from(*number).unwrap_or_default()),
         _ => None,
     }
 }

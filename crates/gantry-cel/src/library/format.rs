@@ -28,10 +28,10 @@ static FORMATS: [NamedFormat; 13] = [
     NamedFormat { name: "dns1035LabelPrefix", pattern_size: 30, check: |text| dns_1035_label(text, true) },
     NamedFormat { name: "labelValue", pattern_size: 40, check: label_value },
     NamedFormat { name: "uri", pattern_size: 1_000, check: uri },
-    NamedFormat { name: "uuid", pattern_size: 60, check: uuid },
-    NamedFormat { name: "byte", pattern_size: 60, check: byte },
-    NamedFormat { name: "date", pattern_size: 1_000, check: date },
-    NamedFormat { name: "datetime", pattern_size: 1_000, check: date_time },
+    NamedFormat { name: "uuid", pattern_size: 85, check: uuid },
+    NamedFormat { name: "byte", pattern_size: 88, check: byte },
+    NamedFormat { name: "date", pattern_size: 71, check: date },
+    NamedFormat { name: "datetime", pattern_size: 71, check: date_time },
 ];
 
 fn named(name: &str) -> Option<&'static NamedFormat> {

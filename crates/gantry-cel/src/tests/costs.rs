@@ -264,3 +264,53 @@ fn counted_for_lists_and_maps() {
         ],
     );
 }
+
+#[test]
+fn told_for_the_kubernetes_libraries() {
+    // A character may have four bytes.
+    let strings = fields(&[of("string"), json!({"type": "string", "maxLength": 20}), list(of("integer"))]);
+    estimated(
+        &strings,
+        &[
+            // What has no target costs one step, however long the text is.
+            ("isIP(self.val1)", 3),
+            ("isCIDR(self.val1)", 3),
+            ("isQuantity(self.val1)", 3),
+            ("isSemver(self.val1)", 3),
+            ("ip(self.val1) == ip('::1')", 5),
+            ("quantity(self.val1) == quantity('1')", 5),
+            ("semver(self.val1) == semver('1.0.0')", 5),
+            ("format.dns1123Label() == format.uuid()", 9),
+            ("url(self.val2) == url('https://a')", 12),
+            ("format.uuid().validate(self.val2).hasValue()", 260),
+            ("self.val2.split(',', 3).all(x, true)", 28),
+            ("self.val3.slice(1, 4).reverse().size() == 3", 32),
+            ("lists.range(5) == [0]", 27),
+            ("[3, 1].sort() == [1, 3]", 40),
+            ("['b', 'a'].sort().size() == 2", 32),
+            ("[1, 1, 2].distinct().size() == 2", 41),
+            ("[[1], [2]].flatten().size() == 2", 45),
+            ("sets.equivalent([1, 2], [2, 1])", 29),
+        ],
+    );
+}
+
+#[test]
+fn counted_for_lists() {
+    let schema = fields(&[list(of("integer"))]);
+    let object = json!({"val1": [3, 1, 2]});
+    counted(
+        &schema,
+        &object,
+        &[
+            ("self.val1.slice(0, 2).size() == 2", 17),
+            ("self.val1.reverse().size() == 3", 18),
+            ("self.val1.sort().size() == 3", 33),
+            ("self.val1.distinct().size() == 3", 33),
+            ("lists.range(4).size() == 4", 17),
+            // A list of literals is made before.
+            ("['b', 'a'].sort().size() == 2", 21),
+            ("ip('::1') == ip('::1')", 3),
+        ],
+    );
+}
