@@ -5,6 +5,7 @@ mod accounts;
 mod adoption;
 mod budgets;
 mod cluster;
+mod custom_kinds;
 mod endpoints;
 mod garbage;
 mod jobs;
