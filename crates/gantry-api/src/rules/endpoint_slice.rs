@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::common::{default, dns_label, dns_subdomain, immutable, items, list, one_of, text};
+use super::endpoints::special_address;
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
@@ -70,17 +71,19 @@ fn validate_endpoint(path: &Path, kind: &str, endpoint: &Value, errors: &mut Vec
     }
     for (index, address) in addresses.iter().enumerate() {
         let (path, address) = (at.index(index), address.as_str().unwrap_or_default());
-        let words = match (kind, address.parse::<IpAddr>()) {
-            ("IPv4", Ok(IpAddr::V4(_))) | ("IPv6", Ok(IpAddr::V6(_))) => continue,
-            ("IPv4", _) => "must be a valid IPv4 address",
-            ("IPv6", _) => "must be a valid IPv6 address",
+        match (kind, address.parse::<IpAddr>()) {
+            ("IPv4", Ok(IpAddr::V4(_))) | ("IPv6", Ok(IpAddr::V6(_))) => {}
+            ("IPv4" | "IPv6", _) => {
+                let words = format!("must be a valid {kind} address");
+                errors.push(FieldError::invalid(&path, address, words));
+            }
             ("FQDN", _) => {
                 dns_subdomain(&path, address, errors);
                 continue;
             }
             _ => continue,
-        };
-        errors.push(FieldError::invalid(&path, address, words));
+        }
+        special_address(&path, address, errors);
     }
     if !text(endpoint, "hostname").is_empty() {
         dns_label(&path.child("hostname"), text(endpoint, "hostname"), errors);

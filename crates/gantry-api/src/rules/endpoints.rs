@@ -48,8 +48,33 @@ pub const RULES: Rules = Rules {
     ..Rules::NONE
 };
 
+/// Checks that an address can be another's: not one that says something else on every machine.
+pub(super) fn special_address(path: &Path, text: &str, errors: &mut Vec<FieldError>) {
+    let mut refuse = |words: String| errors.push(FieldError::invalid(path, text, words));
+    let Ok(address) = text.parse::<IpAddr>() else {
+        return refuse("must be a valid IP address".to_owned());
+    };
+    let (link_local, multicast) = match address.to_canonical() {
+        IpAddr::V4(v4) => (v4.is_link_local(), v4.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(v6) => (v6.is_unicast_link_local(), v6.segments()[0] & 0xff0f == 0xff02),
+    };
+    if address.to_canonical().is_unspecified() {
+        refuse(format!("may not be unspecified ({text})"));
+    }
+    if address.to_canonical().is_loopback() {
+        refuse("may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned());
+    }
+    if link_local {
+        refuse("may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned());
+    }
+    if multicast {
+        refuse("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned());
+    }
+}
+
 fn address(path: &Path, address: &Value, errors: &mut Vec<FieldError>) {
     let ip = text(address, "ip");
+    let before = errors.len();
     if ip.parse::<IpAddr>().is_err() {
         let words = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
         errors.push(FieldError::invalid(&path.child("ip"), ip, words));
@@ -59,5 +84,8 @@ fn address(path: &Path, address: &Value, errors: &mut Vec<FieldError>) {
     }
     if !text(address, "nodeName").is_empty() {
         dns_subdomain(&path.child("nodeName"), text(address, "nodeName"), errors);
+    }
+    if errors.len() == before {
+        special_address(&path.child("ip"), ip, errors);
     }
 }

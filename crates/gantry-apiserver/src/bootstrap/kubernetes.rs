@@ -30,18 +30,27 @@ pub fn kubernetes_service(range: IpNet, server: SocketAddr) -> Value {
     })
 }
 
+/// The servers that others can reach: a loopback address says nothing to them.
+fn reachable(servers: &[SocketAddr]) -> Vec<SocketAddr> {
+    servers.iter().filter(|server| !server.ip().is_loopback()).copied().collect()
+}
+
 /// The Endpoints object, with the address of every server.
 pub fn kubernetes_endpoints(servers: &[SocketAddr]) -> Value {
+    let servers = reachable(servers);
     let addresses: Vec<_> = servers.iter().map(|server| json!({"ip": server.ip().to_string()})).collect();
-    let port = servers.first().map_or(6443, SocketAddr::port);
-    json!({
+    let mut endpoints = json!({
         "apiVersion": "v1", "kind": "Endpoints",
         "metadata": {
             "name": "kubernetes", "namespace": "default",
             "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
         },
-        "subsets": [{"addresses": addresses, "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}],
-    })
+    });
+    if let Some(server) = servers.first() {
+        let ports = json!([{"name": "https", "port": server.port(), "protocol": "TCP"}]);
+        endpoints["subsets"] = json!([{"addresses": addresses, "ports": ports}]);
+    }
+    endpoints
 }
 
 /// The EndpointSlice, with the address of every server.
@@ -57,7 +66,7 @@ pub fn kubernetes_endpoint_slice(servers: &[SocketAddr]) -> Value {
             "labels": {"kubernetes.io/service-name": "kubernetes"},
         },
         "addressType": family,
-        "endpoints": servers.iter().map(endpoint).collect::<Vec<_>>(),
+        "endpoints": reachable(servers).iter().map(endpoint).collect::<Vec<_>>(),
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
     })
 }
@@ -65,6 +74,15 @@ pub fn kubernetes_endpoint_slice(servers: &[SocketAddr]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_loopback_address_is_kept_from_others() {
+        let servers = [([127, 0, 0, 1], 6443).into()];
+        assert!(kubernetes_endpoints(&servers).get("subsets").is_none());
+        assert_eq!(kubernetes_endpoint_slice(&servers)["endpoints"], json!([]));
+        let servers = [([192, 0, 2, 1], 6443).into()];
+        assert_eq!(kubernetes_endpoints(&servers)["subsets"][0]["addresses"][0]["ip"], "192.0.2.1");
+    }
 
     #[test]
     fn the_server_has_the_first_address() {

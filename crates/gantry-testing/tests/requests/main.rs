@@ -1,5 +1,5 @@
 //! What requests mean, against a whole API server: deletion and its options, collections, dry runs,
-//! names that are made, evictions, and acting as somebody else.
+//! names that are made, evictions, acting as somebody else, and what the server puts back.
 
 mod collections;
 mod deletion;
@@ -9,5 +9,6 @@ mod eviction;
 mod expressions;
 mod finalizers;
 mod impersonation;
+mod kept;
 mod pods;
 mod roles;

@@ -168,6 +168,19 @@ fn endpoint_slices_and_leases() {
             "ports[1].protocol: Unsupported value: \"ICMP\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
         ],
     );
+    let special = json!(["x", "127.0.0.2", "0.0.0.0", "169.254.1.1", "224.0.0.5", "224.0.1.5"]);
+    refused(
+        "EndpointSlice",
+        json!({"endpoints": [{"addresses": special}]}),
+        &[
+            "endpoints[0].addresses[0]: Invalid value: \"x\": must be a valid IPv4 address",
+            "endpoints[0].addresses[0]: Invalid value: \"x\": must be a valid IP address",
+            "endpoints[0].addresses[1]: Invalid value: \"127.0.0.2\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
+            "endpoints[0].addresses[2]: Invalid value: \"0.0.0.0\": may not be unspecified (0.0.0.0)",
+            "endpoints[0].addresses[3]: Invalid value: \"169.254.1.1\": may not be in the link-local range (169.254.0.0/16, fe80::/10)",
+            "endpoints[0].addresses[4]: Invalid value: \"224.0.0.5\": may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
+        ],
+    );
     refused(
         "Lease",
         json!({"spec": {"leaseDurationSeconds": 0, "leaseTransitions": -1}}),
@@ -196,6 +209,15 @@ fn init_containers_and_endpoints() {
             "subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`",
             "subsets[0].ports[0].name: Required value",
             "subsets[1].addresses[0].ip: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+        ],
+    );
+    refused(
+        "Endpoints",
+        json!({"subsets": [{"addresses": [{"ip": "::1"}], "notReadyAddresses": [{"ip": "fe80::1"}, {"ip": "ff12::1"}]}]}),
+        &[
+            "subsets[0].addresses[0].ip: Invalid value: \"::1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
+            "subsets[0].notReadyAddresses[0].ip: Invalid value: \"fe80::1\": may not be in the link-local range (169.254.0.0/16, fe80::/10)",
+            "subsets[0].notReadyAddresses[1].ip: Invalid value: \"ff12::1\": may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
         ],
     );
 }

@@ -1,0 +1,56 @@
+//! What every cluster has comes back when somebody removes it.
+
+use anyhow::{Context as _, Result};
+use gantry_testing::TestServer;
+use http::Method;
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject};
+use kube::core::GroupVersionKind;
+use kube::runtime::wait::await_condition;
+use serde_json::{Value, json};
+
+/// Longer than anything here takes.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
+fn api(server: &TestServer, group: &str, kind: &str, namespace: &str) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
+    Api::namespaced_with(server.client(), namespace, &resource)
+}
+
+/// Deletes an object and waits for another one of its name; gives it.
+async fn comes_back(server: &TestServer, api: Api<DynamicObject>, path: &str, name: &str) -> Result<Value> {
+    let path = format!("{path}/{name}");
+    let before = server.get(&path).await?.json()["metadata"]["uid"].clone();
+    assert!(before.is_string(), "{name}");
+    let reply = server.json(Method::DELETE, &path, &Value::Null).await?;
+    assert_eq!(reply.code, 200, "{}", reply.text());
+    let again = |object: Option<&DynamicObject>| {
+        object.is_some_and(|object| object.metadata.uid.as_deref() != before.as_str())
+    };
+    let found = tokio::time::timeout(PATIENCE, await_condition(api, name, again)).await.context("in time")?;
+    Ok(found?.context("it is there")?.data)
+}
+
+#[tokio::test]
+async fn the_cluster_keeps_what_it_needs() -> Result<()> {
+    let server = TestServer::with_config(|config| config.advertise = ([192, 0, 2, 1], 6443).into()).await?;
+    let services = "/api/v1/namespaces/default/services";
+    let service = comes_back(&server, api(&server, "", "Service", "default"), services, "kubernetes").await?;
+    assert_eq!(service["spec"]["clusterIP"], "10.43.0.1");
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+    let of_slices = api(&server, "discovery.k8s.io", "EndpointSlice", "default");
+    let slice = comes_back(&server, of_slices, slices, "kubernetes").await?;
+    assert_eq!(slice["endpoints"][0]["addresses"], json!(["192.0.2.1"]));
+    let of_maps = api(&server, "", "ConfigMap", "kube-system");
+    let name = "kube-apiserver-legacy-service-account-token-tracking";
+    let map = comes_back(&server, of_maps, "/api/v1/namespaces/kube-system/configmaps", name).await?;
+    assert_eq!(map["data"]["since"].as_str().map(str::len), Some(10), "{map}");
+
+    for name in ["default", "kube-system", "kube-public"] {
+        let refused =
+            server.json(Method::DELETE, &format!("/api/v1/namespaces/{name}"), &Value::Null).await?;
+        let why = format!("namespaces \"{name}\" is forbidden: this namespace may not be deleted");
+        assert_eq!((refused.code.as_u16(), &refused.json()["message"]), (403, &json!(why)));
+    }
+    Ok(())
+}
