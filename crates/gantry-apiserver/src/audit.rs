@@ -4,11 +4,14 @@
 //! each stage that the policy does not leave out: when it was received, for streams when the answer
 //! began, and when all of it was sent. Each event goes to every backend. Guarantee: a backend that blocks,
 //! as the file does where nothing else is said, has the event before the request goes on; for others it
-//! waits in a buffer, and is counted as lost where that is full.
+//! waits in a buffer, and is counted as lost where that is full. Nobody waits for a request's last event:
+//! a file gets those of several requests in one go, as soon as the worker that made them has a moment.
 
 mod backend;
 mod delivery;
+mod event;
 mod file;
+mod lines;
 mod policy;
 mod record;
 mod throttle;
@@ -17,7 +20,6 @@ mod webhook;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
@@ -30,6 +32,7 @@ pub(crate) use record::{Annotations, PeerAddress, Record};
 pub use webhook::Webhook;
 
 use backend::Backend;
+use event::Event;
 
 /// What is audited, and where the events go.
 #[derive(Debug, Clone)]
@@ -88,12 +91,12 @@ impl Audit {
 
     /// Gives an event to every backend; whether those that insist on it have it. Waits only for a webhook
     /// that blocks.
-    async fn emit(&self, level: Level, event: &Value) -> bool {
-        self.metrics.audited(level.word());
+    async fn emit(&self, event: &Event<'_>) -> bool {
+        self.metrics.audited(event.level.word());
         let lost = |plugin, count| self.metrics.audit_lost(plugin, count);
         let mut kept = true;
         for backend in &self.backends {
-            kept &= backend.take(level, event, &lost).await;
+            kept &= backend.take(event, &lost).await;
         }
         kept
     }

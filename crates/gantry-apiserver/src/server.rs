@@ -198,11 +198,13 @@ impl ApiServer {
         let served = listener::serve(self.clone(), listener, shutdown.clone());
         // What the last requests leave behind is sent after they have ended.
         let served_all = CancellationToken::new();
-        let audit = async {
-            if let Some(audit) = &self.audit {
-                audit.deliver(served_all.clone()).await;
-            }
-        };
+        let _ended = served_all.clone().drop_guard();
+        // A task of its own: whoever tells it something does not wake all of this one.
+        let audit = self.audit.clone().map(|audit| {
+            let served_all = served_all.clone();
+            tokio::spawn(async move { audit.deliver(served_all).await })
+        });
+        let audit = futures::future::OptionFuture::from(audit);
         let traces = async {
             if let Some(tracer) = &self.tracer {
                 tracer.run(&served_all).await;

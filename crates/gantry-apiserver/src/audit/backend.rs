@@ -1,20 +1,27 @@
 //! A backend: a place that events go to, and what waits to get there.
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::delivery::{Delivery, Mode};
+use super::event::Event;
 use super::file::File;
+use super::lines::Lines;
 use super::throttle::Throttle;
 use super::webhook::{Sender, Webhook};
-use super::{Level, Log};
+use super::{Log, Stage};
 use crate::Error;
 
 /// Told how many events were lost, and by which part.
 pub(super) type Lost<'a> = &'a (dyn Fn(&'static str, u64) + Send + Sync);
+
+/// Events that a place did not take.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub events: usize,
+    pub why: String,
+}
 
 /// A backend with its buffer.
 pub(super) struct Backend {
@@ -25,7 +32,7 @@ pub(super) struct Backend {
 }
 
 enum Place {
-    Log(Mutex<File>),
+    Log(Box<Lines>),
     Webhook(Box<Sender>),
 }
 
@@ -33,7 +40,7 @@ impl Backend {
     pub fn log(log: &Log) -> Result<Self, Error> {
         let file = File::open(&log.file)
             .map_err(|cause| Error::config("audit log", format!("{}: {cause}", log.file.path.display())))?;
-        Ok(Self::new(Place::Log(Mutex::new(file)), log.delivery))
+        Ok(Self::new(Place::Log(Box::new(Lines::new(file))), log.delivery))
     }
 
     pub fn webhook(webhook: &Webhook) -> Result<Self, Error> {
@@ -54,25 +61,38 @@ impl Backend {
     }
 
     /// Takes an event; whether the request may go on.
-    pub async fn take(&self, level: Level, event: &Value, lost: Lost<'_>) -> bool {
+    pub async fn take(&self, event: &Event<'_>, lost: Lost<'_>) -> bool {
         let strict = self.delivery.mode == Mode::BlockingStrict;
-        let Some(text) = self.delivery.fit(level, event) else {
+        let Some(text) = self.delivery.fit(event) else {
             lost("truncate", 1);
             tracing::error!(backend = self.name(), "an audit event is too large even after truncating");
             return !strict;
         };
         if self.delivery.mode == Mode::Batch {
-            if self.waiting.try_send(text).is_err() {
+            if self.waiting.try_send(text.into()).is_err() {
                 lost("buffered", 1);
                 tracing::error!(backend = self.name(), "audit buffer queue blocked");
             }
             return true;
         }
-        self.hand_on(&[text], &CancellationToken::new(), lost).await || !strict
+        match &self.place {
+            // The request is over.
+            Place::Log(lines) if event.stage == Stage::ResponseComplete && lines.later(&text) => true,
+            _ => self.hand_on(&[text.into()], &CancellationToken::new(), lost).await || !strict,
+        }
     }
 
-    /// Hands on batches until `stopping`, and then what waits.
+    /// Hands on what waits until `stopping`, and then the rest of it.
     pub async fn run(&self, stopping: &CancellationToken, lost: Lost<'_>) {
+        match &self.place {
+            Place::Log(lines) if self.delivery.mode != Mode::Batch => {
+                lines.follow(stopping, |written| _ = self.handed(written, lost)).await;
+            }
+            _ => self.run_batches(stopping, lost).await,
+        }
+    }
+
+    async fn run_batches(&self, stopping: &CancellationToken, lost: Lost<'_>) {
         let batching = &self.delivery.batching;
         let mut throttle = batching.throttling.as_ref().map(Throttle::new);
         let mut arriving = self.arriving.lock().await;
@@ -113,19 +133,20 @@ impl Backend {
 
     async fn hand_on(&self, batch: &[Bytes], stopping: &CancellationToken, lost: Lost<'_>) -> bool {
         let handed = match &self.place {
-            Place::Log(file) => {
-                // The file is held for the writing alone.
-                let lines: Vec<Vec<u8>> = batch.iter().map(|event| [event, &b"\n"[..]].concat()).collect();
-                let mut file = file.lock();
-                lines.iter().try_for_each(|line| file.append(line)).map_err(|error| error.to_string())
+            Place::Log(lines) => lines.write(batch),
+            Place::Webhook(sender) => {
+                let sent = Box::pin(sender.send(batch, stopping)).await;
+                sent.map_err(|why| Failure { events: batch.len(), why })
             }
-            Place::Webhook(sender) => sender.send(batch, stopping).await,
         };
-        if let Err(error) = &handed {
-            lost(self.name(), batch.len() as u64);
-            let (backend, events) = (self.name(), batch.len());
-            tracing::error!(%error, backend, events, "audit events could not be handed on");
-        }
-        handed.is_ok()
+        self.handed(handed, lost)
+    }
+
+    /// Whether events were handed on; tells of those that were not.
+    fn handed(&self, handed: Result<(), Failure>, lost: Lost<'_>) -> bool {
+        let Err(Failure { events, why }) = handed else { return true };
+        lost(self.name(), events as u64);
+        tracing::error!(error = why, backend = self.name(), events, "audit events could not be handed on");
+        false
     }
 }

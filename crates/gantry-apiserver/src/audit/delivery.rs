@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
 
 use super::Level;
-
-/// What is noted with an event that was cut.
-const TRUNCATED: &str = "audit.k8s.io/truncated";
+use super::event::Event;
 
 /// When an event is handed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,18 +95,18 @@ impl Delivery {
         Self { mode: Mode::Batch, batching, truncation: None }
     }
 
-    /// The event as it is handed on, without its objects where it is too large with them; `None`: it is too
-    /// large even so.
-    pub(super) fn fit(&self, level: Level, event: &Value) -> Option<Bytes> {
-        let text = line(event);
+    /// The event's text as it is handed on, without its objects where it is too large with them; `None`: it
+    /// is too large even so.
+    pub(super) fn fit(&self, event: &Event<'_>) -> Option<Vec<u8>> {
+        let text = event.text();
         let Some(limits) = &self.truncation else { return Some(text) };
         if text.len() <= limits.event_bytes {
             return Some(text);
         }
-        if level < Level::Request {
+        if event.level < Level::Request {
             return None;
         }
-        let text = line(&without_objects(event));
+        let text = event.without_objects().text();
         (text.len() <= limits.event_bytes).then_some(text)
     }
 
@@ -129,25 +126,12 @@ impl Delivery {
     }
 }
 
-/// The event's JSON. Every audited request comes here, and a value's own way to text is through [`std::fmt`].
-fn line(event: &Value) -> Bytes {
-    Bytes::from(serde_json::to_vec(event).unwrap_or_default())
-}
-
-fn without_objects(event: &Value) -> Value {
-    let fields = event.as_object().into_iter().flatten();
-    let kept = fields.filter(|(name, _)| !matches!(name.as_str(), "requestObject" | "responseObject"));
-    let mut kept: Map<String, Value> = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
-    let annotations = kept.entry("annotations").or_insert_with(|| Value::Object(Map::new()));
-    annotations[TRUNCATED] = "true".into();
-    Value::Object(kept)
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::audit::event::{Arrived, Notes};
 
     fn limited(event_bytes: usize, batch_bytes: usize) -> Delivery {
         Delivery { truncation: Some(Truncation { event_bytes, batch_bytes }), ..Delivery::of_log() }
@@ -155,22 +139,23 @@ mod tests {
 
     #[test]
     fn large_events_lose_their_objects() {
-        let check = |event_bytes, level, event: Value, expect: Option<Value>| {
-            let fit = limited(event_bytes, 1 << 20).fit(level, &event);
-            let fit = fit.map(|bytes| serde_json::from_slice::<Value>(&bytes).unwrap());
-            assert_eq!(fit, expect, "{event}");
+        let check = |event_bytes, level, request: Option<Value>, expect: Option<Value>| {
+            let arrived = Arrived::default();
+            let notes = Notes::from([("a".into(), "b".into())]);
+            let event = Event { request_object: request.as_ref(), ..Event::example(level, &arrived, &notes) };
+            let fit = limited(event_bytes, 1 << 20).fit(&event);
+            let fit = fit.map(|text| serde_json::from_slice::<Value>(&text).unwrap());
+            let seen = fit.map(|event| json!([event["requestObject"], event["annotations"]]));
+            assert_eq!(seen, expect, "{event_bytes} {level:?}");
         };
-        let long = "x".repeat(200);
-        let event = json!({"verb": "create", "requestObject": long, "responseObject": 1});
-        let cut = json!({"verb": "create", "annotations": {"audit.k8s.io/truncated": "true"}});
-        check(100, Level::Request, event.clone(), Some(cut));
-        check(1000, Level::Request, event.clone(), Some(event.clone()));
-        check(100, Level::Metadata, event.clone(), None);
-        check(100, Level::Request, json!({"requestURI": long}), None);
-        let noted = json!({"annotations": {"a": "b"}, "requestObject": long});
-        let cut = json!({"annotations": {"a": "b", "audit.k8s.io/truncated": "true"}});
-        check(100, Level::RequestResponse, noted, Some(cut));
-        assert_eq!(Delivery::of_log().fit(Level::Request, &event), Some(Bytes::from(event.to_string())));
+        let long = || Some(json!("x".repeat(1000)));
+        let whole = Some(json!([long(), {"a": "b"}]));
+        let cut = Some(json!([null, {"a": "b", "audit.k8s.io/truncated": "true"}]));
+        check(1000, Level::Request, long(), cut);
+        check(2000, Level::Request, long(), whole);
+        check(1000, Level::Metadata, long(), None);
+        check(1000, Level::Metadata, None, Some(json!([null, {"a": "b"}])));
+        check(20, Level::RequestResponse, long(), None);
     }
 
     #[test]

@@ -52,13 +52,23 @@ impl File {
         Ok(Self { settings: settings.clone(), file, bytes })
     }
 
-    /// Writes one event, a line with its end.
-    pub fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.bytes > 0 && self.bytes + line.len() as u64 > self.settings.max_bytes {
-            self.rotate()?;
+    /// Writes events, each a line with its end; several at once where the file has room for all.
+    pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.bytes + lines.len() as u64 <= self.settings.max_bytes {
+            return self.write(lines);
         }
-        self.file.write_all(line)?;
-        self.bytes += line.len() as u64;
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            if self.bytes > 0 && self.bytes + line.len() as u64 > self.settings.max_bytes {
+                self.rotate()?;
+            }
+            self.write(line)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, text: &[u8]) -> io::Result<()> {
+        self.file.write_all(text)?;
+        self.bytes += text.len() as u64;
         Ok(())
     }
 
@@ -130,9 +140,11 @@ mod tests {
         let path = directory.path().join("audit.log");
         let settings = LogFile { max_bytes: 30, max_backups: 2, ..LogFile::new(path.clone()) };
         let mut file = File::open(&settings).unwrap();
-        for number in 0..10 {
-            file.append(format!("{{\"number\":{number}}}\n").as_bytes()).unwrap();
+        let line = |number: u32| format!("{{\"number\":{number}}}\n");
+        for number in 0..6 {
+            file.append(line(number).as_bytes()).unwrap();
         }
+        file.append((6..10).map(line).collect::<String>().as_bytes()).unwrap();
         let names = || -> Vec<String> {
             let entries = fs::read_dir(directory.path()).unwrap();
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()

@@ -119,13 +119,30 @@ struct Resources {
     resource_names: Vec<String>,
 }
 
+/// A set of stages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stages(u8);
+
+impl Stages {
+    /// Whether the stage is one of them.
+    pub fn has(self, stage: Stage) -> bool {
+        self.0 & (1 << stage as u8) != 0
+    }
+}
+
+impl<'a> FromIterator<&'a Stage> for Stages {
+    fn from_iter<T: IntoIterator<Item = &'a Stage>>(stages: T) -> Self {
+        Self(stages.into_iter().fold(0, |set, stage| set | 1 << *stage as u8))
+    }
+}
+
 /// What a policy says of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
     /// How much is kept.
     pub level: Level,
     /// The stages without an event.
-    pub omit_stages: Vec<Stage>,
+    pub omitted: Stages,
     /// Whether objects are kept without their managed fields.
     pub omit_managed_fields: bool,
 }
@@ -162,11 +179,11 @@ impl Policy {
     /// What is kept of the request with `attributes`.
     pub fn verdict(&self, attributes: &Attributes) -> Verdict {
         let Some(rule) = self.rules.iter().find(|rule| rule.matches(attributes)) else {
-            return Verdict { level: Level::None, omit_stages: Vec::new(), omit_managed_fields: false };
+            return Verdict { level: Level::None, omitted: Stages::default(), omit_managed_fields: false };
         };
         Verdict {
             level: rule.level,
-            omit_stages: self.omit_stages.iter().chain(&rule.omit_stages).copied().collect(),
+            omitted: self.omit_stages.iter().chain(&rule.omit_stages).collect(),
             omit_managed_fields: rule.omit_managed_fields.unwrap_or(self.omit_managed_fields),
         }
     }
@@ -281,7 +298,9 @@ mod tests {
         let jane =
             Attributes { user: User::new("jane", ["dev"]), path: "/x".into(), ..Attributes::default() };
         let verdict = policy.verdict(&jane);
-        assert_eq!(verdict.omit_stages, [Stage::RequestReceived, Stage::ResponseStarted]);
+        let omitted = [Stage::RequestReceived, Stage::ResponseStarted, Stage::ResponseComplete, Stage::Panic]
+            .map(|stage| verdict.omitted.has(stage));
+        assert_eq!(omitted, [true, true, false, false]);
         assert!(verdict.omit_managed_fields);
     }
 

@@ -1,5 +1,6 @@
 //! What is kept of one request, and the events that are made of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,12 +10,13 @@ use gantry_api::protobuf;
 use gantry_api::schema::{Format, decode_free};
 use gantry_api::status::ApiError;
 use http::request::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+use super::event::{Arrived, Event, Notes, Outcome};
 use super::policy::Verdict;
 use super::{Audit, Level, Stage};
 use crate::body::Body;
@@ -22,6 +24,9 @@ use crate::negotiate::content_type;
 use crate::request::RequestInfo;
 use crate::rest::user_info;
 use crate::{Attributes, User};
+
+/// What the keys of annotations begin with that show what webhooks changed.
+const PATCHES: &str = "patch.webhook.admission.k8s.io/";
 
 /// Where a request's connection comes from.
 #[derive(Debug, Clone, Copy)]
@@ -45,17 +50,22 @@ impl Annotations {
 pub(crate) struct Record {
     audit: Arc<Audit>,
     verdict: Verdict,
-    event: Map<String, Value>,
+    id: HeaderValue,
+    arrived: Arrived,
+    impersonated: Option<Value>,
+    requested: Option<Value>,
+    outcome: Option<Outcome>,
+    answer: Option<Value>,
+    notes: Notes,
 }
 
 /// Makes the last event of a stream when it ends.
-pub(crate) struct AtEnd(Record);
+pub(crate) struct AtEnd(Option<Record>);
 
 impl Drop for AtEnd {
     fn drop(&mut self) {
-        let Some(event) = self.0.event(Stage::ResponseComplete) else { return };
-        let (audit, level) = (self.0.audit.clone(), self.0.verdict.level);
-        let mut emitted = Box::pin(async move { audit.emit(level, &event).await });
+        let Some(record) = self.0.take() else { return };
+        let mut emitted = Box::pin(async move { record.emit(Stage::ResponseComplete).await });
         // Only a webhook that blocks is waited for, and nobody waits for it here.
         if emitted.as_mut().now_or_never().is_none()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
@@ -63,10 +73,6 @@ impl Drop for AtEnd {
             runtime.spawn(emitted);
         }
     }
-}
-
-fn time(at: Timestamp) -> Value {
-    format!("{at:.6}").into()
 }
 
 impl Record {
@@ -77,33 +83,24 @@ impl Record {
         attributes: &Attributes,
         info: &RequestInfo,
         parts: &Parts,
-        id: &str,
+        id: &HeaderValue,
         received: Timestamp,
     ) -> Result<Option<Self>, ApiError> {
         let verdict = audit.policy.verdict(attributes);
         if verdict.level == Level::None {
             return Ok(None);
         }
-        let mut event = Map::new();
-        let mut set = |name: &str, value: Value| drop(event.insert(name.to_owned(), value));
-        set("kind", "Event".into());
-        set("apiVersion", "audit.k8s.io/v1".into());
-        set("level", verdict.level.word().into());
-        set("auditID", id.into());
-        set("stage", Value::Null);
-        set("requestURI", parts.uri.path_and_query().map_or("/", |uri| uri.as_str()).into());
-        set("verb", attributes.verb.as_str().into());
-        set("user", user_info(&attributes.user));
-        set("sourceIPs", sources(parts).into());
-        if let Some(agent) = parts.headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok())
-        {
-            set("userAgent", agent.chars().take(1024).collect::<String>().into());
-        }
-        if attributes.is_resource {
-            set("objectRef", reference(attributes, info));
-        }
-        set("requestReceivedTimestamp", time(received));
-        let mut record = Self { audit: audit.clone(), verdict, event };
+        let record = Self {
+            audit: audit.clone(),
+            verdict,
+            id: id.clone(),
+            arrived: Arrived::new(attributes, info, parts, received),
+            impersonated: None,
+            requested: None,
+            outcome: None,
+            answer: None,
+            notes: Notes::new(),
+        };
         if !record.emit(Stage::RequestReceived).await {
             audit.metrics.audit_rejected();
             let why = format!("Internal Server Error: {:?}: failed to store audit event", attributes.path);
@@ -114,34 +111,24 @@ impl Record {
 
     /// Notes who the request is made as.
     pub fn impersonated(&mut self, user: &User) {
-        self.event.insert("impersonatedUser".into(), user_info(user));
+        self.impersonated = Some(user_info(user));
     }
 
     /// Notes what authorization said.
     pub fn decided(&mut self, allowed: bool, reason: &str) {
         let decision = if allowed { "allow" } else { "forbid" };
-        let annotations =
-            json!({"authorization.k8s.io/decision": decision, "authorization.k8s.io/reason": reason});
-        self.event.insert("annotations".into(), annotations);
+        self.notes.insert("authorization.k8s.io/decision".into(), decision.into());
+        self.notes.insert("authorization.k8s.io/reason".into(), Cow::Owned(reason.to_owned()));
     }
 
     /// Notes what was noted elsewhere.
     pub fn annotate(&mut self, annotations: &Annotations) {
         let noted = std::mem::take(&mut *annotations.0.lock());
-        if noted.is_empty() {
-            return;
-        }
         // What webhooks changed is part of the request.
         let kept = self.keeps_request();
-        let all = self.event.entry("annotations").or_insert_with(|| json!({}));
-        for (key, value) in noted {
-            if !kept && key.starts_with("patch.webhook.admission.k8s.io/") {
-                continue;
-            }
-            all[key] = value.into();
-        }
+        let noted = noted.into_iter().filter(|(key, _)| kept || !key.starts_with(PATCHES));
+        self.notes.extend(noted.map(|(key, value)| (key.into(), value.into())));
     }
-
     /// Whether the request's object is kept.
     pub fn keeps_request(&self) -> bool {
         self.verdict.level >= Level::Request
@@ -154,10 +141,8 @@ impl Record {
 
     /// Notes the request's object.
     pub fn requested(&mut self, headers: &HeaderMap, bytes: &[u8]) {
-        if !bytes.is_empty()
-            && let Some(object) = self.object(headers, bytes)
-        {
-            self.event.insert("requestObject".into(), object);
+        if !bytes.is_empty() {
+            self.requested = self.object(headers, bytes);
         }
     }
 
@@ -169,7 +154,7 @@ impl Record {
         panicked: bool,
     ) -> Response<Body> {
         let code = response.status().as_u16();
-        let mut status = json!({"metadata": {}, "code": code});
+        let mut said = Map::new();
         let (parts, body) = response.into_parts();
         let whole = !matches!(body, Body::Stream(_) | Body::Incoming(_) | Body::Held(..) | Body::Boxed(_));
         let failed = code >= 400;
@@ -182,18 +167,16 @@ impl Record {
             {
                 for field in ["status", "message", "reason", "details"] {
                     if let Some(value) = object.get(field) {
-                        status[field] = value.clone();
+                        said.insert(field.to_owned(), value.clone());
                     }
                 }
             }
-            if let Some(object) = object.filter(|_| self.keeps_answer()) {
-                self.event.insert("responseObject".into(), object);
-            }
+            self.answer = object.filter(|_| self.keeps_answer());
             Body::from(bytes)
         } else {
             body
         };
-        self.event.insert("responseStatus".into(), status);
+        self.outcome = Some(Outcome { metadata: Map::new(), said, code });
         let response = Response::from_parts(parts, body);
         if panicked {
             self.emit(Stage::Panic).await;
@@ -201,7 +184,7 @@ impl Record {
         }
         if stream && !failed {
             self.emit(Stage::ResponseStarted).await;
-            return response.map(|body| Body::Held(Box::new(body), Box::new(AtEnd(self))));
+            return response.map(|body| Body::Held(Box::new(body), Box::new(AtEnd(Some(self)))));
         }
         self.emit(Stage::ResponseComplete).await;
         response
@@ -224,24 +207,26 @@ impl Record {
         Some(object)
     }
 
-    /// The event of a stage; `None`: the policy leaves it out.
-    fn event(&mut self, stage: Stage) -> Option<Value> {
-        if self.verdict.omit_stages.contains(&stage) {
-            return None;
-        }
-        self.event.insert("stage".into(), stage.word().into());
-        self.event.insert("stageTimestamp".into(), time(Timestamp::now()));
-        Some(Value::Object(std::mem::take(&mut self.event)))
-    }
-
     /// Makes the event of a stage; whether backends that insist on it have it.
-    async fn emit(&mut self, stage: Stage) -> bool {
-        let Some(event) = self.event(stage) else { return true };
-        let kept = self.audit.emit(self.verdict.level, &event).await;
-        if let Value::Object(event) = event {
-            self.event = event;
+    async fn emit(&self, stage: Stage) -> bool {
+        if self.verdict.omitted.has(stage) {
+            return true;
         }
-        kept
+        let event = Event {
+            kind: "Event",
+            api_version: "audit.k8s.io/v1",
+            level: self.verdict.level,
+            id: self.id.to_str().unwrap_or_default(),
+            stage,
+            impersonated_user: self.impersonated.as_ref(),
+            response_status: self.outcome.as_ref(),
+            request_object: self.requested.as_ref(),
+            response_object: self.answer.as_ref(),
+            stage_timestamp: Timestamp::now(),
+            annotations: Cow::Borrowed(&self.notes),
+            arrived: &self.arrived,
+        };
+        self.audit.emit(&event).await
     }
 }
 
@@ -249,38 +234,4 @@ fn forget_managers(object: &mut Value) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
-}
-
-fn reference(attributes: &Attributes, info: &RequestInfo) -> Value {
-    let mut reference = Map::new();
-    for (name, text) in [
-        ("resource", &attributes.resource),
-        ("namespace", &attributes.namespace),
-        ("name", &info.name),
-        ("apiGroup", &attributes.group),
-        ("apiVersion", &attributes.version),
-        ("subresource", &attributes.subresource),
-    ] {
-        if !text.is_empty() {
-            reference.insert(name.into(), text.as_str().into());
-        }
-    }
-    reference.into()
-}
-
-/// Whom a request comes from: what proxies say, and who connected.
-fn sources(parts: &Parts) -> Vec<Value> {
-    let said = |name: &str| {
-        let values = parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        let listed = values.flat_map(|value| value.split(',')).map(str::trim);
-        listed.filter(|text| text.parse::<std::net::IpAddr>().is_ok()).map(str::to_owned).collect::<Vec<_>>()
-    };
-    let mut sources = said("x-forwarded-for");
-    sources.extend(said("x-real-ip").into_iter().filter(|_| sources.is_empty()).collect::<Vec<_>>());
-    let peer = parts.extensions.get::<PeerAddress>().map(|peer| peer.0.ip().to_canonical().to_string());
-    let peer = peer.unwrap_or_else(|| "127.0.0.1".to_owned());
-    if sources.last() != Some(&peer) {
-        sources.push(peer);
-    }
-    sources.into_iter().map(Value::from).collect()
 }

@@ -148,7 +148,7 @@ async fn warnings_and_audit() -> Result<()> {
     let log = directory.path().join("audit.log");
     let rules = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: Metadata, resources: [{resources: [configmaps]}]}]";
     let settings = Settings::to_file(rules.to_owned(), log.clone());
-    let server = TestServer::with_config(|config| config.audit = Some(settings)).await?;
+    let mut server = TestServer::with_config(|config| config.audit = Some(settings)).await?;
     let validations = json!([{"expression": "has(object.data.good)", "message": "not good"}]);
     let annotations = json!([{"key": "size", "valueExpression": "'has ' + string(size(object.data))"},
         {"key": "nothing", "valueExpression": "null"}]);
@@ -165,6 +165,9 @@ async fn warnings_and_audit() -> Result<()> {
     assert_eq!(made.code, 201);
     let warning = "299 - \"Validation failed for ValidatingAdmissionPolicy 'telling' with binding 'telling-binding': not good\"";
     assert_eq!(made.headers["warning"], warning);
+    // Nobody waits for the last event of a request.
+    server.stop();
+    server.stopped().await?;
     let events = std::fs::read_to_string(&log)?;
     let last = events.lines().rev().map(serde_json::from_str).find(|event: &Result<Value, _>| {
         event.as_ref().is_ok_and(|event| event["objectRef"]["resource"] == "configmaps")
