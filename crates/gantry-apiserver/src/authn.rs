@@ -31,6 +31,8 @@ use crate::expiring::{self, Expiring};
 use crate::followed_file::FollowedFile;
 use crate::lookup::Lookup;
 use crate::metrics::{AccessMetrics, Reloaded};
+use crate::server::PeerCertificates;
+use crate::server::listener::Fingerprint;
 use crate::token::Unverified;
 use crate::{Error, User};
 pub use anonymous::Anonymous;
@@ -55,7 +57,7 @@ pub struct Authenticators {
     /// Issuer and verifier of service account tokens.
     pub service_accounts: Arc<ServiceAccounts>,
     /// Users by certificate: a connection shows the same one with every request.
-    certificates: Mutex<HashMap<Box<[u8]>, User>>,
+    certificates: Mutex<HashMap<Fingerprint, User>>,
     front_proxy: Option<FrontProxy>,
     /// For whom a token must be meant where nobody says.
     audiences: Vec<String>,
@@ -182,12 +184,12 @@ impl Authenticators {
         self.others.load().anonymous.user(path)
     }
 
-    /// Who sends a request over a connection with the verified client certificates `peer` (leaf first).
+    /// Who sends a request over a connection with the verified client certificates `peer`.
     /// `None`: the request has no credentials. `now` is in seconds since the Unix epoch.
     pub async fn authenticate(
         &self,
         parts: &Parts,
-        peer: &[CertificateDer<'_>],
+        peer: &PeerCertificates,
         objects: &dyn Lookup,
         now: i64,
         notes: &mut Notes,
@@ -199,10 +201,10 @@ impl Authenticators {
         }
         // A front proxy's own certificate stands for nobody.
         let is_client = |peer| self.front_proxy.as_ref().is_none_or(|proxy| proxy.is_client(peer));
-        if let Some(leaf) = peer.first()
+        if let Some(leaf) = peer.chain.first()
             && is_client(peer)
         {
-            return self.certificate(leaf).map(Some);
+            return self.certificate(leaf, peer.fingerprint).map(Some);
         }
         match bearer_token(&parts.headers)? {
             Some(token) => self.token(&token, &[], objects, now, notes).await.map(|(user, _)| Some(user)),
@@ -210,16 +212,16 @@ impl Authenticators {
         }
     }
 
-    fn certificate(&self, leaf: &CertificateDer<'_>) -> Result<User, Unauthorized> {
+    fn certificate(&self, leaf: &CertificateDer<'_>, fingerprint: Fingerprint) -> Result<User, Unauthorized> {
         let mut known = self.certificates.lock();
-        if let Some(user) = known.get(&**leaf) {
+        if let Some(user) = known.get(&fingerprint) {
             return Ok(user.clone());
         }
         let user = authenticated(certificate::user(leaf)?);
         if known.len() >= REMEMBERED {
             known.clear();
         }
-        known.insert((**leaf).into(), user.clone());
+        known.insert(fingerprint, user.clone());
         Ok(user)
     }
 

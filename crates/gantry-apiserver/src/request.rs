@@ -35,35 +35,12 @@ impl RequestInfo {
     /// Reads `method`, the undecoded `path` and `query`.
     pub fn parse(method: &Method, path: &str, query: &Query) -> Self {
         let path = percent_decode_str(path).decode_utf8_lossy().into_owned();
-        let mut info = Self { verb: plain_verb(method), path, ..Self::default() };
-        let segments: Vec<String> =
-            info.path.trim_matches('/').split('/').filter(|part| !part.is_empty()).map(Into::into).collect();
-        let mut parts = match segments.first().map(String::as_str) {
-            Some("api") if segments.len() >= 3 => {
-                info.version = segments[1].clone();
-                &segments[2..]
-            }
-            Some("apis") if segments.len() >= 4 => {
-                info.group = segments[1].clone();
-                info.version = segments[2].clone();
-                &segments[3..]
-            }
-            _ => return info,
-        };
-        info.is_resource = true;
-        info.verb = resource_verb(method);
-        if matches!(parts[0].as_str(), "watch" | "proxy") {
-            if parts.len() < 2 {
-                info.is_resource = false;
-                info.verb = plain_verb(method);
-                return info;
-            }
-            if parts[0] == "watch" {
-                info.verb = "watch";
-            }
-            parts = &parts[1..];
+        let mut info = Self { verb: plain_verb(method), ..Self::default() };
+        info.read_path(method, &path);
+        info.path = path;
+        if !info.is_resource {
+            return info;
         }
-        info.read_parts(parts);
         if info.verb == "get" && info.name.is_empty() {
             info.verb = "list";
         }
@@ -86,22 +63,43 @@ impl RequestInfo {
             || matches!(self.subresource.as_str(), "attach" | "exec" | "log" | "portforward" | "proxy")
     }
 
-    fn read_parts(&mut self, parts: &[String]) {
+    fn read_path(&mut self, method: &Method, path: &str) {
+        let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let parts = match segments[..] {
+            ["api", version, _, ..] => {
+                self.version = version.to_owned();
+                &segments[2..]
+            }
+            ["apis", group, version, _, ..] => {
+                (self.group, self.version) = (group.to_owned(), version.to_owned());
+                &segments[3..]
+            }
+            _ => return,
+        };
+        let (watch, parts) = match *parts {
+            ["watch" | "proxy"] => return,
+            [first @ ("watch" | "proxy"), ref rest @ ..] => (first == "watch", rest),
+            _ => (false, parts),
+        };
+        self.is_resource = true;
+        self.verb = if watch { "watch" } else { resource_verb(method) };
+        self.read_parts(parts, path);
+    }
+
+    fn read_parts(&mut self, parts: &[&str], path: &str) {
         let mut parts = parts;
-        if parts[0] == "namespaces" && parts.len() > 1 {
-            self.namespace = parts[1].clone();
-            let inside = parts.len() > 2 && !NAMESPACE_SUBRESOURCES.contains(&parts[2].as_str());
-            if inside {
-                parts = &parts[2..];
+        if let ["namespaces", namespace, ref inside @ ..] = *parts {
+            self.namespace = namespace.to_owned();
+            if inside.first().is_some_and(|part| !NAMESPACE_SUBRESOURCES.contains(part)) {
+                parts = inside;
             }
         }
-        self.resource = parts[0].clone();
-        self.name = parts.get(1).cloned().unwrap_or_default();
-        self.subresource = parts.get(2).cloned().unwrap_or_default();
+        let part = |at: usize| parts.get(at).copied().unwrap_or_default().to_owned();
+        (self.resource, self.name, self.subresource) = (part(0), part(1), part(2));
         if parts.len() > 3 {
             self.rest = parts[3..].join("/");
         }
-        if self.path.ends_with('/') && self.subresource == "proxy" {
+        if path.ends_with('/') && self.subresource == "proxy" {
             self.rest.push('/');
         }
     }

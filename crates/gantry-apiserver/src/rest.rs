@@ -155,7 +155,7 @@ pub(crate) async fn serve(
     let step = step(info);
     let facts = trace::facts(|audit_id| trace::verb(&request, info, audit_id));
     if let Some(answer) = review::find(info) {
-        let work = review::serve(server, &registry, answer, info, query, user, request);
+        let work = Box::pin(review::serve(server, &registry, answer, info, query, user, request));
         return trace::step(step, facts, work).await;
     }
     let kind =
@@ -250,7 +250,7 @@ fn deprecation(kind: &Kind) -> Option<&str> {
 async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<Response<Body>, ApiError> {
     let info = context.info;
     if !info.subresource.is_empty() {
-        return subresource::serve(context, request).await;
+        return Box::pin(subresource::serve(context, request)).await;
     }
     match context.kind.as_custom() {
         // Objects of a kind that goes may be changed until they have gone.
@@ -267,7 +267,7 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
     }
     match (info.verb, &*context.kind.plural) {
         ("get" | "list", "componentstatuses") => return component_status::serve(context),
-        ("create", "bindings") => return subresource::bind_named(context, request).await,
+        ("create", "bindings") => return Box::pin(subresource::bind_named(context, request)).await,
         _ => {}
     }
     match info.verb {
@@ -289,7 +289,8 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
             let filter = filter::Filter::parse(context.kind, context.query, &info.name)?;
             trace::event("About to List from storage");
             let facts = trace::facts(|id| vec![audited(id), trace::text("type", resource(context.kind))]);
-            let page = list::page(context.server, context.kind, context.namespace(), &options, &filter);
+            let page =
+                Box::pin(list::page(context.server, context.kind, context.namespace(), &options, &filter));
             let page = trace::step("cacher list", facts, page).await;
             trace::event("Listing from storage done");
             match page {
@@ -312,13 +313,13 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
             let (server, kind) = (context.server, context.kind);
             let sent = server.metrics.watch_events(kind);
             let ended = server.custom.ended(kind);
-            watch::respond(server, request, ended, sent).await
+            Box::pin(watch::respond(server, request, ended, sent)).await
         }
-        "create" => create::serve(context, request).await,
-        "update" => update::serve(context, request).await,
-        "patch" => patch::serve(context, request).await,
-        "delete" => delete::serve(context, request).await,
-        "deletecollection" => collection::serve(context, request).await,
+        "create" => Box::pin(create::serve(context, request)).await,
+        "update" => Box::pin(update::serve(context, request)).await,
+        "patch" => Box::pin(patch::serve(context, request)).await,
+        "delete" => Box::pin(delete::serve(context, request)).await,
+        "deletecollection" => Box::pin(collection::serve(context, request)).await,
         _ => Err(ApiError::method_not_allowed()),
     }
 }

@@ -9,6 +9,7 @@ mod header;
 use bytes::Bytes;
 use gantry_api::registry::{Kind, Registry};
 use gantry_store::Options;
+use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
@@ -124,12 +125,12 @@ fn separate(out: &mut Vec<u8>) {
 
 fn write_field(out: &mut Vec<u8>, name: &str, value: &Value) {
     separate(out);
-    write_value(out, &Value::String(name.to_owned()));
+    write_value(out, name);
     out.push(b':');
     write_value(out, value);
 }
 
-fn write_value(out: &mut Vec<u8>, value: &Value) {
+fn write_value(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     serde_json::to_writer(out, value).expect("a JSON value is always serialisable into memory");
 }
 

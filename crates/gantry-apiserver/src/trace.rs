@@ -19,6 +19,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use futures::future::Either;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use tokio::task::futures::TaskLocalFuture;
@@ -257,9 +258,16 @@ fn current() -> Option<Span> {
     CURRENT.try_with(Clone::clone).ok().flatten()
 }
 
+/// Work that knows the span it belongs to, or that there is none.
+pub(crate) type Within<F> = Either<F, TaskLocalFuture<Option<Span>, F>>;
+
 /// Runs `work`, whose steps belong to `span`.
-pub(crate) fn within<F: Future>(span: Option<Span>, work: F) -> TaskLocalFuture<Option<Span>, F> {
-    CURRENT.scope(span, work)
+pub(crate) fn within<F: Future>(span: Option<Span>, work: F) -> Within<F> {
+    // Most requests are not traced, and pay nothing.
+    match span.is_none() && current().is_none() {
+        true => Either::Left(work),
+        false => Either::Right(CURRENT.scope(span, work)),
+    }
 }
 
 /// Runs `work` as a step with a span of its own, where the request is traced and the step has a name.
@@ -267,7 +275,7 @@ pub(crate) fn step<F: Future>(
     name: impl Into<Option<&'static str>>,
     attributes: Facts,
     work: F,
-) -> TaskLocalFuture<Option<Span>, F> {
+) -> Within<F> {
     let span = current().map(|span| match name.into() {
         Some(name) => span.child(name, SpanKind::Internal, attributes),
         None => span,

@@ -12,7 +12,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::{REMEMBERED, Unauthorized};
-use crate::server::listener;
+use crate::server::listener::{self, Fingerprint, PeerCertificates};
 use crate::{Error, User};
 
 /// Who a front proxy is, and in which headers it says who asks.
@@ -61,7 +61,7 @@ pub(super) struct FrontProxy {
     settings: RequestHeader,
     proxies: Arc<dyn ClientCertVerifier>,
     clients: Arc<dyn ClientCertVerifier>,
-    known: Mutex<HashMap<Box<[u8]>, Issued>>,
+    known: Mutex<HashMap<Fingerprint, Arc<Issued>>>,
 }
 
 impl FrontProxy {
@@ -83,44 +83,40 @@ impl FrontProxy {
 
     /// Who a request is from, where a proxy says so; `None`: this is not said. The error is for a
     /// certificate that is neither a proxy's nor a client's.
-    pub fn user(
-        &self,
-        headers: &HeaderMap,
-        peer: &[CertificateDer<'_>],
-    ) -> Result<Option<User>, Unauthorized> {
-        if peer.is_empty() {
+    pub fn user(&self, headers: &HeaderMap, peer: &PeerCertificates) -> Result<Option<User>, Unauthorized> {
+        if peer.chain.is_empty() {
             return Ok(None);
         }
         let issued = self.issued(peer);
-        match issued.proxy {
+        match &issued.proxy {
             Ok(()) => Ok(said(&self.settings, headers)),
             Err(_) if issued.client => Ok(None),
-            Err(why) => Err(Unauthorized(why)),
+            Err(why) => Err(Unauthorized(why.clone())),
         }
     }
 
     /// Whether the certificate stands for a user itself.
-    pub fn is_client(&self, peer: &[CertificateDer<'_>]) -> bool {
+    pub fn is_client(&self, peer: &PeerCertificates) -> bool {
         self.issued(peer).client
     }
 
-    fn issued(&self, peer: &[CertificateDer<'_>]) -> Issued {
-        let [leaf, intermediates @ ..] = peer else {
-            return Issued { client: false, proxy: Err("no certificate".into()) };
+    fn issued(&self, peer: &PeerCertificates) -> Arc<Issued> {
+        let [leaf, intermediates @ ..] = &*peer.chain else {
+            return Arc::new(Issued { client: false, proxy: Err("no certificate".into()) });
         };
-        if let Some(issued) = self.known.lock().get(&**leaf) {
+        if let Some(issued) = self.known.lock().get(&peer.fingerprint) {
             return issued.clone();
         }
         let now = UnixTime::now();
         let proxy = self.proxies.verify_client_cert(leaf, intermediates, now);
         let proxy = proxy.map_err(|error| error.to_string()).and_then(|_| self.named(leaf));
         let client = self.clients.verify_client_cert(leaf, intermediates, now).is_ok();
-        let issued = Issued { client, proxy };
+        let issued = Arc::new(Issued { client, proxy });
         let mut known = self.known.lock();
         if known.len() >= REMEMBERED {
             known.clear();
         }
-        known.insert((**leaf).into(), issued.clone());
+        known.insert(peer.fingerprint, issued.clone());
         issued
     }
 

@@ -59,9 +59,15 @@ fn a_granted_token_is_the_accounts() {
     assert_eq!(granted["status"]["expirationTimestamp"], "2027-01-15T09:00:07Z");
     let header = format!("Bearer {}", granted["status"]["token"].as_str().unwrap());
     let parts = parts("authorization", &header);
-    let user = ready(authenticators.authenticate(&parts, &[], &cluster(), NOW + 7200, &mut Notes::default()))
-        .unwrap()
-        .unwrap();
+    let user = ready(authenticators.authenticate(
+        &parts,
+        &PeerCertificates::default(),
+        &cluster(),
+        NOW + 7200,
+        &mut Notes::default(),
+    ))
+    .unwrap()
+    .unwrap();
     assert_eq!(user.name, "system:serviceaccount:shop:web");
     assert_eq!(user.uid, "sa-1");
     assert_eq!(
@@ -81,30 +87,58 @@ fn a_granted_token_is_the_accounts() {
     let mut gone = cluster();
     gone.0[1] = ("pods", pod("pod-2"));
     assert!(
-        ready(authenticators.authenticate(&parts, &[], &gone, NOW, &mut Notes::default())).is_err(),
+        ready(authenticators.authenticate(
+            &parts,
+            &PeerCertificates::default(),
+            &gone,
+            NOW,
+            &mut Notes::default()
+        ))
+        .is_err(),
         "another pod of that name"
     );
     let mut leaving = pod("pod-1");
     leaving["metadata"]["deletionTimestamp"] = json!("2027-01-15T08:00:00Z");
     gone.0[1] = ("pods", leaving);
     assert!(
-        ready(authenticators.authenticate(&parts, &[], &gone, NOW + 30, &mut Notes::default())).is_ok(),
+        ready(authenticators.authenticate(
+            &parts,
+            &PeerCertificates::default(),
+            &gone,
+            NOW + 30,
+            &mut Notes::default()
+        ))
+        .is_ok(),
         "on its way out"
     );
     assert!(
-        ready(authenticators.authenticate(&parts, &[], &gone, NOW + 90, &mut Notes::default())).is_err(),
+        ready(authenticators.authenticate(
+            &parts,
+            &PeerCertificates::default(),
+            &gone,
+            NOW + 90,
+            &mut Notes::default()
+        ))
+        .is_err(),
         "should be gone"
     );
     gone.0[1] = ("pods", pod("pod-1"));
     gone.0.retain(|(resource, _)| *resource != "serviceaccounts");
     assert!(
-        ready(authenticators.authenticate(&parts, &[], &gone, NOW, &mut Notes::default())).is_err(),
+        ready(authenticators.authenticate(
+            &parts,
+            &PeerCertificates::default(),
+            &gone,
+            NOW,
+            &mut Notes::default()
+        ))
+        .is_err(),
         "no such account any more"
     );
     assert!(
         ready(authenticators.authenticate(
             &parts,
-            &[],
+            &PeerCertificates::default(),
             &cluster(),
             NOW + 400 * 86_400,
             &mut Notes::default()
@@ -157,7 +191,7 @@ fn certificates_name_the_user() {
     name.push(rcgen::DnType::CommonName, "system:node:n1");
     params.distinguished_name = name;
     let certificate = params.self_signed(&key).unwrap();
-    let peer = [certificate.der().clone()];
+    let peer = PeerCertificates::new(Arc::new([certificate.der().clone()]));
     let parts = parts("accept", "*/*");
     let user = ready(authenticators().authenticate(&parts, &peer, &cluster(), NOW, &mut Notes::default()))
         .unwrap()
@@ -186,7 +220,13 @@ fn bootstrap_tokens() {
     let authenticators = authenticators();
     let check = |token: &str, objects: &Objects, good: bool| {
         let parts = parts("authorization", &format!("bearer {token}"));
-        let result = ready(authenticators.authenticate(&parts, &[], objects, NOW, &mut Notes::default()));
+        let result = ready(authenticators.authenticate(
+            &parts,
+            &PeerCertificates::default(),
+            objects,
+            NOW,
+            &mut Notes::default(),
+        ));
         assert_eq!(result.is_ok(), good, "{token}: {result:?}");
     };
     let token = "abcdef.0123456789abcdef";

@@ -80,7 +80,7 @@ impl Converter {
         if kind.as_custom().is_none_or(|custom| custom.shown(&entry.value) == Shown::AsIs) {
             return Ok(entry);
         }
-        let shown = self.entries(kind, vec![entry]).await?;
+        let shown = Box::pin(self.entries(kind, vec![entry])).await?;
         shown.into_iter().next().ok_or_else(|| ApiError::internal("an object was lost in its conversion"))
     }
 
@@ -92,7 +92,7 @@ impl Converter {
         if !asked || object["apiVersion"] == stored.as_str() {
             return Ok(storage::encode_as(kind, object));
         }
-        let converted = self.convert(custom, vec![object.clone()], stored).await?;
+        let converted = Box::pin(self.convert(custom, vec![object.clone()], stored)).await?;
         let mut converted = converted.into_iter().next().unwrap_or_default();
         if let Some(version) = custom.definition.version(stored)
             && let Ok(decoded) = version.schema().decode(converted.clone())

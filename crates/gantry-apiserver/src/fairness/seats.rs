@@ -129,6 +129,8 @@ struct Running {
     timed_out: u64,
     quiescing: bool,
     queues: Vec<VecDeque<Turn>>,
+    /// Turns in all queues, also of those who have gone.
+    queued: usize,
     /// The queue that is next.
     next: usize,
 }
@@ -198,13 +200,16 @@ impl Seats {
             return Err(Refused::ConcurrencyLimit);
         }
         let queue = running.shortest(hash);
+        let before = running.queues[queue].len();
         running.queues[queue].retain(|turn| !turn.sender.is_closed());
+        running.queued -= before - running.queues[queue].len();
         if running.queues[queue].len() >= running.level.length.min(seats.most_waiting) {
             running.rejected += 1;
             return Err(Refused::QueueFull);
         }
         let (sender, waiting) = oneshot::channel();
         running.queues[queue].push_back(Turn { sender, asked: asked() });
+        running.queued += 1;
         Ok(Taken::Later(waiting))
     }
 
@@ -297,7 +302,7 @@ fn pending(queue: &VecDeque<Turn>) -> usize {
 
 impl Running {
     fn nobody_waits(&self) -> bool {
-        self.queues.iter().all(VecDeque::is_empty)
+        self.queued == 0
     }
 
     fn waiting(&self) -> usize {
@@ -331,6 +336,7 @@ impl Running {
         for offset in 0..count {
             let at = (self.next + offset) % count;
             while let Some(turn) = self.queues[at].pop_front() {
+                self.queued -= 1;
                 if !turn.sender.is_closed() {
                     self.next = (at + 1) % count;
                     return Some(turn.sender);

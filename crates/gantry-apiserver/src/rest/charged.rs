@@ -42,12 +42,14 @@ impl Context<'_> {
         charges
     }
 
-    /// Stores the bytes of `object`, and with them what its namespace's quotas are charged.
+    /// Stores the bytes of `object`, and with them what its namespace's quotas are charged. The object itself
+    /// may be gone afterwards, unless it is `needed`.
     pub(super) async fn write_charged(
         &self,
         write: Write<'_>,
         bytes: Vec<u8>,
         object: &mut Value,
+        needed: bool,
         old: Option<&Value>,
     ) -> Result<Result<Arc<Entry>, Error>, ApiError> {
         let operation = if old.is_some() { Operation::Update } else { Operation::Create };
@@ -55,6 +57,11 @@ impl Context<'_> {
         for _ in 0..ATTEMPTS {
             let charges = self.charge(operation, object, old)?;
             if charges.is_empty() {
+                if !needed {
+                    // Another thread may go on when it is written, and whoever frees a tree that somebody
+                    // else has made pays most.
+                    drop(std::mem::take(object));
+                }
                 return Ok(self.store(&write, bytes, charges).await);
             }
             if turn.is_none() {

@@ -127,17 +127,17 @@ async fn finish(
         }
         return Ok(Written::Dry(object));
     }
-    let mut bytes = context.encode(&object).await?;
     for attempt in 1.. {
+        let bytes = context.encode(&object).await?;
+        let again = generated && attempt < NAMES;
         let name = meta_text(&object, "name").to_owned();
         let key = context.key_of(&name);
         let write = Write::Create { key: &key, ttl };
-        match context.write_charged(write, std::mem::take(&mut bytes), &mut object, None).await? {
+        match context.write_charged(write, bytes, &mut object, again, None).await? {
             Ok(entry) => return Ok(Written::Stored(entry)),
-            Err(Error::Exists { .. }) if generated && attempt < NAMES => {
+            Err(Error::Exists { .. }) if again => {
                 let name = generate_name(meta_text(&object, "generateName"));
                 object["metadata"]["name"] = name.into();
-                bytes = context.encode(&object).await?;
             }
             Err(Error::Exists { .. }) => {
                 return Err(ApiError::already_exists(&kind.group, &kind.plural, &name));

@@ -266,7 +266,7 @@ async fn finish(
         }
         _ => {
             let write = Write::Update { key: &entry.key, expected: entry.mod_revision };
-            context.write_charged(write, bytes, &mut object, Some(current)).await?
+            context.write_charged(write, bytes, &mut object, false, Some(current)).await?
         }
     };
     result.map(Written::Stored).map_err(|error| raced(&error))

@@ -26,7 +26,24 @@ use crate::{ApiServer, Config, Error, Identity};
 
 /// The certificates that the peer of a connection showed, verified against the client CA.
 #[derive(Clone, Debug, Default)]
-pub struct PeerCertificates(pub Arc<[CertificateDer<'static>]>);
+pub struct PeerCertificates {
+    /// Leaf first; empty: it showed none.
+    pub chain: Arc<[CertificateDer<'static>]>,
+    /// Tells leaves apart: what is known of one is looked up by it with each request.
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// The SHA-256 of a certificate.
+pub(crate) type Fingerprint = [u8; 32];
+
+impl PeerCertificates {
+    /// A chain, leaf first.
+    pub fn new(chain: Arc<[CertificateDer<'static>]>) -> Self {
+        let digest = |leaf: &CertificateDer<'_>| ring::digest::digest(&ring::digest::SHA256, leaf);
+        let fingerprint = chain.first().and_then(|leaf| digest(leaf).as_ref().try_into().ok());
+        Self { chain, fingerprint: fingerprint.unwrap_or_default() }
+    }
+}
 
 /// Reads a PEM chain and its key.
 pub(crate) fn identity(
@@ -127,7 +144,7 @@ async fn connection(
     let session = stream.get_ref().1;
     let h2 = session.alpn_protocol() == Some(b"h2");
     let peers = session.peer_certificates().unwrap_or_default();
-    let peers = PeerCertificates(peers.iter().map(|each| each.clone().into_owned()).collect());
+    let peers = PeerCertificates::new(peers.iter().map(|each| each.clone().into_owned()).collect());
     let spoken = Arc::new(AtomicBool::new(false));
     let service = {
         let (server, spoken) = (server.clone(), spoken.clone());

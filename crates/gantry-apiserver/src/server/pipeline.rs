@@ -14,7 +14,7 @@ use super::in_flight::Counted;
 use super::listener::PeerCertificates;
 use super::{deadline, endpoints};
 use crate::audit::{Annotations, Record};
-use crate::authn::Notes;
+use crate::authn::{Impersonation, Notes};
 use crate::body::Body;
 use crate::fairness::{Flow, Seat};
 use crate::metrics::Target;
@@ -119,13 +119,19 @@ impl ApiServer {
                 self.authenticate(info, &parts, &peers, audited).await
             }
         };
-        let attributes = attributes(info, query, user.as_ref().cloned().unwrap_or_default());
+        let (user, refused) = match user {
+            Ok(user) => (user, None),
+            Err(error) => (User::default(), Some(error)),
+        };
+        let attributes = attributes(info, query, user);
         if let Some(audit) = &self.audit {
-            let id = audited.id.to_str().unwrap_or_default();
             let now = jiff::Timestamp::now();
-            audited.record = Record::begin(audit, &attributes, info, &parts, id, now).await?;
+            audited.record = Record::begin(audit, &attributes, info, &parts, &audited.id, now).await?;
         }
-        self.metrics.access.user(&user?.name);
+        if let Some(error) = refused {
+            return Err(error);
+        }
+        self.metrics.access.user(&attributes.user.name);
         audited.span = self.trace(info, &parts, &body, &attributes.user, &audited.id, received);
         let request = Request::from_parts(parts, body);
         trace::within(audited.span.clone(), self.carry_out(info, query, attributes, request, audited)).await
@@ -143,9 +149,8 @@ impl ApiServer {
         let mutating = !matches!(info.verb, "get" | "list" | "watch" | "head");
         let wrong = |why| ApiError::internal(format!("Internal Server Error: {:?}: {why}", info.path));
         if let Some(asked) = authn::impersonate(&parts.headers).map_err(wrong)? {
-            for question in asked.questions(&attributes.user) {
-                trace::step("impersonation", Vec::new(), self.authorize(&question)).await?;
-            }
+            let allowed = Box::pin(self.may_impersonate(&attributes.user, &asked));
+            trace::step("impersonation", Vec::new(), allowed).await?;
             attributes.user = asked.user;
             if let Some(record) = &mut audited.record {
                 record.impersonated(&attributes.user);
@@ -181,8 +186,8 @@ impl ApiServer {
             parts.extensions.insert(audited.annotations.clone());
         }
         let mut request = Request::from_parts(parts, body);
-        // The work itself is on the heap: what is around it is moved several times, and stays with each
-        // connection while it waits for a request.
+        // The work itself is on the heap, as is all that few requests need: what is around it is moved
+        // several times, and stays with each connection while it waits for a request.
         if let Some(service) = self.aggregation.route(info) {
             request.headers_mut().insert(AUDIT_ID, audited.id.clone());
             let forwarded = aggregation::forward::serve(self, &service, &attributes.user, request);
@@ -285,7 +290,7 @@ impl ApiServer {
         let now = jiff::Timestamp::now().as_second();
         let (started, mut known, mut notes) = (Instant::now(), "success", Notes::default());
         let snapshot = self.store.snapshot();
-        let user = self.authenticators.authenticate(parts, &peers.0, &snapshot, now, &mut notes).await;
+        let user = self.authenticators.authenticate(parts, peers, &snapshot, now, &mut notes).await;
         drop(snapshot);
         if let Some(used) = &notes.used {
             self.note_use(used).await;
@@ -307,6 +312,14 @@ impl ApiServer {
             tracing::debug!(%error, path = info.path, "unauthorized");
             ApiError::unauthorized()
         })
+    }
+
+    /// A 403 where `user` may not be what is `asked`.
+    async fn may_impersonate(&self, user: &User, asked: &Impersonation) -> Result<(), ApiError> {
+        for question in asked.questions(user) {
+            self.authorize(&question).await?;
+        }
+        Ok(())
     }
 
     /// A 403 where `attributes` are not allowed.
