@@ -41,7 +41,7 @@ pub async fn measure(arguments: &Arguments, report: &mut Report) -> Result<()> {
 
 /// Waits until the definition's resources are served.
 async fn established(client: &Client) -> Result<()> {
-    let mut connection = client.connect().await?;
+    let connection = client.connect().await?;
     let watch = Call::get(format!("{DEFINITIONS}?watch=true&timeoutSeconds=60"));
     let body = connection.open(watch.request(0)?).await?;
     let is_true = |condition: &Value| condition["type"] == "Established" && condition["status"] == "True";

@@ -1,20 +1,26 @@
 //! A small HTTPS client: connections are explicit, so that a measurement decides how many.
 
+use std::future::poll_fn;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
+use futures::FutureExt;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::SendRequest;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::call::Call;
 
@@ -26,8 +32,15 @@ pub struct Client {
     roots: Arc<RootCertStore>,
 }
 
-/// One HTTP/1.1 connection.
-pub struct Connection(SendRequest<Full<Bytes>>);
+type Moving = http1::Connection<TokioIo<TlsStream<TcpStream>>, Full<Bytes>>;
+
+/// One HTTP/1.1 connection, whose bytes move while somebody waits for an answer: no task of its own has to
+/// be woken, and the generator costs little beside the server.
+pub struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    /// `None`: it has ended.
+    moving: Option<Box<Moving>>,
+}
 
 impl Client {
     /// Reads a kubeconfig that carries its certificates.
@@ -64,13 +77,12 @@ impl Client {
 
     /// Opens a connection.
     pub async fn connect(&self) -> Result<Connection> {
-        let stream = tokio::net::TcpStream::connect(&self.authority).await?;
+        let stream = TcpStream::connect(&self.authority).await?;
         stream.set_nodelay(true)?;
         let host = self.authority.rsplit_once(':').map_or(&*self.authority, |(host, _)| host);
         let stream = self.connector.connect(ServerName::try_from(host.to_owned())?, stream).await?;
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        Ok(Connection(sender))
+        let (sender, moving) = http1::handshake(TokioIo::new(stream)).await?;
+        Ok(Connection { sender, moving: Some(Box::new(moving)) })
     }
 
     /// Creates an object.
@@ -102,31 +114,66 @@ impl Client {
 impl Connection {
     /// Sends a request and reads its answer, of which nothing is kept; an error where it is refused.
     pub async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<()> {
-        let mut body = self.open(request).await?;
-        while let Some(frame) = body.frame().await {
-            frame?;
-        }
-        Ok(())
+        let Self { sender, moving } = self;
+        let work = async {
+            let mut body = open(sender, request).await?;
+            while let Some(frame) = body.frame().await {
+                frame?;
+            }
+            Ok(())
+        };
+        drive(moving, work).await
     }
 
-    /// Sends a request and hands over the answer's body; an error where it is refused.
-    pub async fn open(&mut self, request: Request<Full<Bytes>>) -> Result<Incoming> {
-        let asked = format_args!("{} {}", request.method(), request.uri()).to_string();
-        self.0.ready().await?;
-        let response = self.0.send_request(request).await?;
-        let status = response.status();
-        if !status.is_success() {
-            let text = response.into_body().collect().await?.to_bytes();
-            bail!("{asked}: {status} {text:?}");
-        }
-        Ok(response.into_body())
+    /// Sends the connection's last request and hands over the answer's body; an error where it is refused.
+    pub async fn open(self, request: Request<Full<Bytes>>) -> Result<Incoming> {
+        let Self { mut sender, mut moving } = self;
+        let body = drive(&mut moving, open(&mut sender, request)).await?;
+        tokio::spawn(async move {
+            // Whoever reads the body sees how the connection ends.
+            futures::future::OptionFuture::from(moving).await;
+            drop(sender);
+        });
+        Ok(body)
     }
 
     /// Sends a request and reads its answer, whatever it is.
     pub async fn answer(&mut self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes)> {
-        self.0.ready().await?;
-        let response = self.0.send_request(request).await?;
-        let status = response.status();
-        Ok((status, response.into_body().collect().await?.to_bytes()))
+        let Self { sender, moving } = self;
+        let work = async {
+            sender.ready().await?;
+            let response = sender.send_request(request).await?;
+            let status = response.status();
+            Ok((status, response.into_body().collect().await?.to_bytes()))
+        };
+        drive(moving, work).await
     }
+}
+
+async fn open(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> Result<Incoming> {
+    let asked = (request.method().clone(), request.uri().clone());
+    sender.ready().await?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    if !status.is_success() {
+        let text = response.into_body().collect().await?.to_bytes();
+        bail!("{} {}: {status} {text:?}", asked.0, asked.1);
+    }
+    Ok(response.into_body())
+}
+
+/// Does `work` and moves the bytes that it waits for.
+async fn drive<T>(moving: &mut Option<Box<Moving>>, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        if let Poll::Ready(done) = work.as_mut().poll(context) {
+            return Poll::Ready(done);
+        }
+        // When the connection ends, the work says why it could not be done.
+        if moving.as_mut().is_some_and(|moving| moving.poll_unpin(context).is_ready()) {
+            *moving = None;
+        }
+        work.as_mut().poll(context)
+    })
+    .await
 }

@@ -54,7 +54,7 @@ async fn create_to_running(client: &Client) -> Result<Latency> {
     let mut took = Vec::new();
     for number in 0..COUNT {
         let name = format!("run-{number}");
-        let mut watching = client.connect().await?;
+        let watching = client.connect().await?;
         let query = format!("watch=true&timeoutSeconds=60&fieldSelector=metadata.name%3D{name}");
         let body = watching.open(Call::get(format!("{PODS}?{query}")).request(0)?).await?;
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
@@ -71,7 +71,7 @@ async fn create_to_running(client: &Client) -> Result<Latency> {
 
 /// Waits until the node is ready and has no taint.
 async fn takes_pods(client: &Client) -> Result<()> {
-    let mut connection = client.connect().await?;
+    let connection = client.connect().await?;
     let watch = Call::get("/api/v1/nodes?watch=true&timeoutSeconds=60").request(0)?;
     let body = connection.open(watch).await?;
     let ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";

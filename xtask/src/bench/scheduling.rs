@@ -46,7 +46,7 @@ async fn schedule(client: &Client, load: Load, prefix: &str, count: usize, all: 
 
 /// Returns once `count` pods have nodes.
 async fn bound(client: &Client, count: usize) -> Result<()> {
-    let mut connection = client.connect().await?;
+    let connection = client.connect().await?;
     let query = "watch=true&timeoutSeconds=300&fieldSelector=spec.nodeName!%3D";
     let body = connection.open(Call::get(format!("{PODS}?{query}")).request(0)?).await?;
     let mut bound = 0;

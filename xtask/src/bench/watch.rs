@@ -22,7 +22,7 @@ const WRITERS: u32 = 8;
 pub async fn start(client: &Client, call: &Call, count: usize, times: usize) -> Result<Duration> {
     let mut took = Vec::new();
     for _ in 0..times {
-        let mut connection = client.connect().await?;
+        let connection = client.connect().await?;
         let before = Instant::now();
         let body = connection.open(call.request(0)?).await?;
         let mut events = Events { typed: call.is_typed(), rest: 0, head: Vec::new(), seen: 0 };
@@ -88,12 +88,11 @@ pub async fn delivery(
     let origin = Instant::now();
     let (report, mut latencies) = mpsc::unbounded_channel();
     for _ in 0..watchers {
-        let mut connection = client.connect().await?;
+        let connection = client.connect().await?;
         let watch = Call::get(format!("{CONFIG_MAPS}?watch=true&timeoutSeconds=600"));
         let body = connection.open(watch.request(0)?).await?;
         let report = report.clone();
         tokio::spawn(async move {
-            let _connection = connection;
             lines(body, |line| {
                 // The namespace has objects of others, too.
                 let Some(sent) = find_number(line, b"\"sent\":\"") else { return Some(()) };
@@ -104,22 +103,23 @@ pub async fn delivery(
         });
     }
     drop(report);
-    let mut tick = tokio::time::interval(Duration::from_secs(1) * WRITERS / per_second);
-    let mut connections = try_join_all((0..WRITERS).map(|_| client.connect())).await?;
-    let mut number = 0usize;
-    let started = Instant::now();
-    while started.elapsed() < window {
-        tick.tick().await;
-        let writing = connections.iter_mut().map(|connection| {
-            number += 1;
+    // The writes are as far from one another as they can be: each writer begins a little after the one before.
+    let (apart, begin) = (Duration::from_secs(1) / per_second, tokio::time::Instant::now());
+    let writers = (0..WRITERS).map(|writer| async move {
+        let mut connection = client.connect().await?;
+        let mut tick = tokio::time::interval_at(begin + apart * writer, apart * WRITERS);
+        let mut written = 0;
+        while begin.elapsed() < window {
+            tick.tick().await;
             let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
-                "metadata": {"name": format!("tick-{number}")},
+                "metadata": {"name": format!("tick-{writer}-{written}")},
                 "data": {"sent": origin.elapsed().as_micros().to_string()}});
-            async move { connection.exchange(Call::post(CONFIG_MAPS, &body).request(0)?).await }
-        });
-        try_join_all(writing).await?;
-    }
-    let expected = number * watchers;
+            connection.exchange(Call::post(CONFIG_MAPS, &body).request(0)?).await?;
+            written += 1;
+        }
+        anyhow::Ok(written)
+    });
+    let expected = try_join_all(writers).await?.iter().sum::<usize>() * watchers;
     let mut seen = Vec::with_capacity(expected);
     while seen.len() < expected {
         let next = tokio::time::timeout(PATIENCE, latencies.recv()).await;
