@@ -10,16 +10,19 @@ mod target;
 mod text;
 mod webhooks;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gantry_api::registry::{Kind, Name, Registry as Kinds};
 use gantry_store::Store;
+use hashbrown::HashMap;
+use parking_lot::RwLock;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
@@ -113,12 +116,20 @@ struct Unavailable {
     reason: &'static str,
 }
 
+/// What is counted of requests with the same target and answer, found at once: every request is counted.
+struct Answers {
+    count: Counter,
+    duration: OnceLock<Histogram>,
+    size: OnceLock<Histogram>,
+}
+
 /// Everything that is counted.
 pub(crate) struct Metrics {
     registry: Registry,
     /// What is counted of authentication and authorization.
     pub access: Arc<AccessMetrics>,
     requests: Family<Answered, Counter>,
+    answers: RwLock<HashMap<Answered, Arc<Answers>>>,
     terminations: Family<Answered, Counter>,
     durations: Histograms<Target>,
     sizes: Histograms<Target>,
@@ -166,6 +177,7 @@ impl Metrics {
             registry: Registry::default(),
             access: Arc::new(AccessMetrics::new(registry)),
             requests: counters(registry, "apiserver_request", "Requests by target and answer"),
+            answers: RwLock::default(),
             terminations: counters(
                 registry,
                 "apiserver_request_terminations",
@@ -271,15 +283,29 @@ impl Metrics {
     pub fn answered(&self, target: Target, code: u16, took: Option<Duration>, size: Option<u64>) {
         // What there is not makes no new series.
         let target = if code == 404 { target.unknown() } else { target };
+        let answered = Answered { target, code };
+        let answers = self.answers(&answered);
+        let target = &answered.target;
         if let Some(took) = took {
-            self.durations.get_or_create(&target).observe(took.as_secs_f64());
+            let duration = || self.durations.get_or_create(target).clone();
+            answers.duration.get_or_init(duration).observe(took.as_secs_f64());
         }
         if let Some(size) = size
             && matches!(target.verb, "GET" | "LIST")
         {
-            self.sizes.get_or_create(&target).observe(size as f64);
+            let sizes = || self.sizes.get_or_create(target).clone();
+            answers.size.get_or_init(sizes).observe(size as f64);
         }
-        self.requests.get_or_create(&Answered { target, code }).inc();
+        answers.count.inc();
+    }
+
+    fn answers(&self, answered: &Answered) -> Arc<Answers> {
+        if let Some(answers) = self.answers.read().get(answered) {
+            return answers.clone();
+        }
+        let count = self.requests.get_or_create(answered).clone();
+        let answers = Arc::new(Answers { count, duration: OnceLock::new(), size: OnceLock::new() });
+        self.answers.write().entry(answered.clone()).or_insert(answers).clone()
     }
 
     /// Counts a request that was ended before it was done.

@@ -6,6 +6,8 @@ use serde_json::Value;
 use super::{Operation, Plugin, Request};
 use crate::Lookup;
 
+/// How the labels begin in JSON.
+const PREFIX: &str = "\"topology.kubernetes.io/";
 const LABELS: [&str; 2] = ["topology.kubernetes.io/region", "topology.kubernetes.io/zone"];
 
 pub(super) struct PodTopologyLabels;
@@ -30,7 +32,7 @@ impl Plugin for PodTopologyLabels {
         if node.is_empty() {
             return Ok(());
         }
-        let Some(node) = objects.get("", "nodes", "", node) else { return Ok(()) };
+        let Some(node) = objects.get_with("", "nodes", "", node, PREFIX) else { return Ok(()) };
         for key in LABELS {
             let known = |object: &Value| object["metadata"]["labels"].get(key).cloned();
             if let Some(value) = known(&node)

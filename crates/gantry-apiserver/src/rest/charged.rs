@@ -50,16 +50,17 @@ impl Context<'_> {
         bytes: Vec<u8>,
         object: &mut Value,
         needed: bool,
-        old: Option<&Value>,
+        old: Option<Value>,
     ) -> Result<Result<Arc<Entry>, Error>, ApiError> {
         let operation = if old.is_some() { Operation::Update } else { Operation::Create };
         let mut turn = None;
         for _ in 0..ATTEMPTS {
-            let charges = self.charge(operation, object, old)?;
+            let charges = self.charge(operation, object, old.as_ref())?;
             if charges.is_empty() {
+                // Another thread may go on when it is written, and whoever frees a tree that somebody else has
+                // made pays most.
+                drop(old);
                 if !needed {
-                    // Another thread may go on when it is written, and whoever frees a tree that somebody
-                    // else has made pays most.
                     drop(std::mem::take(object));
                 }
                 return Ok(self.store(&write, bytes, charges).await);

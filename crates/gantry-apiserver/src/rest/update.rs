@@ -80,7 +80,7 @@ pub(super) async fn change(
             .ok_or_else(|| ApiError::internal("a stored object is damaged"))?;
         let warned = context.warnings.len();
         let object = edit(context, &current, attempt)?;
-        match replace(context, &entry, &current, object, manager).await {
+        match replace(context, &entry, current, object, manager).await {
             Ok(written) => return Ok(written),
             Err(Failure::Raced) => context.warnings.truncate(warned),
             Err(Failure::Api(error)) => return Err(*error),
@@ -105,7 +105,7 @@ impl From<ApiError> for Failure {
 pub(super) async fn replace(
     context: &mut Context<'_>,
     entry: &Arc<Entry>,
-    current: &Value,
+    current: Value,
     mut object: Value,
     manager: Option<&str>,
 ) -> Result<Written, Failure> {
@@ -113,30 +113,30 @@ pub(super) async fn replace(
     let kind = context.kind;
     let name = context.info.name.clone();
     context.place(&mut object, &name)?;
-    keep_system(&mut object, current);
+    keep_system(&mut object, &current);
     kind.default(&mut object);
-    split(context, &mut object, current);
+    split(context, &mut object, &current);
     match context.info.subresource.as_str() {
         part @ ("status" | "approval") => {
-            kind.prepare_status(&mut object, current, part);
-            time_phase(kind, &mut object, current);
+            kind.prepare_status(&mut object, &current, part);
+            time_phase(kind, &mut object, &current);
         }
         // These set what an update of the object itself leaves as it is.
         "finalize" | "binding" => {}
-        _ => kind.prepare_update(&mut object, current),
+        _ => kind.prepare_update(&mut object, &current),
     }
     // A pod's generation says what it was asked to be; where it runs is not asked.
     if context.info.subresource != "binding" {
-        count_generation(kind, &mut object, current);
+        count_generation(kind, &mut object, &current);
     }
     // Who binds a pod was asked about the Binding.
     if context.info.subresource != "binding" {
-        context.mutate(Operation::Update, &mut object, Some(current), dry_run).await?;
+        context.mutate(Operation::Update, &mut object, Some(&current), dry_run).await?;
     }
     if let Some(manager) = manager {
-        context.manage(current, &mut object, manager);
+        context.manage(&current, &mut object, manager);
     }
-    let reservation = context.server.services.update(kind, current, &mut object)?;
+    let reservation = context.server.services.update(kind, &current, &mut object)?;
     let result = finish(context, entry, current, object, dry_run).await;
     context.server.services.settle(reservation, result.is_ok() && !dry_run);
     result
@@ -209,40 +209,40 @@ fn only(object: &mut Value, current: &Value, field: &str) {
 async fn finish(
     context: &mut Context<'_>,
     entry: &Arc<Entry>,
-    current: &Value,
+    current: Value,
     mut object: Value,
     dry_run: bool,
 ) -> Result<Written, Failure> {
     let kind = context.kind;
     let mut errors = gantry_api::rules::metadata::validate(kind, &object);
-    errors.extend(gantry_api::rules::metadata::validate_update(&object, current));
+    errors.extend(gantry_api::rules::metadata::validate_update(&object, &current));
     match context.info.subresource.as_str() {
         // These change what an update of the object itself may not.
         "binding" | "ephemeralcontainers" => errors.extend(kind.validate(&object)),
         "resize" => {
             errors.extend(kind.validate(&object));
-            errors.extend(resize::validate(&object, current));
+            errors.extend(resize::validate(&object, &current));
         }
         part @ ("status" | "approval") => {
-            errors.extend(kind.validate_status(&object, current, part));
+            errors.extend(kind.validate_status(&object, &current, part));
         }
         "finalize" => {}
         _ => {
-            errors.extend(kind.validate_change(&object, current));
-            expressions::validate(kind, &object, Some(current), &mut errors);
+            errors.extend(kind.validate_change(&object, &current));
+            expressions::validate(kind, &object, Some(&current), &mut errors);
         }
     }
     if !errors.is_empty() {
         return Err(ApiError::invalid(&kind.group, &kind.kind, &context.info.name, &errors).into());
     }
     if context.info.subresource.is_empty() {
-        context.warnings.extend(kind.warnings(&object, Some(current)));
+        context.warnings.extend(kind.warnings(&object, Some(&current)));
     }
     if context.info.subresource != "binding" {
-        context.validate(Operation::Update, &mut object, Some(current), dry_run).await?;
+        context.validate(Operation::Update, &mut object, Some(&current), dry_run).await?;
     }
     if dry_run {
-        context.charge(Operation::Update, &mut object, Some(current))?;
+        context.charge(Operation::Update, &mut object, Some(&current))?;
         return Ok(Written::Dry(object));
     }
     let store = &context.server.store;
@@ -256,7 +256,7 @@ async fn finish(
             Err(error) => Err(raced(&error)),
         };
     }
-    if unchanged(&object, current) && !context.is_outdated(&entry.key) {
+    if unchanged(&object, &current) && !context.is_outdated(&entry.key) {
         return Ok(Written::Stored(entry.clone()));
     }
     let bytes = context.encode(&object).await?;
