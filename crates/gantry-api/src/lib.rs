@@ -24,5 +24,6 @@ pub mod runtime_config;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod sysctls;
 pub mod table;
 pub mod unmanaged;

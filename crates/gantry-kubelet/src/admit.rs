@@ -1,24 +1,9 @@
 //! Whether the node takes a pod: the last check after the scheduler's.
 
+use gantry_api::sysctls::is_safe;
 use k8s_openapi::api::core::v1::{Container, Node, Pod};
 
 use crate::{pod, quantity, resize::counted};
-
-/// Kernel parameters that a pod may set, since they are its own and harm nobody.
-const SAFE_SYSCTLS: &[&str] = &[
-    "kernel.shm_rmid_forced",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.ping_group_range",
-    "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_wmem",
-];
 
 type Verdict = Result<(), (String, String)>;
 
@@ -35,7 +20,7 @@ pub fn admit(pod: &Pod, node: &Node, others: &[&Pod]) -> Verdict {
     for sysctl in spec.security_context.iter().flat_map(|s| s.sysctls.iter().flatten()) {
         // The kernel knows both spellings.
         let name = sysctl.name.replace('/', ".");
-        if !SAFE_SYSCTLS.contains(&name.as_str()) {
+        if !is_safe(&name, u32::MAX) {
             return rejected("SysctlForbidden", format!("forbidden sysctl: {name:?} not allowlisted"));
         }
         let host = match name.split('.').next() {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use gantry_api::rules::common::{list, text};
+use gantry_api::{
+    rules::common::{list, text},
+    sysctls::is_safe,
+};
 use serde_json::Value;
 
 use super::{Check, Pod, Violation, bad_setters, containers, name, plural, quoted, setters};
@@ -270,43 +273,25 @@ pub(super) fn seccomp(pod: Pod<'_>) -> Option<Violation> {
     Violation::new("seccompProfile", detail)
 }
 
-const SYSCTLS: [&str; 12] = [
-    "kernel.shm_rmid_forced",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.ping_group_range",
-    "net.ipv4.ip_unprivileged_port_start",
-    // From 1.27 on.
-    "net.ipv4.ip_local_reserved_ports",
-    // From 1.29 on.
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    // From 1.32 on.
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_wmem",
-];
-
 fn sysctls(pod: Pod<'_>) -> Option<Violation> {
-    sysctls_beside(pod, &SYSCTLS[..5])
+    unsafe_sysctls(pod, 0)
 }
 
 fn sysctls_27(pod: Pod<'_>) -> Option<Violation> {
-    sysctls_beside(pod, &SYSCTLS[..6])
+    unsafe_sysctls(pod, 27)
 }
 
 fn sysctls_29(pod: Pod<'_>) -> Option<Violation> {
-    sysctls_beside(pod, &SYSCTLS[..10])
+    unsafe_sysctls(pod, 29)
 }
 
 fn sysctls_32(pod: Pod<'_>) -> Option<Violation> {
-    sysctls_beside(pod, &SYSCTLS)
+    unsafe_sysctls(pod, 32)
 }
 
-fn sysctls_beside(pod: Pod<'_>, allowed: &[&str]) -> Option<Violation> {
+fn unsafe_sysctls(pod: Pod<'_>, minor: u32) -> Option<Violation> {
     let set = list(&pod.spec["securityContext"], "sysctls").iter().map(name);
-    let bad: Vec<&str> = set.filter(|each| !allowed.contains(each)).collect();
+    let bad: Vec<&str> = set.filter(|each| !is_safe(each, minor)).collect();
     if bad.is_empty() { None } else { Violation::new("forbidden sysctls", bad.join(", ")) }
 }
 
