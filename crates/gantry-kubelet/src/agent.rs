@@ -10,7 +10,7 @@ use gantry_cri::{ImageService, RuntimeService, v1::DNSConfig};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, Service};
 use kube::Client;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{SetOnce, mpsc, watch};
 
 use crate::{
     config::Config, events::Events, image_gc, machine::Machine, objects::Cache, pod, resize, worker::Message,
@@ -65,6 +65,8 @@ pub struct Agent {
     pub pressures: Mutex<HashMap<&'static str, jiff::Timestamp>>,
     /// When the images were used.
     pub known_images: Mutex<image_gc::Images>,
+    /// Set once the API has told which pods the node has.
+    pub listed: SetOnce<()>,
     /// Pods by uid.
     pub pods: RwLock<HashMap<String, Handle>>,
 }
@@ -73,6 +75,16 @@ impl Agent {
     /// The time now.
     pub fn now(&self) -> jiff::Timestamp {
         (self.clock)()
+    }
+
+    /// Memory that pods may have together, in bytes.
+    pub fn allocatable_memory(&self) -> i64 {
+        (self.machine.memory - self.config.eviction_memory_bytes).max(0) / 1024 * 1024
+    }
+
+    /// Disk that pods may have together, in bytes.
+    pub fn allocatable_storage(&self) -> i64 {
+        self.machine.storage / 10 * 9
     }
 
     /// A pod's directory.

@@ -67,6 +67,20 @@ pub fn format_duration(duration: Duration) -> String {
     }
 }
 
+/// As [`format_duration`], down to milliseconds: `250ms`, `1.5s`, `2m0.25s`.
+pub fn format_milliseconds(duration: Duration) -> String {
+    let fraction = |millis: u32| match millis {
+        0 => String::new(),
+        millis => format!(".{}", format!("{millis:03}").trim_end_matches('0')),
+    };
+    let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
+    match (seconds, millis) {
+        (0, 0) => "0s".to_owned(),
+        (0, millis) => format!("{millis}ms"),
+        _ => format!("{}{}s", format_duration(duration).trim_end_matches('s'), fraction(millis)),
+    }
+}
+
 /// The time `duration` after `start`.
 pub fn after(start: Timestamp, duration: Duration) -> Timestamp {
     start
@@ -93,5 +107,18 @@ mod tests {
         now = after(now, Duration::from_secs(601));
         backoffs.next("k", now);
         assert_eq!(backoffs.remaining("k", now, now).unwrap().1, INITIAL);
+    }
+    #[test]
+    fn durations_have_milliseconds() {
+        for (millis, expect) in [
+            (0, "0s"),
+            (250, "250ms"),
+            (1500, "1.5s"),
+            (1001, "1.001s"),
+            (60_000, "1m0s"),
+            (120_250, "2m0.25s"),
+        ] {
+            assert_eq!(format_milliseconds(Duration::from_millis(millis)), expect);
+        }
     }
 }

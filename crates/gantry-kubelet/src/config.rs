@@ -1,6 +1,6 @@
 //! The node agent's configuration and errors.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
@@ -52,6 +52,8 @@ pub struct Config {
     pub eviction_disk_percent: u8,
     /// How full the disk may get before unused images go, and down to what they go, in percent.
     pub image_gc_percent: (u8, u8),
+    /// How long an image stays at least.
+    pub image_gc_min_age: Duration,
     /// Told when the runtime or the pod network has become able to run pods, or unable: CRI has no event
     /// for it. The node's conditions are looked at then, not only when their time has come.
     pub readiness_changed: Arc<Notify>,
@@ -83,6 +85,7 @@ impl Config {
             eviction_memory_bytes: 100 << 20,
             eviction_disk_percent: 10,
             image_gc_percent: (85, 80),
+            image_gc_min_age: Duration::from_secs(120),
             readiness_changed: Default::default(),
         }
     }

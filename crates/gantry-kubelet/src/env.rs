@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, EnvVarSource, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, EnvVar, EnvVarSource, FileKeySelector, Pod, Secret, Service,
+};
 
 use crate::{
     expand::expand,
@@ -60,11 +62,15 @@ pub fn service_env(services: &[Arc<Service>], namespace: &str, links: bool) -> B
     env
 }
 
+/// Reads a variable from a file in one of the pod's volumes; `None` where it is optional and not there.
+pub type Files<'a> = dyn Fn(&FileKeySelector) -> Result<Option<String>, String> + Sync + 'a;
+
 fn from_source(
     pod: &Pod,
     container: &Container,
     objects: &Objects,
     facts: &NodeFacts,
+    files: &Files<'_>,
     source: &EnvVarSource,
 ) -> Result<Option<String>, String> {
     let namespace = pod::namespace(pod);
@@ -101,7 +107,10 @@ fn from_source(
             }
         };
     }
-    Ok(Some(String::new()))
+    match &source.file_key_ref {
+        Some(selector) => files(selector),
+        None => Ok(Some(String::new())),
+    }
 }
 
 /// The container's variables: `envFrom`, then `env` with expansion, then services that neither names.
@@ -112,6 +121,7 @@ pub fn container_env(
     services: &BTreeMap<String, String>,
     objects: &Objects,
     facts: &NodeFacts,
+    files: &Files<'_>,
 ) -> Result<Vec<(String, String)>, String> {
     let mut result: BTreeMap<String, String> = BTreeMap::new();
     for from in container.env_from.iter().flatten() {
@@ -145,7 +155,7 @@ pub fn container_env(
             (Some(text), _) => Some(expand(text, |n| {
                 declared.get(n).or_else(|| result.get(n)).or_else(|| services.get(n)).cloned()
             })),
-            (None, Some(source)) => from_source(pod, container, objects, facts, source)?,
+            (None, Some(source)) => from_source(pod, container, objects, facts, files, source)?,
             (None, None) => Some(String::new()),
         };
         if let Some(value) = value {
@@ -187,11 +197,13 @@ mod tests {
         .unwrap();
         let services = service_env(&[Arc::new(service)], "n", true);
         let facts = NodeFacts::default();
-        let missing = container_env(&pod, &container, &services, &objects, &facts);
+        let missing = container_env(&pod, &container, &services, &objects, &facts, &|_| Ok(None));
         assert_eq!(missing.unwrap_err(), "secret \"s\" not found");
         objects.secrets.insert("s".into(), Arc::new(secret));
-        let env: BTreeMap<_, _> =
-            container_env(&pod, &container, &services, &objects, &facts).unwrap().into_iter().collect();
+        let env: BTreeMap<_, _> = container_env(&pod, &container, &services, &objects, &facts, &|_| Ok(None))
+            .unwrap()
+            .into_iter()
+            .collect();
         for (name, expect) in [
             ("A", "1"),
             ("B", "1-v-80-$(NOPE)"),

@@ -3,6 +3,9 @@
 //! Flow: each look at the machine yields the shortage, if there is one. Short of disk, unused images go
 //! first. Then the pod goes that uses the most beyond what it asked for, the least important first.
 //! Guarantees: one pod at a time, and the next only after the last one has stopped. Critical pods stay.
+//! Pods that take more of the disk than they said are ended whether the node is short of it or not.
+
+mod storage;
 
 use std::{
     collections::BTreeMap,
@@ -149,6 +152,9 @@ pub async fn run(agent: Arc<Agent>, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => return,
             _ = timer.tick() => {}
+        }
+        if let Err(error) = storage::enforce(&agent).await {
+            tracing::debug!(%error, "limits of disk space wait for the runtime");
         }
         let Some(shortage) = Left::measure(&agent.config.root_dir).shortage(limits(&agent)) else {
             continue;

@@ -1,6 +1,6 @@
 //! Removal of images that nobody uses when the disk fills up: from 85 % full down to 80 %, the one that
-//! was used longest ago first. What has been here for less than two minutes stays: it may be about to be
-//! used.
+//! was used longest ago first. What has not been here for long (two minutes) stays: it may be about to be
+//! used. Nothing goes before the API has told which pods the node has.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,8 +16,6 @@ use crate::{agent::Agent, image, machine, pod};
 
 /// How often the disk is looked at.
 const PERIOD: Duration = Duration::from_secs(300);
-/// How long an image is here before it may go.
-const MIN_AGE: Duration = Duration::from_secs(120);
 
 /// How many bytes to free so that the disk is `low` percent full; 0 when it is not `high` percent full.
 fn excess(size: u64, free: u64, (high, low): (u8, u8)) -> u64 {
@@ -39,9 +37,10 @@ pub struct Images(HashMap<String, Seen>);
 impl Images {
     /// Takes in which images there are and which of them are in use.
     fn observe(&mut self, images: &[cri::Image], used: &HashSet<String>, now: Instant) {
+        let long_ago = now.checked_sub(Duration::from_secs(1)).unwrap_or(now);
         self.0.retain(|id, _| images.iter().any(|image| image.id == *id));
         for image in images {
-            let seen = self.0.entry(image.id.clone()).or_insert(Seen { first: now, used: now - MIN_AGE });
+            let seen = self.0.entry(image.id.clone()).or_insert(Seen { first: now, used: long_ago });
             let mut names = image.repo_tags.iter().chain(&image.repo_digests).chain([&image.id]);
             if image.pinned || names.any(|name| used.contains(name)) {
                 seen.used = now;
@@ -51,9 +50,15 @@ impl Images {
 
     /// Ids of images to remove, in order, that free at least `wanted` bytes together, and what then still
     /// is to be freed.
-    fn choose(&self, images: &[cri::Image], mut wanted: u64, now: Instant) -> (Vec<String>, u64) {
+    fn choose(
+        &self,
+        images: &[cri::Image],
+        mut wanted: u64,
+        min_age: Duration,
+        now: Instant,
+    ) -> (Vec<String>, u64) {
         let old = |image: &&cri::Image| {
-            self.0.get(&image.id).is_some_and(|seen| seen.used < now && now - seen.first >= MIN_AGE)
+            self.0.get(&image.id).is_some_and(|seen| seen.used < now && now - seen.first >= min_age)
         };
         let mut free: Vec<&cri::Image> = images.iter().filter(old).collect();
         free.sort_by_key(|image| self.0.get(&image.id).map(|seen| (seen.used, seen.first)));
@@ -71,6 +76,11 @@ impl Images {
 
 /// Looks after the image file system until shutdown.
 pub async fn run(agent: Arc<Agent>, shutdown: CancellationToken) {
+    // What pods use is not known before.
+    tokio::select! {
+        () = shutdown.cancelled() => return,
+        _ = agent.listed.wait() => {}
+    }
     let mut timer = tokio::time::interval(PERIOD);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -113,6 +123,9 @@ async fn mounted(agent: &Agent) -> Result<Vec<String>, gantry_cri::CriError> {
 
 /// Takes in what there is, and removes images until so many bytes are freed; what is still to be freed.
 pub async fn free(agent: &Agent, wanted: u64) -> Result<u64, gantry_cri::CriError> {
+    if agent.listed.get().is_none() {
+        return Ok(wanted);
+    }
     let containers = agent.runtime.list_containers(cri::ListContainersRequest::default()).await?.containers;
     let mut used: HashSet<String> = containers
         .into_iter()
@@ -124,7 +137,7 @@ pub async fn free(agent: &Agent, wanted: u64) -> Result<u64, gantry_cri::CriErro
     let (chosen, missing) = {
         let mut known = agent.known_images.lock();
         known.observe(&images, &used, now);
-        known.choose(&images, wanted, now)
+        known.choose(&images, wanted, agent.config.image_gc_min_age, now)
     };
     for image in chosen {
         tracing::info!(image, "removing an unused image");
@@ -149,17 +162,18 @@ mod tests {
     fn the_longest_unused_goes_first() {
         let image = |id: &str| cri::Image { id: id.into(), size: 10, ..Default::default() };
         let all = ["used", "late", "early", "never"].map(image);
-        let start = Instant::now() + MIN_AGE;
+        let min_age = Duration::from_secs(120);
+        let start = Instant::now() + min_age;
         let at = |minutes: u64| start + Duration::from_secs(60 * minutes);
         let used = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
         let mut images = Images::default();
         images.observe(&all, &used(&["used", "early", "late"]), at(0));
-        assert_eq!(images.choose(&all, 100, at(1)), (vec![], 100), "all are new");
+        assert_eq!(images.choose(&all, 100, min_age, at(1)), (vec![], 100), "all are new");
         images.observe(&all, &used(&["used", "late"]), at(2));
         let more = [&all[..], &[image("new")]].concat();
         images.observe(&more, &used(&["used"]), at(4));
-        assert_eq!(images.choose(&more, 15, at(4)).0, ["never", "early"]);
-        let (chosen, missing) = images.choose(&more, 35, at(4));
+        assert_eq!(images.choose(&more, 15, min_age, at(4)).0, ["never", "early"]);
+        let (chosen, missing) = images.choose(&more, 35, min_age, at(4));
         assert_eq!((chosen.last().unwrap().as_str(), chosen.len(), missing), ("late", 3, 5));
     }
 }

@@ -8,6 +8,7 @@ mod agent;
 mod backoff;
 mod config;
 mod env;
+mod env_file;
 mod events;
 mod eviction;
 mod expand;

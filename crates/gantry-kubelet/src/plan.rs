@@ -80,12 +80,15 @@ pub fn should_restart(pod: &Pod, container: &Container, sort: Sort, newest: Opti
         State::Created | State::Unknown => return true,
         State::Exited => {}
     }
-    if sort == Sort::Ephemeral {
-        return false;
-    }
+    sort != Sort::Ephemeral && restarts_after(pod, container, sort, instance.exit_code)
+}
+
+/// Whether a container that ended with this code is started again: by its own rules, its own policy or the
+/// pod's.
+pub fn restarts_after(pod: &Pod, container: &Container, sort: Sort, exit_code: i32) -> bool {
     for rule in container.restart_policy_rules.iter().flatten() {
         let Some(codes) = &rule.exit_codes else { continue };
-        let listed = codes.values.iter().flatten().any(|c| *c == instance.exit_code);
+        let listed = codes.values.iter().flatten().any(|c| *c == exit_code);
         if rule.action == "Restart" && (codes.operator == "In") == listed {
             return true;
         }
@@ -97,7 +100,7 @@ pub fn should_restart(pod: &Pod, container: &Container, sort: Sort, newest: Opti
         });
     match policy {
         "Always" => true,
-        "OnFailure" => instance.exit_code != 0,
+        "OnFailure" => exit_code != 0,
         _ => false,
     }
 }

@@ -199,19 +199,6 @@ pub fn qos(pod: &Pod) -> Qos {
     }
 }
 
-/// The most memory that the pod's containers may use together, in bytes; 0 when none has a limit.
-pub fn memory_limit(pod: &Pod) -> i64 {
-    let of =
-        |r: &Option<ResourceRequirements>| limits(r).and_then(|l| l.get("memory")).map_or(0, quantity::value);
-    match of(&spec(pod).resources) {
-        0 => {
-            let peak = init_containers(pod).iter().map(|c| of(&c.resources)).max().unwrap_or(0);
-            spec(pod).containers.iter().map(|c| of(&c.resources)).sum::<i64>().max(peak)
-        }
-        own => own,
-    }
-}
-
 /// The grace period in seconds for stopping the pod: the deletion's, else the spec's.
 pub fn grace_period(pod: &Pod) -> i64 {
     pod.metadata

@@ -60,6 +60,8 @@ pub async fn run(agent: Arc<Agent>, shutdown: CancellationToken) {
                 for pod in batch.drain(..) {
                     apply(&agent, pod).await;
                 }
+                // Set before where the watch began anew.
+                let _ = agent.listed.set(());
                 if !cleaned {
                     cleaned = true;
                     orphans(&agent, &listed).await;

@@ -1,7 +1,7 @@
 //! Requests and limits as cgroup settings.
 
 use gantry_cri::v1::LinuxContainerResources;
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 
 use crate::{
     pod::{self, Qos},
@@ -53,33 +53,36 @@ pub fn container(pod: &Pod, container: &Container, node_memory: i64) -> LinuxCon
     }
 }
 
-/// The settings of the pod's own cgroup: sums, with limits only when every container has one.
-pub fn pod_level(pod: &Pod) -> LinuxContainerResources {
-    let sum = |name: &str| {
-        let mut total = 0;
-        for c in &pod::spec(pod).containers {
-            let limit = pod::limits(&c.resources).and_then(|l| l.get(name))?;
-            total += if name == "cpu" { quantity::cpu_milli(limit) } else { quantity::value(limit) };
+/// How much of `resource` the pod's containers may use together, with what running them takes: what the pod
+/// says itself, else the sum of its containers where all of them have a limit. CPU in millicores, else whole
+/// units.
+pub fn limit(pod: &Pod, resource: &str) -> Option<i64> {
+    let of = |r: &Option<ResourceRequirements>| {
+        let limit = pod::limits(r)?.get(resource)?;
+        let amount = if resource == "cpu" { quantity::cpu_milli(limit) } else { quantity::value(limit) };
+        Some(amount).filter(|amount| *amount > 0)
+    };
+    let containers = || {
+        let (mut sidecars, mut peak) = (0, 0);
+        for container in pod::init_containers(pod) {
+            let own = of(&container.resources)?;
+            peak = peak.max(sidecars + own);
+            sidecars += if pod::is_sidecar(container) { own } else { 0 };
         }
-        let init = pod::init_containers(pod).iter().filter_map(|c| pod::limits(&c.resources)?.get(name));
-        let peak =
-            init.map(|q| if name == "cpu" { quantity::cpu_milli(q) } else { quantity::value(q) }).max();
-        Some(total.max(peak.unwrap_or(0)))
+        let regular = pod::spec(pod).containers.iter().map(|c| of(&c.resources));
+        Some(regular.sum::<Option<i64>>()?.saturating_add(sidecars).max(peak))
     };
-    let unlimited_init = |name: &str| {
-        pod::init_containers(pod)
-            .iter()
-            .any(|c| pod::limits(&c.resources).and_then(|l| l.get(name)).is_none())
-    };
-    let limit = |name: &str| match sum(name).filter(|_| !unlimited_init(name)) {
-        Some(limit) if limit > 0 => limit + pod::overhead(pod, name),
-        _ => 0,
-    };
+    let limit = of(&pod::spec(pod).resources).or_else(containers)?;
+    Some(limit.saturating_add(pod::overhead(pod, resource)))
+}
+
+/// The settings of the pod's own cgroup.
+pub fn pod_level(pod: &Pod) -> LinuxContainerResources {
     LinuxContainerResources {
         cpu_period: PERIOD,
         cpu_shares: shares(pod::total_request(pod, "cpu")),
-        cpu_quota: quota(limit("cpu")),
-        memory_limit_in_bytes: limit("memory"),
+        cpu_quota: quota(limit(pod, "cpu").unwrap_or(0)),
+        memory_limit_in_bytes: limit(pod, "memory").unwrap_or(0),
         ..LinuxContainerResources::default()
     }
 }
@@ -96,6 +99,8 @@ pub fn cgroup_parent(root: &str, pod: &Pod) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -114,6 +119,31 @@ mod tests {
             (Qos::Burstable, 0, 999),
         ] {
             assert_eq!(oom_score_adj(qos, false, request, 4 * gib), expect);
+        }
+    }
+    #[test]
+    fn limits_of_pods() {
+        let limit = |memory: &str| json!({"limits": {"memory": memory}});
+        for (spec, expect) in [
+            (json!({"containers": [{"resources": limit("10")}, {"resources": limit("20")}]}), Some(30)),
+            (json!({"containers": [{"resources": limit("10")}, {}]}), None),
+            (json!({"containers": [{"resources": limit("10")}, {}], "resources": limit("50")}), Some(50)),
+            (json!({"containers": [{"resources": limit("10")}], "overhead": {"memory": "5"}}), Some(15)),
+            (
+                json!({"containers": [{"resources": limit("10")}], "initContainers": [
+                    {"restartPolicy": "Always", "resources": limit("7")}, {"resources": limit("8")}]}),
+                Some(17),
+            ),
+            (json!({"containers": [{"resources": limit("10")}], "initContainers": [{}]}), None),
+        ] {
+            let mut spec = spec;
+            for list in ["containers", "initContainers"] {
+                for container in spec[list].as_array_mut().into_iter().flatten() {
+                    container["name"] = "c".into();
+                }
+            }
+            let pod: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
+            assert_eq!(super::limit(&pod, "memory"), expect, "{spec}");
         }
     }
 }

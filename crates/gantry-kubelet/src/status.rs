@@ -60,6 +60,9 @@ impl Input<'_> {
     }
 }
 
+/// Bytes that the termination messages of a pod's containers may have together, the same for each.
+const MESSAGES_LIMIT: usize = 12 << 10;
+
 /// The status the pod should show.
 pub fn generate(input: &Input<'_>) -> PodStatus {
     let pod = input.pod;
@@ -69,8 +72,10 @@ pub fn generate(input: &Input<'_>) -> PodStatus {
     let statuses = |sort: Sort, list: &[Container]| {
         if rejected { Vec::new() } else { containers::statuses(input, sort, list) }
     };
-    let init = statuses(Sort::Init, pod::init_containers(pod));
-    let regular = statuses(Sort::Regular, &spec.containers);
+    let mut init = statuses(Sort::Init, pod::init_containers(pod));
+    let mut regular = statuses(Sort::Regular, &spec.containers);
+    let share = MESSAGES_LIMIT / (init.len() + regular.len()).max(1);
+    init.iter_mut().chain(&mut regular).for_each(|status| containers::cut_messages(status, share));
     let ephemeral = statuses(Sort::Ephemeral, &pod::ephemeral_containers(pod));
     // Who sees a final phase may take it that nothing of the pod runs any more.
     let failed = input.failed.filter(|_| input.terminated || input.observed.running().next().is_none());

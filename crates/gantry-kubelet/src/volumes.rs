@@ -18,7 +18,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::{KeyToPath, Pod, Volume};
 
-use crate::{env::Objects, field_ref::NodeFacts, pod};
+use crate::{env::Objects, field_ref::NodeFacts, pod, resources};
 
 /// Files of a volume by path relative to its root.
 pub type Payload = BTreeMap<String, File>;
@@ -102,7 +102,8 @@ pub fn set_up(source: &Source<'_>, volume: &Volume) -> Result<(), String> {
     } else if let Some(v) = &volume.projected {
         projected::payload(source, v)
     } else if let Some(v) = &volume.empty_dir {
-        let memory = [pod::memory_limit(source.pod), source.facts.allocatable_memory];
+        let limit = resources::limit(source.pod, "memory").unwrap_or(0);
+        let memory = [limit, source.facts.allocatable_memory];
         return empty_dir::set_up(&dir, v, fs_group(source.pod), memory).map_err(|e| failed(e.to_string()));
     } else {
         return Err(failed("no volume plugin matched".into()));

@@ -234,6 +234,8 @@ impl Inner {
         let name = config.image.as_ref().map(|i| i.image.clone()).unwrap_or_default();
         let image =
             self.images.find(&name).ok_or_else(|| RuntimeError::NotFound(format!("image {name:?}")))?;
+        let names = config.mounts.iter().filter_map(|m| m.image.as_ref()).map(|i| &i.image);
+        let volumes = names.filter_map(|name| self.images.find(name));
         let id = new_id();
         let record = ContainerRecord {
             id: id.clone(),
@@ -241,6 +243,7 @@ impl Inner {
             image_ref: image.digests.first().cloned().unwrap_or_else(|| image.id.clone()),
             image_id: image.id,
             layers: image.layers,
+            volume_layers: volumes.flat_map(|image| image.layers).collect(),
             cgroup: format!("{}/{id}", sandbox.cgroup_parent(&self.config.cgroup_root)),
             defaults: image.defaults,
         };
@@ -352,7 +355,10 @@ impl Inner {
         }
         let result = self.launch(&container, &sandbox).await;
         match result {
-            Ok(pid) => {
+            Ok((pid, user)) => {
+                if user.is_some() {
+                    container.update(|state| state.user = user)?;
+                }
                 self.container_runs(&container, pid);
                 Ok(())
             }
@@ -371,7 +377,7 @@ impl Inner {
         }
     }
 
-    async fn launch(&self, container: &Container, sandbox: &Sandbox) -> Result<i32> {
+    async fn launch(&self, container: &Container, sandbox: &Sandbox) -> Result<(i32, Option<Identity>)> {
         let (spec, devices) = self.container_spec(container, sandbox)?;
         if let Some(resources) = container.resources() {
             cgroup::apply(&spec.cgroups, &resources)?;
@@ -380,7 +386,7 @@ impl Inner {
             cgroup::restrict_devices(&spec.cgroups, &devices)?;
         }
         match self.shim(&sandbox.id).call(Request::Start(Box::new(spec)), Vec::new()).await? {
-            Response::Started { pid } => Ok(pid),
+            Response::Started { pid, user } => Ok((pid, user)),
             other => Err(RuntimeError::Shim(format!("unexpected answer {other:?}"))),
         }
     }
@@ -561,7 +567,7 @@ impl Inner {
             log_path: log_path.map(|p| p.display().to_string()).unwrap_or_default(),
             resources: container.resources().map(|linux| ContainerResources { linux: Some(linux) }),
             image_id: container.record.image_id.clone(),
-            user: None,
+            user: state.user.as_ref().map(user),
         }
     }
 
@@ -580,6 +586,16 @@ impl Inner {
             containers_statuses: statuses.iter().map(|c| self.container_status(c)).collect(),
         });
     }
+}
+
+fn user(identity: &Identity) -> ContainerUser {
+    let groups = identity.groups.iter().map(|group| i64::from(*group)).collect();
+    let linux = LinuxContainerUser {
+        uid: identity.uid.into(),
+        gid: identity.gid.into(),
+        supplemental_groups: groups,
+    };
+    ContainerUser { linux: Some(linux) }
 }
 
 /// CRI's number for a phase.

@@ -272,7 +272,9 @@ impl Inner {
 
     /// Layers that containers stand on.
     pub fn layers_in_use(&self) -> BTreeSet<String> {
-        self.containers.lock().values().flat_map(|c| c.record.layers.clone()).collect()
+        let containers = self.containers.lock();
+        let records = containers.values().map(|container| &container.record);
+        records.flat_map(|record| record.layers.iter().chain(&record.volume_layers)).cloned().collect()
     }
 }
 

@@ -19,6 +19,9 @@ use crate::{
 
 type Answer<T> = Result<T, CriError>;
 
+/// The names of the one way in which containers run here: a RuntimeClass needs one to name.
+const HANDLERS: [&str; 2] = ["", "gantry"];
+
 fn matches(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
     selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
@@ -66,13 +69,15 @@ impl RuntimeService for Runtime {
                     condition("NetworkReady", self.inner.config.network.not_ready()),
                 ],
             }),
-            runtime_handlers: vec![RuntimeHandler {
-                name: String::new(),
-                features: Some(RuntimeHandlerFeatures {
-                    recursive_read_only_mounts: true,
-                    user_namespaces: false,
-                }),
-            }],
+            runtime_handlers: HANDLERS
+                .map(|name| RuntimeHandler {
+                    name: name.into(),
+                    features: Some(RuntimeHandlerFeatures {
+                        recursive_read_only_mounts: true,
+                        user_namespaces: false,
+                    }),
+                })
+                .into(),
             features: Some(RuntimeFeatures { supplemental_groups_policy: true }),
             ..Default::default()
         })
@@ -80,7 +85,7 @@ impl RuntimeService for Runtime {
 
     async fn run_pod_sandbox(&self, request: RunPodSandboxRequest) -> Answer<RunPodSandboxResponse> {
         let config = request.config.ok_or_else(|| CriError::invalid("sandbox config is missing"))?;
-        if !request.runtime_handler.is_empty() {
+        if !HANDLERS.contains(&request.runtime_handler.as_str()) {
             let handler = request.runtime_handler;
             return Err(CriError::invalid(format_args!("no runtime for {handler:?} is configured")));
         }

@@ -128,7 +128,7 @@ impl ShimClient {
     ) -> Result<ExecSession> {
         let request = Request::Exec { id: id.to_owned(), args, tty };
         let (stream, response, fds) = self.exchange(request, stdio).await?;
-        let Response::Started { pid } = response else {
+        let Response::Started { pid, .. } = response else {
             return Err(RuntimeError::Shim(format!("unexpected answer {response:?}")));
         };
         Ok(ExecSession { pid, terminal: fds.into_iter().next(), stream: asynchronous(stream)? })

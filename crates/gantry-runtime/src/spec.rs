@@ -102,6 +102,17 @@ pub struct UserSpec {
     pub strict_groups: bool,
 }
 
+/// Whose rights a process has, by numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// All groups.
+    pub groups: Vec<u32>,
+}
+
 /// One process to start in a container.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ProcessSpec {
@@ -252,6 +263,9 @@ pub enum Response {
     Started {
         /// Its pid on the host.
         pid: i32,
+        /// Whose rights it began with.
+        #[serde(default)]
+        user: Option<Identity>,
     },
     /// The process started by `Exec` has ended.
     Exited {

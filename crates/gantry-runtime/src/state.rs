@@ -12,7 +12,10 @@ use std::{
 use gantry_cri::v1::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, RuntimeError};
+use crate::{
+    error::{Result, RuntimeError},
+    spec::Identity,
+};
 
 /// Writes a file so that a crash leaves the old or the new one. Who writes it at the same time has another
 /// partial file: the last one stays.
@@ -69,6 +72,9 @@ pub struct ContainerState {
     pub message: String,
     /// First process.
     pub pid: i32,
+    /// Whose rights it began with.
+    #[serde(default)]
+    pub user: Option<Identity>,
     /// Limits changed since it was created.
     pub resources: Option<Limits>,
 }
@@ -133,6 +139,9 @@ pub struct ContainerRecord {
     pub image_ref: String,
     /// Diff IDs of its image's layers, lowest first.
     pub layers: Vec<String>,
+    /// Diff IDs of the layers of the images that are its volumes.
+    #[serde(default)]
+    pub volume_layers: Vec<String>,
     /// Path of its cgroup in each hierarchy.
     pub cgroup: String,
     /// The image's defaults.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::common::{default, dns_label, items, list, object, one_of, port, port_name, text};
-use super::security_context;
+use super::{security_context, volume};
 use crate::field::{FieldError, Path};
 use crate::quantity::Quantity;
 
@@ -27,10 +27,12 @@ pub fn set_defaults(container: &mut Object) {
         default(port, "protocol", "TCP");
     }
     for variable in items(container, "env") {
-        if let Some(Value::Object(source)) = variable.get_mut("valueFrom")
-            && let Some(Value::Object(field)) = source.get_mut("fieldRef")
-        {
+        let Some(Value::Object(source)) = variable.get_mut("valueFrom") else { continue };
+        if let Some(Value::Object(field)) = source.get_mut("fieldRef") {
             default(field, "apiVersion", "v1");
+        }
+        if let Some(Value::Object(file)) = source.get_mut("fileKeyRef") {
+            default(file, "optional", false);
         }
     }
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
@@ -174,12 +176,8 @@ fn environment(path: &Path, variable: &Value, errors: &mut Vec<FieldError>) {
     let name = text(variable, "name");
     if name.is_empty() {
         errors.push(FieldError::required(&path.child("name"), ""));
-    } else if name.contains('=') || !name.chars().all(|c| (' '..='~').contains(&c)) {
-        errors.push(FieldError::invalid(
-            &path.child("name"),
-            name,
-            "a valid environment variable name must consist only of printable ASCII characters other than '='",
-        ));
+    } else {
+        variable_name(&path.child("name"), name, errors);
     }
     let Some(source) = variable["valueFrom"].as_object() else { return };
     let path = path.child("valueFrom");
@@ -200,6 +198,47 @@ fn environment(path: &Path, variable: &Value, errors: &mut Vec<FieldError>) {
             && text(reference, "key").is_empty()
         {
             errors.push(FieldError::required(&path.child(kind).child("key"), ""));
+        }
+    }
+    let Some(file) = source.get("fileKeyRef") else { return };
+    let path = path.child("fileKeyRef");
+    for field in ["volumeName", "path", "key"] {
+        if text(file, field).is_empty() {
+            errors.push(FieldError::required(&path.child(field), ""));
+        }
+    }
+    volume::place(&path.child("path"), text(file, "path"), errors);
+    variable_name(&path.child("key"), text(file, "key"), errors);
+}
+
+fn variable_name(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
+    if name.contains('=') || !name.chars().all(|c| (' '..='~').contains(&c)) {
+        let words = "a valid environment variable name must consist only of printable ASCII characters other than '='";
+        errors.push(FieldError::invalid(path, name, words));
+    }
+}
+
+/// Checks that files with variables stand in volumes that containers can write to.
+pub fn validate_files(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
+    for field in ["containers", "initContainers", "ephemeralContainers"] {
+        for (at, container) in list(spec, field).iter().enumerate() {
+            for (number, variable) in list(container, "env").iter().enumerate() {
+                let file = &variable["valueFrom"]["fileKeyRef"];
+                let name = text(file, "volumeName");
+                if name.is_empty() {
+                    continue;
+                }
+                let env = path.child(field).index(at).child("env").index(number);
+                let path = env.child("valueFrom").child("fileKeyRef").child("volumeName");
+                match list(spec, "volumes").iter().find(|volume| text(volume, "name") == name) {
+                    None => errors.push(FieldError::not_found(&path, name)),
+                    Some(volume) if !volume["emptyDir"].is_object() => {
+                        let words = "referenced volume must be of type emptyDir";
+                        errors.push(FieldError::invalid(&path, name, words));
+                    }
+                    Some(_) => {}
+                }
+            }
         }
     }
 }

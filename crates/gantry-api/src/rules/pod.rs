@@ -187,6 +187,7 @@ pub fn validate_spec(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
     container::validate_all(&path.child("containers"), containers, &volumes, errors);
     let init = list(spec, "initContainers");
     container::validate_all(&path.child("initContainers"), init, &volumes, errors);
+    container::validate_files(path, spec, errors);
     for (at, each) in init.iter().enumerate() {
         // One that runs to its end has no life to look after.
         for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {

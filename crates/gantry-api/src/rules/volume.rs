@@ -78,7 +78,7 @@ fn mode(path: &Path, mode: &Value, errors: &mut Vec<FieldError>) {
 }
 
 /// Checks where in a volume a file stands.
-fn place(path: &Path, target: &str, errors: &mut Vec<FieldError>) {
+pub fn place(path: &Path, target: &str, errors: &mut Vec<FieldError>) {
     if target.starts_with('/') {
         errors.push(FieldError::invalid(path, target, "must be a relative path"));
     }

@@ -6,8 +6,8 @@ use gantry_cri::v1 as cri;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::core::v1::{
-        ContainerImage, DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus,
-        NodeSystemInfo,
+        ContainerImage, DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeFeatures,
+        NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeStatus, NodeSystemInfo,
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time},
 };
@@ -36,7 +36,8 @@ pub fn differs(old: &NodeStatus, new: &NodeStatus) -> bool {
             });
             l
         });
-        (s.conditions, s.capacity, s.allocatable, s.addresses, s.images, s.node_info)
+        let runtime = (s.features, s.runtime_handlers);
+        (s.conditions, s.capacity, s.allocatable, s.addresses, s.images, s.node_info, runtime)
     };
     plain(old) != plain(new)
 }
@@ -65,7 +66,8 @@ pub async fn make(agent: &Agent, old: &NodeStatus, now: Timestamp) -> NodeStatus
         own.extend(extended.clone());
         own
     };
-    let allocatable = amounts((m.memory - agent.config.eviction_memory_bytes).max(0), m.storage / 10 * 9);
+    let allocatable = amounts(agent.allocatable_memory(), agent.allocatable_storage());
+    let runtime = agent.runtime.status(cri::StatusRequest::default()).await.unwrap_or_default();
     NodeStatus {
         capacity: Some(with_extended(amounts(m.memory, m.storage))),
         allocatable: Some(with_extended(allocatable)),
@@ -88,8 +90,24 @@ pub async fn make(agent: &Agent, old: &NodeStatus, now: Timestamp) -> NodeStatus
             system_uuid: m.system_uuid.clone(),
             swap: None,
         }),
+        features: runtime.features.as_ref().map(|features| NodeFeatures {
+            supplemental_groups_policy: Some(features.supplemental_groups_policy),
+        }),
+        runtime_handlers: handlers(&runtime.runtime_handlers),
         ..NodeStatus::default()
     }
+}
+
+/// What the runtime can do, by the names that RuntimeClasses know its ways by.
+fn handlers(handlers: &[cri::RuntimeHandler]) -> Option<Vec<NodeRuntimeHandler>> {
+    let list = handlers.iter().map(|handler| NodeRuntimeHandler {
+        name: Some(handler.name.clone()),
+        features: handler.features.as_ref().map(|features| NodeRuntimeHandlerFeatures {
+            recursive_read_only_mounts: Some(features.recursive_read_only_mounts),
+            user_namespaces: Some(features.user_namespaces),
+        }),
+    });
+    Some(list.collect()).filter(|list: &Vec<_>| !list.is_empty())
 }
 
 /// Resources that others have told of in the node's capacity, such as `example.com/dongle`: the node

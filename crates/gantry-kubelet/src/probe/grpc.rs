@@ -36,11 +36,14 @@ pub async fn check(host: &str, port: u16, service: &str, timeout: Duration) -> R
         let response = client.unary(request, path, codec).await.map_err(|status| match status.code() {
             tonic::Code::Unimplemented => {
                 format!(
-                    "this server does not implement the grpc health protocol (grpc.health.v1.Health): {}",
+                    "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {}",
                     status.message()
                 )
             }
-            code => format!("health rpc probe failed with code {code:?}: {}", status.message()),
+            code => format!(
+                "error: health rpc probe failed: rpc error: code = {code:?} desc = {}",
+                status.message()
+            ),
         })?;
         match response.into_inner().status {
             SERVING => Ok(()),

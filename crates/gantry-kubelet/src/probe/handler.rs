@@ -15,22 +15,75 @@ use tokio::{
     net::TcpStream,
 };
 
+/// Why an attempt was no success.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// What was asked says no, or nothing.
+    #[error("{0}")]
+    No(String),
+    /// It could not be asked.
+    #[error("{0}")]
+    NotAsked(String),
+}
+
+fn no(text: impl Into<String>) -> Failure {
+    Failure::No(text.into())
+}
+
+fn not_asked(text: impl Into<String>) -> Failure {
+    Failure::NotAsked(text.into())
+}
+
 /// The number of a port given by number or by name.
-pub fn port(port: &IntOrString, container: &Container) -> Result<u16, String> {
+pub fn port(port: &IntOrString, container: &Container) -> Result<u16, Failure> {
     let number = match port {
         IntOrString::Int(number) => *number,
-        IntOrString::String(name) => match name.parse() {
-            Ok(number) => number,
-            Err(_) => container
-                .ports
-                .iter()
-                .flatten()
-                .find(|p| p.name.as_ref() == Some(name))
-                .map(|p| p.container_port)
-                .ok_or_else(|| format!("couldn't find port: {name} in container {}", container.name))?,
-        },
+        IntOrString::String(name) => {
+            let named = container.ports.iter().flatten().find(|p| p.name.as_ref() == Some(name));
+            match named {
+                Some(named) => named.container_port,
+                None => name
+                    .parse()
+                    .map_err(|_| not_asked(format!("strconv.Atoi: parsing {name:?}: invalid syntax")))?,
+            }
+        }
     };
-    u16::try_from(number).ok().filter(|p| *p > 0).ok_or_else(|| format!("invalid port number: {number}"))
+    let valid = u16::try_from(number).ok().filter(|port| *port > 0);
+    valid.ok_or_else(|| not_asked(format!("invalid port number: {number}")))
+}
+
+/// How a command in a container ended.
+pub struct Ended {
+    /// Exit status.
+    pub code: i32,
+    /// What it wrote, standard output first.
+    pub output: Vec<u8>,
+    /// What it wrote to standard error.
+    pub errors: String,
+}
+
+/// Runs a command in the container.
+pub async fn run(
+    runtime: &Arc<dyn RuntimeService>,
+    id: &str,
+    command: &[String],
+    timeout: Duration,
+) -> Result<Ended, Failure> {
+    let request =
+        ExecSyncRequest { container_id: id.into(), cmd: command.to_vec(), timeout: timeout.as_secs() as i64 };
+    match runtime.exec_sync(request).await {
+        Ok(response) => Ok(Ended {
+            code: response.exit_code,
+            errors: String::from_utf8_lossy(&response.stderr).into_owned(),
+            output: [response.stdout, response.stderr].concat(),
+        }),
+        Err(error) if error.code == Code::DeadlineExceeded => Err(no(format!(
+            "command timed out: {:?} timed out after {}s",
+            command.join(" "),
+            timeout.as_secs()
+        ))),
+        Err(error) => Err(not_asked(error.message)),
+    }
 }
 
 /// Runs a command in the container; success is exit status 0.
@@ -39,33 +92,30 @@ pub async fn exec(
     id: &str,
     command: &[String],
     timeout: Duration,
-) -> Result<(), String> {
-    let request =
-        ExecSyncRequest { container_id: id.into(), cmd: command.to_vec(), timeout: timeout.as_secs() as i64 };
-    match runtime.exec_sync(request).await {
-        Ok(response) if response.exit_code == 0 => Ok(()),
-        Ok(response) => {
-            let output = [response.stdout, response.stderr].concat();
-            Err(String::from_utf8_lossy(&output[..output.len().min(10 << 10)]).into_owned())
-        }
-        Err(error) if error.code == Code::DeadlineExceeded => {
-            Err(format!("command timed out: {:?} timed out after {}s", command.join(" "), timeout.as_secs()))
-        }
-        Err(error) => Err(error.message),
+) -> Result<(), Failure> {
+    let ended = run(runtime, id, command, timeout).await?;
+    match ended.code {
+        0 => Ok(()),
+        _ => Err(no(String::from_utf8_lossy(&ended.output[..ended.output.len().min(10 << 10)]))),
     }
 }
 
 /// Opens a connection and closes it.
-pub async fn tcp(host: &str, port: u16, timeout: Duration) -> Result<(), String> {
+pub async fn tcp(host: &str, port: u16, timeout: Duration) -> Result<(), Failure> {
+    let address = format!("{}:{port}", bracketed(host));
     match tokio::time::timeout(timeout, TcpStream::connect((host, port))).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(format!("dial tcp {host}:{port}: connect: {error}")),
-        Err(_) => Err(format!("dial tcp {host}:{port}: i/o timeout")),
+        Ok(Err(error)) => Err(no(format!("dial tcp {address}: connect: {}", error_text(&error)))),
+        Err(_) => Err(no(format!("dial tcp {address}: i/o timeout"))),
     }
 }
 
-/// Redirects that are followed at most.
-const REDIRECTS: usize = 10;
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// Requests that redirects may lead to, the first one among them.
+const REQUESTS: usize = 10;
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,13 +128,9 @@ struct Target {
 }
 
 impl Target {
-    fn bracketed(&self) -> String {
-        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
-    }
-
     fn url(&self) -> String {
         let scheme = if self.https { "https" } else { "http" };
-        format!("{scheme}://{}:{}{}", self.bracketed(), self.port, self.path)
+        format!("{scheme}://{}:{}{}", bracketed(&self.host), self.port, self.path)
     }
 
     /// Where `location` leads from here; `None` when it is not understood.
@@ -107,15 +153,29 @@ impl Target {
     }
 }
 
-/// Sends the request; success is a status from 200 to 399, which may come with a warning. Redirects
-/// to the same host are followed.
+/// Sends the request; success is a status from 200 to 399, which may come with a warning.
 pub async fn http_get(
     action: &HTTPGetAction,
     container: &Container,
     pod_ip: &str,
     timeout: Duration,
     agent: &str,
-) -> Result<Option<String>, String> {
+) -> Result<Option<String>, Failure> {
+    match fetch(action, container, pod_ip, timeout, agent).await? {
+        (200..300, _) => Ok(None),
+        (300..400, body) => Ok(Some(format!("Probe terminated redirects, Response body: {body}"))),
+        (status, _) => Err(no(format!("HTTP probe failed with statuscode: {status}"))),
+    }
+}
+
+/// Sends the request: status and beginning of the body of the answer. Redirects to the same host are followed.
+pub async fn fetch(
+    action: &HTTPGetAction,
+    container: &Container,
+    pod_ip: &str,
+    timeout: Duration,
+    agent: &str,
+) -> Result<(u16, String), Failure> {
     let path = action.path.as_deref().unwrap_or("/");
     let mut target = Target {
         https: action.scheme.as_deref() == Some("HTTPS"),
@@ -125,25 +185,41 @@ pub async fn http_get(
     };
     let first = target.clone();
     let call = async {
-        for _ in 0..=REDIRECTS {
+        for _ in 0..REQUESTS {
             let (status, location, body) = get(action, &target, &first, agent).await?;
             match (status, location.and_then(|l| target.follow(&l))) {
                 (301 | 302 | 303 | 307 | 308, Some(next)) if next.host == first.host => target = next,
-                (300..400, _) => {
-                    return Ok(Some(format!("Probe terminated redirects, Response body: {body}")));
-                }
-                (200..300, _) => return Ok(None),
-                _ => return Err(format!("HTTP probe failed with statuscode: {status}")),
+                _ => return Ok((status, body)),
             }
         }
-        Err(format!("Get {:?}: stopped after {REDIRECTS} redirects", target.url()))
+        Err(no(format!("Get {:?}: stopped after {REQUESTS} redirects", target.url())))
     };
     tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| {
-        Err(format!(
+        Err(no(format!(
             "Get {:?}: context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
             first.url()
-        ))
+        )))
     })
+}
+
+/// The headers of a request: what the action names wins over what is sent without it.
+fn headers(action: &HTTPGetAction, agent: &str, at_first: bool) -> Vec<(String, String)> {
+    let named = action.http_headers.iter().flatten();
+    let mut headers: Vec<(String, String)> = named
+        .filter(|header| at_first || !header.name.eq_ignore_ascii_case("host"))
+        .map(|header| (header.name.clone(), header.value.clone()))
+        .collect();
+    for (name, value) in [("User-Agent", agent), ("Accept", "*/*")] {
+        if !headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    headers.retain(|(name, value)| {
+        let optional = ["user-agent", "accept", "host"].iter().any(|each| name.eq_ignore_ascii_case(each));
+        !(optional && value.is_empty())
+    });
+    headers.push(("Connection".to_owned(), "close".to_owned()));
+    headers
 }
 
 /// One request: status, `Location` and the beginning of the body of its answer.
@@ -152,43 +228,37 @@ async fn get(
     target: &Target,
     first: &Target,
     agent: &str,
-) -> Result<(u16, Option<String>, String), String> {
-    let (bracketed, url) = (target.bracketed(), target.url());
-    let mut request = http::Request::get(&target.path)
-        .header("User-Agent", agent)
-        .header("Accept", "*/*")
-        .header("Connection", "close");
-    let mut named_host = false;
-    for header in action.http_headers.iter().flatten() {
-        let host = header.name.eq_ignore_ascii_case("host");
-        if host && target != first {
-            continue;
-        }
-        named_host |= host;
-        request = request.header(&header.name, &header.value);
+) -> Result<(u16, Option<String>, String), Failure> {
+    let (host, url) = (bracketed(&target.host), target.url());
+    let mut request = http::Request::get(&target.path);
+    let headers = headers(action, agent, target == first);
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        request = request.header("Host", format!("{host}:{}", target.port));
     }
-    if !named_host {
-        request = request.header("Host", format!("{bracketed}:{}", target.port));
+    for (name, value) in headers {
+        request = request.header(name, value);
     }
-    let request = request.body(Empty::<Bytes>::new()).map_err(|e| e.to_string())?;
+    let request = request.body(Empty::<Bytes>::new()).map_err(|e| not_asked(e.to_string()))?;
     let stream = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(|e| {
-        format!("Get {url:?}: dial tcp {bracketed}:{}: connect: {}", target.port, error_text(&e))
+        no(format!("Get {url:?}: dial tcp {host}:{}: connect: {}", target.port, error_text(&e)))
     })?;
     let answer = if target.https {
-        let name = rustls_pki_types::ServerName::try_from(target.host.clone()).map_err(|e| e.to_string())?;
+        let name = rustls_pki_types::ServerName::try_from(target.host.clone());
+        let name = name.map_err(|e| not_asked(e.to_string()))?;
         let stream = crate::tls::any_server().connect(name, stream).await;
-        send(stream.map_err(|e| format!("Get {url:?}: {e}"))?, request).await
+        send(stream.map_err(|e| no(format!("Get {url:?}: {e}")))?, request).await
     } else {
         send(stream, request).await
     };
-    answer.map_err(|e| format!("Get {url:?}: {e}"))
+    answer.map_err(|e| no(format!("Get {url:?}: {e}")))
 }
 
+/// An error of the kernel as other kubelets word it: without its number, in lower case.
 fn error_text(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => "connection refused".into(),
-        _ => error.to_string(),
-    }
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 async fn send<S>(
@@ -221,6 +291,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -233,5 +305,42 @@ mod tests {
         ] {
             assert_eq!(here.follow(location).unwrap().url(), expect, "{location}");
         }
+    }
+    #[test]
+    fn headers_of_the_action_win() {
+        let action = |headers: serde_json::Value| -> HTTPGetAction {
+            serde_json::from_value(json!({"port": 80, "httpHeaders": headers})).unwrap()
+        };
+        let given = json!([{"name": "user-agent", "value": "me"}, {"name": "Accept", "value": ""},
+            {"name": "Host", "value": "web"}, {"name": "X-A", "value": "1"}, {"name": "X-A", "value": "2"}]);
+        for (given, at_first, expect) in [
+            (json!([]), true, "User-Agent: kube, Accept: */*, Connection: close"),
+            (given.clone(), true, "user-agent: me, Host: web, X-A: 1, X-A: 2, Connection: close"),
+            (given, false, "user-agent: me, X-A: 1, X-A: 2, Connection: close"),
+        ] {
+            let found = headers(&action(given.clone()), "kube", at_first);
+            let found: Vec<String> = found.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            assert_eq!(found.join(", "), expect, "{given}");
+        }
+    }
+
+    #[test]
+    fn ports_have_names_and_numbers() {
+        let container: Container = serde_json::from_value(json!({"name": "c",
+            "ports": [{"name": "web", "containerPort": 8080}, {"name": "81", "containerPort": 8081}]}))
+        .unwrap();
+        for (given, expect) in [
+            (json!(80), Ok(80)),
+            (json!("80"), Ok(80)),
+            (json!("web"), Ok(8080)),
+            (json!("81"), Ok(8081)),
+            (json!("http"), Err("strconv.Atoi: parsing \"http\": invalid syntax")),
+            (json!(0), Err("invalid port number: 0")),
+        ] {
+            let found = port(&serde_json::from_value(given.clone()).unwrap(), &container);
+            assert_eq!(found, expect.map_err(not_asked), "{given}");
+        }
+        let refused = std::io::Error::from_raw_os_error(libc::ECONNREFUSED);
+        assert_eq!(error_text(&refused), "connection refused");
     }
 }

@@ -5,7 +5,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use k8s_openapi::api::core::v1::{Container, Pod, Probe};
 use tokio::{sync::mpsc, sync::watch, time::Instant};
 
-use super::{Kind, Threshold, grpc, handler};
+use super::{
+    Kind, Threshold, grpc,
+    handler::{self, Failure},
+};
 use crate::{
     agent::Agent,
     objects::AbortOnDrop,
@@ -15,6 +18,9 @@ use crate::{
     status::ContainerProbes,
     worker::Message,
 };
+
+/// How often a probe that could not ask tries at once.
+const TRIES: usize = 3;
 
 /// A probe's verdict that changed.
 #[derive(Clone, Debug)]
@@ -191,15 +197,28 @@ async fn run(
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         timer.tick().await;
-        let result = attempt(&target, &probe).await;
+        let mut result = attempt(&target, &probe).await;
+        for _ in 1..TRIES {
+            if !matches!(result, Err(Failure::NotAsked(_))) {
+                break;
+            }
+            result = attempt(&target, &probe).await;
+        }
         let (reason, output) = match &result {
             Ok(None) => ("", String::new()),
             Ok(Some(warning)) => ("ProbeWarning", format!("{} probe warning: {warning}", kind.name())),
-            Err(output) => ("Unhealthy", format!("{} probe failed: {output}", kind.name())),
+            Err(Failure::No(output)) => ("Unhealthy", format!("{} probe failed: {output}", kind.name())),
+            Err(Failure::NotAsked(error)) => {
+                let text = format!("{} probe errored and resulted in unknown state: {error}", kind.name());
+                ("Unhealthy", text)
+            }
         };
         if !reason.is_empty() {
             let about = (target.sort, target.container.name.as_str());
             target.agent.events.container(&target.pod, about, true, reason, output);
+        }
+        if matches!(result, Err(Failure::NotAsked(_))) {
+            continue;
         }
         if let Some(success) = threshold.observe(result.is_ok()) {
             let report = Report { id: target.id.clone(), kind, success };
@@ -214,7 +233,7 @@ async fn run(
 }
 
 /// One attempt; a success may come with a warning.
-async fn attempt(target: &Target, probe: &Probe) -> Result<Option<String>, String> {
+async fn attempt(target: &Target, probe: &Probe) -> Result<Option<String>, Failure> {
     let timeout = Duration::from_secs(probe.timeout_seconds.unwrap_or(1).max(1) as u64);
     let container = &target.container;
     if let Some(exec) = &probe.exec {
@@ -227,7 +246,8 @@ async fn attempt(target: &Target, probe: &Probe) -> Result<Option<String>, Strin
         handler::tcp(host, handler::port(&action.port, container)?, timeout).await?;
     } else if let Some(action) = &probe.grpc {
         let service = action.service.as_deref().unwrap_or_default();
-        grpc::check(&target.ip, action.port as u16, service, timeout).await?;
+        let answer = grpc::check(&target.ip, action.port as u16, service, timeout).await;
+        answer.map_err(Failure::No)?;
     }
     Ok(None)
 }

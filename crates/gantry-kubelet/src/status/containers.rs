@@ -80,6 +80,14 @@ pub fn statuses(input: &Input<'_>, sort: Sort, containers: &[Container]) -> Vec<
     list
 }
 
+/// Keeps the beginning of the termination messages.
+pub fn cut_messages(status: &mut ContainerStatus, bytes: usize) {
+    let ends = [&mut status.state, &mut status.last_state].into_iter().flatten();
+    for message in ends.filter_map(|state| state.terminated.as_mut()?.message.as_mut()) {
+        message.truncate(message.floor_char_boundary(bytes));
+    }
+}
+
 fn status(input: &Input<'_>, sort: Sort, container: &Container) -> ContainerStatus {
     let old_status = input.pod.status.as_ref();
     let old = match sort {
@@ -154,8 +162,8 @@ fn status(input: &Input<'_>, sort: Sort, container: &Container) -> ContainerStat
     } else {
         sort != Sort::Ephemeral && running && probes.started && probes.ready
     };
-    if plain_init || sort == Sort::Ephemeral {
-        result.started = Some(running && sort != Sort::Init);
+    if sort == Sort::Ephemeral {
+        result.started = None;
     }
     result
 }

@@ -2,12 +2,15 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
-use crate::pod;
+use crate::{
+    plan::restarts_after,
+    pod::{self, Sort},
+};
 
 /// The phase from the container statuses and the restart policy.
 pub fn phase(pod: &Pod, init: &[ContainerStatus], regular: &[ContainerStatus]) -> &'static str {
     let mut pending_init = 0;
-    let mut failed_init = 0;
+    let (mut failed_init, mut failed_for_good) = (0, false);
     for container in pod::init_containers(pod) {
         let status = init.iter().find(|s| s.name == container.name);
         let state = status.and_then(|s| s.state.as_ref());
@@ -24,12 +27,16 @@ pub fn phase(pod: &Pod, init: &[ContainerStatus], regular: &[ContainerStatus]) -
         }
         match state {
             Some(s) if s.terminated.is_some() => {
-                failed_init += i32::from(s.terminated.as_ref().is_some_and(|t| t.exit_code != 0));
+                if let Some(code) = s.terminated.as_ref().map(|t| t.exit_code).filter(|code| *code != 0) {
+                    failed_init += 1;
+                    failed_for_good |= !restarts_after(pod, container, Sort::Init, code);
+                }
             }
             _ => pending_init += 1,
         }
     }
     let (mut unknown, mut running, mut waiting, mut stopped, mut succeeded) = (0, 0, 0, 0, 0);
+    let mut returns = false;
     for container in &pod::spec(pod).containers {
         let Some(status) = regular.iter().find(|s| s.name == container.name) else {
             unknown += 1;
@@ -41,14 +48,15 @@ pub fn phase(pod: &Pod, init: &[ContainerStatus], regular: &[ContainerStatus]) -
         } else if let Some(terminated) = &state.terminated {
             stopped += 1;
             succeeded += i32::from(terminated.exit_code == 0);
-        } else if status.last_state.as_ref().is_some_and(|l| l.terminated.is_some()) {
+            returns |= restarts_after(pod, container, Sort::Regular, terminated.exit_code);
+        } else if let Some(last) = status.last_state.as_ref().and_then(|l| l.terminated.as_ref()) {
             stopped += 1;
+            returns |= restarts_after(pod, container, Sort::Regular, last.exit_code);
         } else {
             waiting += 1;
         }
     }
-    let policy = pod::restart_policy(pod);
-    if failed_init > 0 && policy == "Never" {
+    if failed_for_good {
         return "Failed";
     }
     if pending_init > 0 && running == 0 && stopped == 0 || failed_init > 0 || waiting > 0 {
@@ -58,11 +66,10 @@ pub fn phase(pod: &Pod, init: &[ContainerStatus], regular: &[ContainerStatus]) -
         return "Running";
     }
     if running == 0 && stopped > 0 && unknown == 0 {
-        return match policy {
-            "Always" => "Running",
-            _ if stopped == succeeded => "Succeeded",
-            "Never" => "Failed",
-            _ => "Running",
+        return match returns {
+            true => "Running",
+            false if stopped == succeeded => "Succeeded",
+            false => "Failed",
         };
     }
     "Pending"

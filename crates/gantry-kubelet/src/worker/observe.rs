@@ -1,6 +1,11 @@
 //! Asking the runtime for a pod's sandboxes and containers.
 
-use std::{collections::BTreeMap, fs, io::Read, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
 
 use gantry_cri::v1 as cri;
 
@@ -11,7 +16,7 @@ use crate::{
     pod,
 };
 
-const MESSAGE_LIMIT: usize = 4096;
+const MESSAGE_LIMIT: u64 = 4096;
 const LOG_MESSAGE_LIMIT: usize = 2048;
 const LOG_MESSAGE_LINES: usize = 80;
 
@@ -76,11 +81,9 @@ impl Worker {
         if let Some(message) = self.messages.get(&instance.id) {
             return message.clone();
         }
-        let mut message = Vec::new();
-        if let Ok(file) = fs::File::open(self.message_file(&instance.name, instance.restart_count)) {
-            // A message that cannot be read is as good as none.
-            let _ = file.take(MESSAGE_LIMIT as u64).read_to_end(&mut message);
-        }
+        // A message that cannot be read is as good as none.
+        let file = self.message_file(&instance.name, instance.restart_count);
+        let message = end_of_file(&file, MESSAGE_LIMIT).unwrap_or_default();
         let container = pod::find_container(&self.pod, &instance.name).map(|(_, c)| c);
         let from_logs =
             container.and_then(|c| c.termination_message_policy).as_deref() == Some("FallbackToLogsOnError");
@@ -89,8 +92,9 @@ impl Worker {
             let path = self.log_path(&instance.name, instance.restart_count);
             text = logs::tail_text(&path, LOG_MESSAGE_LINES, LOG_MESSAGE_LIMIT);
         }
-        if text.is_empty() {
-            text = instance.message.clone();
+        if !instance.message.is_empty() {
+            let separator = if text.is_empty() { "" } else { ": " };
+            text = format!("{}{separator}{text}", instance.message);
         }
         self.messages.insert(instance.id.clone(), text.clone());
         text
@@ -100,4 +104,14 @@ impl Worker {
     pub(super) fn log_path(&self, container: &str, attempt: u32) -> PathBuf {
         self.agent.log_dir(&self.pod).join(container).join(format!("{attempt}.log"))
     }
+}
+
+/// The last bytes of a file, which may be written to meanwhile.
+fn end_of_file(path: &Path, bytes: u64) -> io::Result<Vec<u8>> {
+    let mut file = fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(bytes)))?;
+    let mut end = Vec::new();
+    file.take(bytes).read_to_end(&mut end)?;
+    Ok(end)
 }

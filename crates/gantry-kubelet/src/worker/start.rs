@@ -14,8 +14,8 @@ use k8s_openapi::api::core::v1::{Container, VolumeMount};
 
 use super::{Halt, Worker, hash};
 use crate::{
-    backoff::{self, format_duration},
-    env,
+    backoff::{self, format_duration, format_milliseconds},
+    env, env_file,
     expand::expand,
     image::{self, Decision},
     lifecycle, names,
@@ -130,13 +130,17 @@ impl Worker {
         let post_start = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref());
         if let Some(hook) = post_start {
             let ip = self.facts().pod_ips.first().cloned().unwrap_or_default();
-            if let Err(error) = lifecycle::run(&self.agent.runtime, hook, container, &id, &ip, None).await {
+            let (runtime, pod) = (&self.agent.runtime, &self.pod);
+            if let Err(error) = lifecycle::run(runtime, hook, pod, container, &id, &ip, None).await {
                 self.event(sort, &name, true, "FailedPostStartHook", "PostStartHook failed");
                 tracing::warn!(container = name, error, "postStart hook failed");
-                let stop =
-                    cri::StopContainerRequest { container_id: id, timeout: pod::grace_period(&self.pod) };
-                // The instance is seen again at the next observation.
-                let _ = self.agent.runtime.stop_container(stop).await;
+                if self.observe().await
+                    && let Some(instance) = self.observed.instances.iter().find(|i| i.id == id).cloned()
+                {
+                    let grace = pod::grace_period(&self.pod);
+                    // A panic of the task has been logged by the runtime.
+                    let _ = self.stop_instance(&instance, grace, "FailedPostStartHook".into()).await;
+                }
                 return Err(("PostStartHookError", error));
             }
         }
@@ -209,6 +213,16 @@ impl Worker {
         self.event(sort, name, false, "Pulling", format!("Pulling image {asked:?}"));
         let objects = self.objects().await.unwrap_or_default();
         let pull_secrets = pod::spec(&self.pod).image_pull_secrets.iter().flatten();
+        let absent =
+            pull_secrets.clone().filter(|s| !s.name.is_empty() && !objects.secrets.contains_key(&s.name));
+        let absent: Vec<&str> = absent.map(|s| s.name.as_str()).collect();
+        if !absent.is_empty() {
+            let text = format!(
+                "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+                absent.join(", ")
+            );
+            self.agent.events.pod(&self.pod, true, "FailedToRetrieveImagePullSecret", text);
+        }
         let secrets = pull_secrets.filter_map(|s| objects.secrets.get(&s.name)).map(|s| s.as_ref());
         let request = cri::PullImageRequest {
             image: Some(spec),
@@ -228,7 +242,7 @@ impl Worker {
                     .ok()
                     .and_then(|r| r.image)
                     .unwrap_or_default();
-                let took = format!("{:.3}s", begun.elapsed().as_secs_f64());
+                let took = format_milliseconds(begun.elapsed());
                 let text = format!(
                     "Successfully pulled image {asked:?} in {took} ({took} including waiting). Image size: {} bytes.",
                     image.size
@@ -274,7 +288,8 @@ impl Worker {
                 pod::spec(&pod).enable_service_links.unwrap_or(true),
             )
         };
-        let envs = env::container_env(&pod, container, &services, &objects, &facts)?;
+        let files = |selector: &_| env_file::read(&self.agent.pod_dir(pod::uid(&pod)), &pod, selector);
+        let envs = env::container_env(&pod, container, &services, &objects, &facts, &files)?;
         let lookup = |name: &str| envs.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone());
         let words = |list: &Option<Vec<String>>| list.iter().flatten().map(|w| expand(w, lookup)).collect();
         let uid = image.uid.as_ref().map(|u| u.value);

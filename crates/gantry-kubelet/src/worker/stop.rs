@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use gantry_cri::v1 as cri;
+use k8s_openapi::api::core::v1::{Container, Pod};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{EVICTED, Message, Worker};
@@ -18,53 +19,69 @@ use crate::{
 /// Seconds that an evicted pod has to end: the node cannot wait.
 const EVICTION_GRACE: i64 = 1;
 
-/// Runs the preStop hook and stops the instance within `grace` seconds.
-async fn stop(
+/// One instance that is to be stopped, and when that was begun.
+#[derive(Clone)]
+struct Stop {
     agent: Arc<Agent>,
-    pod: Arc<k8s_openapi::api::core::v1::Pod>,
+    pod: Arc<Pod>,
     instance: Instance,
     grace: i64,
     message: String,
     ip: String,
-) {
-    let found = pod::find_container(&pod, &instance.name);
-    let Some((sort, container)) = found else {
-        let request = cri::StopContainerRequest { container_id: instance.id, timeout: grace };
-        // Seen again at the next observation.
-        let _ = agent.runtime.stop_container(request).await;
-        return;
-    };
-    agent.events.container(&pod, (sort, &container.name), false, "Killing", message);
-    let begun = Instant::now();
-    let hook = container.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref());
-    if let Some(hook) = hook.filter(|_| grace > 0 && instance.state == State::Running) {
-        let limit = Duration::from_secs(grace as u64);
-        if let Err(error) =
-            lifecycle::run(&agent.runtime, hook, &container, &instance.id, &ip, Some(limit)).await
-        {
+    begun: Instant,
+}
+
+impl Stop {
+    /// Tells of it and runs the preStop hook.
+    async fn announce(&self) {
+        let Some((sort, container)) = pod::find_container(&self.pod, &self.instance.name) else { return };
+        let about = (sort, container.name.as_str());
+        self.agent.events.container(&self.pod, about, false, "Killing", self.message.clone());
+        let hook = container.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref());
+        let Some(hook) = hook.filter(|_| self.grace > 0 && self.instance.state == State::Running) else {
+            return;
+        };
+        let limit = Some(Duration::from_secs(self.grace as u64));
+        let (runtime, id) = (&self.agent.runtime, &self.instance.id);
+        if let Err(error) = lifecycle::run(runtime, hook, &self.pod, &container, id, &self.ip, limit).await {
             tracing::warn!(container = container.name, error, "preStop hook failed");
-            agent.events.container(
-                &pod,
-                (sort, &container.name),
-                true,
-                "FailedPreStopHook",
-                "PreStopHook failed",
-            );
+            self.agent.events.container(&self.pod, about, true, "FailedPreStopHook", "PreStopHook failed");
         }
     }
-    let left = (grace - begun.elapsed().as_secs() as i64).max(grace.min(2));
-    let request = cri::StopContainerRequest { container_id: instance.id, timeout: left };
-    if let Err(error) = agent.runtime.stop_container(request).await
-        && !error.is_not_found()
-    {
-        tracing::warn!(container = container.name, %error, "container not stopped");
+
+    /// Stops it in the time that is left, but never at once.
+    async fn finish(&self) {
+        let left = (self.grace - self.begun.elapsed().as_secs() as i64).max(self.grace.min(2));
+        let request = cri::StopContainerRequest { container_id: self.instance.id.clone(), timeout: left };
+        if let Err(error) = self.agent.runtime.stop_container(request).await
+            && !error.is_not_found()
+        {
+            tracing::warn!(container = self.instance.name, %error, "container not stopped");
+        }
     }
 }
 
 impl Worker {
-    fn stop_task(&self, instance: &Instance, grace: i64, message: String) -> tokio::task::JoinHandle<()> {
-        let ip = self.facts().pod_ips.first().cloned().unwrap_or_default();
-        tokio::spawn(stop(self.agent.clone(), self.pod.clone(), instance.clone(), grace, message, ip))
+    /// Stops an instance; goes on when it is no longer waited for.
+    pub(super) fn stop_instance(
+        &self,
+        instance: &Instance,
+        grace: i64,
+        message: String,
+    ) -> tokio::task::JoinHandle<()> {
+        let stop = Stop {
+            agent: self.agent.clone(),
+            pod: self.pod.clone(),
+            instance: instance.clone(),
+            grace,
+            message,
+            ip: self.facts().pod_ips.first().cloned().unwrap_or_default(),
+            begun: Instant::now(),
+        };
+        tokio::spawn(async move {
+            stop.announce().await;
+            stop.finish().await;
+        })
     }
 
     /// Stops one instance of the plan.
@@ -74,17 +91,19 @@ impl Worker {
         };
         let name = &kill.name;
         let container = pod::find_container(&self.pod, name).map(|(_, c)| c);
-        let own = |probe: fn(&k8s_openapi::api::core::v1::Container) -> Option<i64>| {
-            container.as_ref().and_then(probe)
-        };
+        let own = |probe: fn(&Container) -> Option<i64>| container.as_ref().and_then(probe);
         let spec = pod::spec(&self.pod).termination_grace_period_seconds.unwrap_or(30);
+        let again = match pod::restart_policy(&self.pod) {
+            "Never" => "",
+            _ => ", will be restarted",
+        };
         let (message, grace) = match kill.reason {
             KillReason::Liveness => (
-                format!("Container {name} failed liveness probe, will be restarted"),
+                format!("Container {name} failed liveness probe{again}"),
                 own(|c| c.liveness_probe.as_ref()?.termination_grace_period_seconds).unwrap_or(spec),
             ),
             KillReason::Startup => (
-                format!("Container {name} failed startup probe, will be restarted"),
+                format!("Container {name} failed startup probe{again}"),
                 own(|c| c.startup_probe.as_ref()?.termination_grace_period_seconds).unwrap_or(spec),
             ),
             KillReason::DefinitionChanged => {
@@ -94,7 +113,7 @@ impl Worker {
             KillReason::Unknown => (format!("Stopping container {name}"), spec),
         };
         // A panic of the task has been logged by the runtime.
-        let _ = self.stop_task(&instance, grace, message).await;
+        let _ = self.stop_instance(&instance, grace, message).await;
     }
 
     /// Stops everything.
@@ -102,7 +121,8 @@ impl Worker {
         self.killing(pod::grace_period(&self.pod)).await;
     }
 
-    /// Stops everything: regular containers together, then sidecars last to first, then sandboxes.
+    /// Stops everything: the preStop hooks of all together, then regular containers together, then sidecars
+    /// last to first, then sandboxes.
     fn killing(&self, grace: i64) -> impl Future<Output = ()> + use<> {
         let (agent, pod, observed) = (self.agent.clone(), self.pod.clone(), self.observed.clone());
         let ip = self.facts().pod_ips.first().cloned().unwrap_or_default();
@@ -111,18 +131,37 @@ impl Worker {
             let sidecar = |name: &str| {
                 pod::init_containers(&pod).iter().position(|c| c.name == name && pod::is_sidecar(c))
             };
-            let (mut sidecars, regular): (Vec<&Instance>, Vec<&Instance>) =
-                observed.running().partition(|i| sidecar(&i.name).is_some());
-            let task = |instance: &Instance, grace: i64| {
-                let message = format!("Stopping container {}", instance.name);
-                tokio::spawn(stop(agent.clone(), pod.clone(), instance.clone(), grace, message, ip.clone()))
-            };
-            join_all(regular.into_iter().map(|i| task(i, grace))).await;
-            sidecars.sort_by_key(|i| std::cmp::Reverse(sidecar(&i.name)));
-            for instance in sidecars {
-                let left = (grace - begun.elapsed().as_secs() as i64).max(grace.min(2));
-                // A panic of the task has been logged by the runtime.
-                let _ = task(instance, left).await;
+            let stops = observed.running().map(|instance| Stop {
+                agent: agent.clone(),
+                pod: pod.clone(),
+                instance: instance.clone(),
+                grace,
+                message: format!("Stopping container {}", instance.name),
+                ip: ip.clone(),
+                begun,
+            });
+            let (mut sidecars, regular): (Vec<Stop>, Vec<Stop>) =
+                stops.partition(|stop| sidecar(&stop.instance.name).is_some());
+            sidecars.sort_by_key(|stop| std::cmp::Reverse(sidecar(&stop.instance.name)));
+            // Tasks, so that what was begun ends, also when this is not waited for. Panics of theirs have
+            // been logged by the runtime.
+            let announced: Vec<_> = sidecars
+                .into_iter()
+                .map(|stop| {
+                    let task = stop.clone();
+                    (stop, tokio::spawn(async move { task.announce().await }))
+                })
+                .collect();
+            let stopping = regular.into_iter().map(|stop| {
+                tokio::spawn(async move {
+                    stop.announce().await;
+                    stop.finish().await;
+                })
+            });
+            join_all(stopping).await;
+            for (stop, hook) in announced {
+                let _ = hook.await;
+                let _ = tokio::spawn(async move { stop.finish().await }).await;
             }
             for sandbox in observed.sandboxes.iter().filter(|s| s.ready) {
                 let request = cri::StopPodSandboxRequest { pod_sandbox_id: sandbox.id.clone() };

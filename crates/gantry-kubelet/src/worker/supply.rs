@@ -45,8 +45,8 @@ impl Worker {
                 self.observed.ips().to_vec()
             },
             allocatable_cpu_milli: machine.cpus * 1000,
-            allocatable_memory: machine.memory,
-            allocatable_storage: machine.storage,
+            allocatable_memory: self.agent.allocatable_memory(),
+            allocatable_storage: self.agent.allocatable_storage(),
         }
     }
 

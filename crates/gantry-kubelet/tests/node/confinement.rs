@@ -91,6 +91,24 @@ async fn resources_become_cgroup_settings() {
         }
         let adjusted: i64 = node.kubectl_prints(&["exec", "limited", "--", "cat", "/proc/1/oom_score_adj"]).await.trim().parse().unwrap();
         assert!((900..1000).contains(&adjusted), "{adjusted}");
+        // They change while the container runs.
+        let more = json!({"limits": {"cpu": "1", "memory": "128Mi"}, "requests": {"cpu": "500m"}});
+        let change = json!({"spec": {"containers": [{"name": "main", "resources": more}]}}).to_string();
+        node.kubectl_prints(&["patch", "pod", "limited", "--subresource", "resize", "-p", &change]).await;
+        let resized = node.wait("limited", |pod| {
+            let limits = status(pod, "main").and_then(|s| s.resources.as_ref()?.limits.clone());
+            limits.is_some_and(|limits| limits["memory"].0 == "128Mi")
+        }).await;
+        assert_eq!(status(&resized, "main").unwrap().restart_count, 0);
+        assert_eq!(node.event("limited", "ResizeStarted").await.split(':').next(), Some("Pod resize started"));
+        node.event("limited", "ResizeCompleted").await;
+        let (memory, cpu) = if unified { ("memory.max", "cpu.max") } else { ("memory.limit_in_bytes", "cpu.cfs_quota_us") };
+        for dir in [below("memory"), container("memory")] {
+            assert_eq!(read(&dir, memory), (128u64 << 20).to_string());
+        }
+        for dir in [below("cpu"), container("cpu")] {
+            assert!(read(&dir, cpu).starts_with("100000"));
+        }
         node.delete("limited").await;
         assert!(!below("memory").exists(), "the pod's cgroup is left");
     })

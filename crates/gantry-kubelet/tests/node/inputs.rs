@@ -7,7 +7,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{NODE, Node, phase, pod, status, with};
+use crate::support::{IMAGE, NODE, Node, phase, pod, status, with};
 
 async fn make_objects(node: &Node) {
     let post = PostParams::default();
@@ -103,6 +103,26 @@ fn volumes(host: &str) -> Value {
         {"name": "host", "hostPath": {"path": host, "type": "DirectoryOrCreate"}},
         {"name": "optional", "secret": {"secretName": "absent", "optional": true}},
     ])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn volumes_of_images_and_users() {
+    Node::with(async |node| {
+        let more = json!({"spec": {
+            "securityContext": {"runAsUser": 1000},
+            "volumes": [{"name": "image", "image": {"reference": IMAGE, "pullPolicy": "IfNotPresent"}},
+                {"name": "empty", "emptyDir": {}},
+                {"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}],
+            "containers": [{"env": [{"name": "WHERE", "value": "deep"}], "volumeMounts": [
+                {"name": "image", "mountPath": "/image"}, {"name": "image", "mountPath": "/part", "subPath": "bin"},
+                {"name": "empty", "mountPath": "/sub", "subPathExpr": "$(WHERE)/down"},
+                {"name": "token", "mountPath": "/token"}]}]}});
+        let script = "ls -d /image/bin /part/busybox; touch /image/x 2>/dev/null || echo read-only; \
+            touch /sub/file && stat -c %a /sub; stat -L -c %u:%a /token/token";
+        let log = node.output(with(pod("others", script), more)).await;
+        assert_eq!(log, "/image/bin\n/part/busybox\nread-only\n777\n1000:600\n");
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

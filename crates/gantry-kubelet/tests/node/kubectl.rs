@@ -110,7 +110,7 @@ async fn ports_are_forwarded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_pod_is_debugged() {
     Node::with(async |node| {
-        node.run(with(pod("app", "sleep 1000"), json!({"spec": {"shareProcessNamespace": true}}))).await;
+        node.run(pod("app", "sleep 1000")).await;
         let words = [
             "debug",
             "app",
@@ -118,6 +118,7 @@ async fn a_running_pod_is_debugged() {
             IMAGE,
             "-c",
             "debugger",
+            "--target=main",
             "--profile=general",
             "--",
             "sh",

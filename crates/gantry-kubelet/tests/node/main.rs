@@ -3,6 +3,7 @@
 
 mod api;
 mod confinement;
+mod conformance;
 mod inputs;
 mod kubectl;
 mod pods;

@@ -13,6 +13,7 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt};
+use gantry_cri::ImageService;
 use gantry_kubelet::{Config, Kubelet};
 use gantry_runtime::{NoNetwork, Runtime, RuntimeConfig};
 use gantry_testing::{Pair, TestServer, User};
@@ -23,7 +24,7 @@ use kube::{
     runtime::watcher,
 };
 use serde_json::{Value, json};
-use tokio::{net::UnixListener, process::Command};
+use tokio::{io::AsyncReadExt, net::UnixListener, process::Command};
 use tokio_util::sync::CancellationToken;
 
 /// The node's name.
@@ -234,6 +235,50 @@ impl Node {
         self.start().await;
     }
 
+    /// Changes settings; they count from the next start on.
+    pub fn configure(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.kubelet_config);
+    }
+
+    /// Imports a demo image.
+    pub async fn import(&self, name: &str) {
+        let imported = self.runtime.image_import(&images().join(format!("{name}.tar"))).await;
+        imported.unwrap_or_else(|e| panic!("{e}: build it with `cargo run -p xtask -- images`"));
+    }
+
+    /// Names of the images on the node.
+    pub async fn images(&self) -> Vec<String> {
+        let list = self.runtime.list_images(Default::default()).await.unwrap().images;
+        list.into_iter().flat_map(|image| image.repo_tags).collect()
+    }
+
+    /// A file of a group of the pod's containers: of the pod's own, or of its one container's.
+    pub fn cgroup_file(
+        &self,
+        pod: &Pod,
+        of_container: bool,
+        unified: (&str, &str),
+        old: (&str, &str),
+    ) -> String {
+        let is_unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        let (controller, file) = if is_unified { unified } else { old };
+        let class = match pod.status.as_ref().and_then(|s| s.qos_class.as_deref()) {
+            Some("Burstable") => "burstable/",
+            Some("BestEffort") => "besteffort/",
+            _ => "",
+        };
+        let root = self.cgroup_root().trim_start_matches('/');
+        let uid = pod.metadata.uid.as_deref().unwrap();
+        let mut dir = Path::new("/sys/fs/cgroup").join(controller).join(format!("{root}/{class}pod{uid}"));
+        if of_container {
+            let below = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
+            dir = below.into_iter().find(|path| path.is_dir()).expect("the container's group");
+        }
+        let path = dir.join(file);
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        text.trim().to_owned()
+    }
+
     /// The cgroup above those of its pods.
     pub fn cgroup_root(&self) -> &str {
         &self.kubelet_config.cgroup_root
@@ -337,6 +382,24 @@ impl Node {
     /// A container's log, from the node's API.
     pub async fn log(&self, pod: &str, container: &str) -> String {
         self.read(&format!("/containerLogs/default/{pod}/{container}")).await
+    }
+
+    /// A container's log once it is long enough, read as it is written.
+    pub async fn log_until(&self, pod: &str, container: &str, enough: impl Fn(&str) -> bool) -> String {
+        let path = format!("/containerLogs/default/{pod}/{container}?follow=true");
+        let mut child = self.curl_command(&self.as_user(&self.server.admin), &path).spawn().unwrap();
+        let mut output = child.stdout.take().unwrap();
+        let mut log = String::new();
+        let mut part = [0; 4096];
+        within("a log", async {
+            while !enough(&log) {
+                let length = output.read(&mut part).await.unwrap();
+                assert!(length > 0, "the log ends: {log}");
+                log.push_str(&String::from_utf8_lossy(&part[..length]));
+            }
+        })
+        .await;
+        log
     }
 
     /// Reads from the node's API as an administrator.

@@ -193,12 +193,12 @@ impl Shim {
 
     fn request(&mut self, stream: UnixStream, request: Request, fds: Vec<OwnedFd>) {
         let answer = match request {
-            Request::Start(spec) => self.start(*spec).map(|pid| Response::Started { pid }),
+            Request::Start(spec) => self.start(*spec).map(|(pid, user)| Response::Started { pid, user }),
             Request::Kill { id, signal, all } => self.kill(&id, signal, all),
             Request::Exec { id, args, tty } => match self.exec(&id, args, tty, fds) {
                 Ok(launched) => {
                     let terminal: Vec<i32> = launched.terminal.iter().map(|fd| fd.as_raw_fd()).collect();
-                    let started = Response::Started { pid: launched.pid };
+                    let started = Response::Started { pid: launched.pid, user: None };
                     let _ = wire::send(&stream, &started, &terminal);
                     self.execs.insert(launched.pid, stream);
                     return;
@@ -245,7 +245,7 @@ impl Shim {
         self.containers.get_mut(id).ok_or_else(|| io::Error::other(format!("container {id} is not running")))
     }
 
-    fn start(&mut self, spec: ContainerSpec) -> io::Result<i32> {
+    fn start(&mut self, spec: ContainerSpec) -> io::Result<(i32, Option<Identity>)> {
         if self.containers.contains_key(&spec.id) {
             return Err(io::Error::other(format!("container {} runs already", spec.id)));
         }
@@ -285,7 +285,7 @@ impl Shim {
         let pid = launched.pid;
         let running = Running { pid, streams, terminal: launched.terminal, oom_kills_before, spec };
         self.containers.insert(running.spec.id.clone(), running);
-        Ok(pid)
+        Ok((pid, launched.user))
     }
 
     fn exec(

@@ -1,8 +1,8 @@
 //! From fork to exec. Two stages: the first child joins cgroups and namespaces, the second, its sibling
 //! and so the shim's own child, builds the root file system and becomes the program.
 //!
-//! Both report over one sequenced socket: `P` pid, `T` terminal (with its descriptor), `E` error. When
-//! the exec succeeds the socket closes, which is the sign of success.
+//! Both report over one sequenced socket: `P` pid, `T` terminal (with its descriptor), `U` user, `E` error.
+//! When the exec succeeds the socket closes, which is the sign of success.
 
 use std::{
     ffi::CString,
@@ -46,6 +46,8 @@ pub struct Launched {
     pub pid: i32,
     /// Master side of its terminal.
     pub terminal: Option<OwnedFd>,
+    /// Whose rights it began with.
+    pub user: Option<Identity>,
 }
 
 /// What the second stage does before it becomes the program.
@@ -148,6 +150,7 @@ fn launch(
     drop(stdio);
     let mut pid = None;
     let mut terminal = None;
+    let mut user = None;
     let mut failure = None;
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -158,6 +161,7 @@ fn launch(
                 match buffer[0] {
                     b'P' => pid = text.parse().ok(),
                     b'T' => terminal = fds.into_iter().next(),
+                    b'U' => user = serde_json::from_str(&text).ok(),
                     _ => failure = Some(text),
                 }
             }
@@ -170,7 +174,7 @@ fn launch(
     }
     let _ = waitpid(Pid::from_raw(first), None);
     match (pid, failure) {
-        (Some(pid), None) => Ok(Launched { pid, terminal }),
+        (Some(pid), None) => Ok(Launched { pid, terminal, user }),
         (pid, failure) => {
             if let Some(pid) = pid {
                 let _ = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -221,6 +225,8 @@ fn try_second_stage(
     let cwd = if process.cwd.is_empty() { "/" } else { process.cwd.as_str() };
     fs::create_dir_all(cwd).map_err(|e| io::Error::other(format!("mkdir {cwd}: {e}")))?;
     let user = credentials::resolve_here(&process.user)?;
+    let identity = Identity { uid: user.uid, gid: user.gid, groups: user.groups.clone() };
+    report(socket, b'U', &serde_json::to_vec(&identity)?, &[]);
     let mut env = process.env.clone();
     if !env.iter().any(|e| e.starts_with("PATH=")) {
         env.push(format!("PATH={DEFAULT_PATH}"));
@@ -266,11 +272,26 @@ fn attach_stdio(
         dup2_stdout(&slave)?;
         dup2_stderr(&slave)?;
     } else if let Some(stdio) = stdio {
+        let user = credentials::resolve_here(&process.user)?;
+        give_streams(&stdio, user.uid);
         dup2_stdin(&stdio.stdin)?;
         dup2_stdout(&stdio.stdout)?;
         dup2_stderr(&stdio.stderr)?;
     }
     Ok(())
+}
+
+/// Gives the streams to the process's user, who can then open `/dev/stdout` and its like anew.
+fn give_streams(stdio: &Stdio, uid: u32) {
+    use std::os::unix::fs::MetadataExt;
+    let null = fs::metadata("/dev/null").map(|meta| meta.rdev()).unwrap_or_default();
+    for stream in [&stdio.stdin, &stdio.stdout, &stdio.stderr] {
+        let shared = nix::sys::stat::fstat(stream).is_ok_and(|meta| meta.st_rdev == null && null != 0);
+        if !shared {
+            // What has no owner needs none.
+            let _ = nix::unistd::fchown(stream, Some(nix::unistd::Uid::from_raw(uid)), None);
+        }
+    }
 }
 
 /// Looks the program up as execvp would, with an error people know.

@@ -158,6 +158,39 @@ fn containers_and_ports() {
 }
 
 #[test]
+fn variables_from_files() {
+    let variable = |file: Value| json!([{"name": "A", "valueFrom": {"fileKeyRef": file}}]);
+    let reads = |file: Value| {
+        json!({"containers": [{"name": "c", "image": "i:1", "env": variable(file)}],
+            "volumes": [{"name": "v", "emptyDir": {}}, {"name": "host", "hostPath": {"path": "/"}}]})
+    };
+    let at = "spec.containers[0].env[0].valueFrom.fileKeyRef";
+    pod(
+        reads(json!({"volumeName": "", "path": "", "key": ""})),
+        &[
+            &format!("{at}.volumeName: Required value"),
+            &format!("{at}.path: Required value"),
+            &format!("{at}.key: Required value"),
+        ],
+    );
+    pod(
+        reads(json!({"volumeName": "none", "path": "../x", "key": "a=b"})),
+        &[
+            &format!("{at}.path: Invalid value: \"../x\": must not contain '..'"),
+            &format!(
+                "{at}.key: Invalid value: \"a=b\": a valid environment variable name must consist only of \
+                 printable ASCII characters other than '='"
+            ),
+            &format!("{at}.volumeName: Not found: \"none\""),
+        ],
+    );
+    pod(
+        reads(json!({"volumeName": "host", "path": "x", "key": "A"})),
+        &[&format!("{at}.volumeName: Invalid value: \"host\": referenced volume must be of type emptyDir")],
+    );
+}
+
+#[test]
 fn endpoint_slices_and_leases() {
     refused(
         "EndpointSlice",
