@@ -65,6 +65,8 @@ pub struct Agent {
     pub pressures: Mutex<HashMap<&'static str, jiff::Timestamp>>,
     /// When the images were used.
     pub known_images: Mutex<image_gc::Images>,
+    /// Held while a pod is given users of its own.
+    pub users: Mutex<()>,
     /// Set once the API has told which pods the node has.
     pub listed: SetOnce<()>,
     /// Pods by uid.

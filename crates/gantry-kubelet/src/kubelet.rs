@@ -52,6 +52,7 @@ impl Kubelet {
             clock: Arc::new(jiff::Timestamp::now),
             pressures: Default::default(),
             known_images: Default::default(),
+            users: Default::default(),
             listed: Default::default(),
             pods: Default::default(),
             services,

@@ -35,6 +35,7 @@ mod security;
 mod server;
 mod status;
 mod tls;
+mod users;
 mod volumes;
 mod worker;
 

@@ -334,6 +334,7 @@ impl Inner {
             shm: Some(sandbox.shm(&places)),
             pid_mode,
             namespaces: sandbox.namespace_files(&places),
+            users: sandbox.users(&places),
             stdin: container.config.stdin,
             stdin_once: container.config.stdin_once,
             log_path: container.log_path(sandbox),

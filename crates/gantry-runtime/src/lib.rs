@@ -21,6 +21,7 @@ mod state;
 mod stats;
 mod streaming;
 mod sys;
+mod users;
 mod wire;
 
 pub mod shim;

@@ -45,6 +45,7 @@ pub struct Places {
     pub netns: PathBuf,
     ipcns: PathBuf,
     utsns: PathBuf,
+    userns: PathBuf,
     shm: PathBuf,
 }
 
@@ -129,10 +130,26 @@ impl Sandbox {
             ipcns: own(namespaces.ipc, &places.ipcns),
             // As others do: the host's name comes with the host's network.
             utsns: own(namespaces.network, &places.utsns),
+            users: self.users(places),
             share_pid: namespaces.pid == NamespaceMode::Pod as i32,
             sysctls: self.config.linux.as_ref().map(|l| l.sysctls.clone()).unwrap_or_default(),
             shim_cgroups,
         }
+    }
+
+    /// Its own users, if it has some.
+    pub fn users(&self, places: &Places) -> Option<PodUsers> {
+        let options = self.namespaces().userns_options?;
+        let ranges = |list: &[IDMapping]| -> Vec<IdRange> {
+            let range =
+                |m: &IDMapping| IdRange { inside: m.container_id, outside: m.host_id, length: m.length };
+            list.iter().map(range).collect()
+        };
+        (options.mode == NamespaceMode::Pod as i32).then(|| PodUsers {
+            path: places.userns.clone(),
+            uids: ranges(&options.uids),
+            gids: ranges(&options.gids),
+        })
     }
 
     /// Namespace files its containers join.
@@ -196,6 +213,7 @@ impl Inner {
             netns: run.join("netns").join(id),
             ipcns: run.join("ipcns").join(id),
             utsns: run.join("utsns").join(id),
+            userns: run.join("userns").join(id),
             shm: dir.join("shm"),
             dir,
         }
@@ -342,7 +360,7 @@ impl Inner {
             // No answer means that it is gone already.
             let _ = self.shim(&sandbox.id).call(Request::Shutdown, Vec::new()).await;
         }
-        for namespace in [&places.netns, &places.ipcns, &places.utsns] {
+        for namespace in [&places.netns, &places.ipcns, &places.utsns, &places.userns] {
             let _ = umount2(namespace, MntFlags::MNT_DETACH);
             let _ = fs::remove_file(namespace);
         }

@@ -74,7 +74,7 @@ impl RuntimeService for Runtime {
                     name: name.into(),
                     features: Some(RuntimeHandlerFeatures {
                         recursive_read_only_mounts: true,
-                        user_namespaces: false,
+                        user_namespaces: crate::users::are_supported(),
                     }),
                 })
                 .into(),

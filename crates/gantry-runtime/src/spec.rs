@@ -23,12 +23,49 @@ pub struct PodSpec {
     pub ipcns: Option<PathBuf>,
     /// Where to bind the UTS namespace; none for the host's.
     pub utsns: Option<PathBuf>,
+    /// The user namespace that the others belong to; none for the host's.
+    #[serde(default)]
+    pub users: Option<PodUsers>,
     /// Whether the containers share one PID namespace.
     pub share_pid: bool,
     /// Kernel parameters to set in the namespaces.
     pub sysctls: BTreeMap<String, String>,
     /// Directories of the cgroups that the shim moves itself to.
     pub shim_cgroups: Vec<PathBuf>,
+}
+
+/// A pod's own users and groups: who is root in it is somebody without rights on the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodUsers {
+    /// Where it is bound.
+    pub path: PathBuf,
+    /// Its users.
+    pub uids: Vec<IdRange>,
+    /// Its groups.
+    pub gids: Vec<IdRange>,
+}
+
+impl PodUsers {
+    /// The host's numbers of a user and a group; what is not mapped is nobody.
+    pub fn on_host(&self, uid: u32, gid: u32) -> (u32, u32) {
+        (on_host(&self.uids, uid), on_host(&self.gids, gid))
+    }
+}
+
+fn on_host(ranges: &[IdRange], id: u32) -> u32 {
+    let range = ranges.iter().find(|range| id.checked_sub(range.inside).is_some_and(|at| at < range.length));
+    range.map_or(65534, |range| range.outside.saturating_add(id - range.inside))
+}
+
+/// Consecutive numbers of users or groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRange {
+    /// The first one as the pod sees it.
+    pub inside: u32,
+    /// The same on the host.
+    pub outside: u32,
+    /// How many.
+    pub length: u32,
 }
 
 /// Which processes a container sees.
@@ -171,6 +208,9 @@ pub struct ContainerSpec {
     pub pid_mode: PidMode,
     /// Namespace files to join: network, IPC, UTS.
     pub namespaces: Vec<PathBuf>,
+    /// The pod's own users; none for the host's.
+    #[serde(default)]
+    pub users: Option<PodUsers>,
     /// Keeps the standard input open for attaching clients.
     pub stdin: bool,
     /// The standard input ends with the first client that used it.
@@ -286,4 +326,17 @@ pub enum Response {
         /// Why.
         message: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_on_the_host() {
+        let uids = vec![IdRange { inside: 0, outside: 65536, length: 65536 }];
+        let users = PodUsers { gids: uids.clone(), uids, ..Default::default() };
+        assert_eq!(users.on_host(0, 7), (65536, 65543));
+        assert_eq!(users.on_host(65535, 65536), (131071, 65534));
+    }
 }

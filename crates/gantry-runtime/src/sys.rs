@@ -120,17 +120,17 @@ pub fn move_mount(tree: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
     .map(drop)
 }
 
-/// Makes a mount tree read-only, every mount of it.
-pub fn set_read_only_recursive(target: &OwnedFd) -> io::Result<()> {
-    #[repr(C)]
-    struct MountAttr {
-        set: u64,
-        clear: u64,
-        propagation: u64,
-        userns_fd: u64,
-    }
-    let attr = MountAttr { set: 1, clear: 0, propagation: 0, userns_fd: 0 };
-    let flags = (libc::AT_EMPTY_PATH | libc::AT_RECURSIVE) as libc::c_uint;
+#[repr(C)]
+#[derive(Default)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    users: u64,
+}
+
+fn set_mount_attr(target: &OwnedFd, flags: libc::c_int, attr: &MountAttr) -> io::Result<()> {
+    let flags = (libc::AT_EMPTY_PATH | flags) as libc::c_uint;
     // SAFETY: attr is live and its size is given.
     check(unsafe {
         libc::syscall(
@@ -138,11 +138,27 @@ pub fn set_read_only_recursive(target: &OwnedFd) -> io::Result<()> {
             target.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &attr,
+            std::ptr::from_ref(attr),
             std::mem::size_of::<MountAttr>(),
         )
     })
     .map(drop)
+}
+
+/// Makes a mount tree read-only, every mount of it.
+pub fn set_read_only_recursive(target: &OwnedFd) -> io::Result<()> {
+    set_mount_attr(
+        target,
+        libc::AT_RECURSIVE,
+        &MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..Default::default() },
+    )
+}
+
+/// Shows what is mounted at `tree` under the users of a namespace.
+pub fn map_users(tree: &OwnedFd, users: &std::fs::File) -> io::Result<()> {
+    let attr =
+        MountAttr { set: libc::MOUNT_ATTR_IDMAP, users: users.as_raw_fd() as u64, ..Default::default() };
+    set_mount_attr(tree, 0, &attr)
 }
 
 /// Marks every descriptor from `first` on to be closed by the next exec.

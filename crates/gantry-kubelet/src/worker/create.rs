@@ -5,7 +5,7 @@ use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::Api;
 
 use super::{Halt, Worker};
-use crate::{names, observed::label, pod, resources, security};
+use crate::{names, observed::label, pod, resources, security, users};
 
 impl Worker {
     pub(super) fn sandbox_config(&self, attempt: u32) -> cri::PodSandboxConfig {
@@ -23,6 +23,8 @@ impl Worker {
             Some(domain) if spec.set_hostname_as_fqdn == Some(true) => format!("{hostname}.{domain}"),
             _ => hostname,
         };
+        let mut security = security::sandbox(pod);
+        security.namespace_options.get_or_insert_default().userns_options = self.users().ok();
         let sysctls = spec.security_context.iter().flat_map(|s| s.sysctls.iter().flatten());
         cri::PodSandboxConfig {
             metadata: Some(cri::PodSandboxMetadata {
@@ -56,7 +58,7 @@ impl Worker {
             annotations: pod.metadata.annotations.clone().unwrap_or_default(),
             linux: Some(cri::LinuxPodSandboxConfig {
                 cgroup_parent: resources::cgroup_parent(&self.agent.config.cgroup_root, pod),
-                security_context: Some(security::sandbox(pod)),
+                security_context: Some(security),
                 sysctls: sysctls.map(|s| (s.name.clone(), s.value.clone())).collect(),
                 resources: Some(resources::pod_level(&self.given())),
                 ..Default::default()
@@ -81,10 +83,23 @@ impl Worker {
                 found.ok_or_else(missing)?.handler
             }
         };
-        if spec.host_users == Some(false) {
-            return Err(format!("RuntimeClass handler {handler:?} does not support user namespaces"));
+        if users::are_own(&self.pod) {
+            let status = self.agent.runtime.status(cri::StatusRequest::default()).await;
+            let handlers = status.map_err(|e| e.message)?.runtime_handlers;
+            let able = |h: &cri::RuntimeHandler| h.features.as_ref().is_some_and(|f| f.user_namespaces);
+            if !handlers.iter().any(|h| h.name == handler && able(h)) {
+                return Err(format!("RuntimeClass handler {handler:?} does not support user namespaces"));
+            }
+            self.users()?;
         }
         Ok(handler)
+    }
+
+    /// The users that the pod's containers have.
+    pub(super) fn users(&self) -> Result<cri::UserNamespace, String> {
+        let _one_at_a_time = self.agent.users.lock();
+        users::of(&self.pod, &self.agent.config.root_dir.join("pods"))
+            .map_err(|e| format!("users of the pod: {e}"))
     }
 
     pub(super) async fn create_sandbox(&mut self, attempt: u32) -> Result<(), Halt> {

@@ -301,7 +301,13 @@ impl Worker {
             options.target_id = id.ok_or_else(|| format!("unable to find target container {target:?}"))?;
             options.pid = cri::NamespaceMode::Target as i32;
         }
-        let mounts = self.mounts(container, volumes, attempt, &lookup)?;
+        let users = self.users()?;
+        let mut mounts = self.mounts(container, volumes, attempt, &lookup)?;
+        for mount in mounts.iter_mut().filter(|mount| mount.image.is_none()) {
+            mount.uid_mappings = users.uids.clone();
+            mount.gid_mappings = users.gids.clone();
+        }
+        context.namespace_options.get_or_insert_default().userns_options = Some(users);
         let text = |v: &str| v.to_string();
         let path = container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
         Ok(cri::ContainerConfig {

@@ -273,3 +273,80 @@ async fn probes_that_cannot_ask_decide_nothing() {
     })
     .await;
 }
+
+/// Older kernels cannot.
+async fn able_to_map_users(node: &Node) -> bool {
+    node.kubelet_is_registered().await;
+    let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(node.client.clone());
+    let handlers = nodes.get(NODE).await.unwrap().status.unwrap().runtime_handlers.unwrap();
+    handlers[0].features.as_ref().unwrap().user_namespaces == Some(true)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_have_users_of_their_own() {
+    Node::with(async |node| {
+        if !able_to_map_users(node).await {
+            node.create(with(pod("first", "true"), json!({"spec": {"hostUsers": false}}))).await;
+            let message = node.event("first", "FailedCreatePodSandBox").await;
+            let why = "RuntimeClass handler \"\" does not support user namespaces";
+            assert_eq!(message, format!("Failed to create pod sandbox: {why}"));
+            return;
+        }
+        let host = node.dir.path().join("shared");
+        std::fs::create_dir_all(&host).unwrap();
+        std::fs::write(host.join("given"), "given\n").unwrap();
+        let volumes = json!([{"name": "v", "emptyDir": {}}, {"name": "m", "emptyDir": {"medium": "Memory"}},
+            {"name": "host", "hostPath": {"path": host}},
+            {"name": "down", "downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}}]);
+        let mounts: Vec<Value> = ["v", "m", "host", "down"]
+            .iter()
+            .map(|name| json!({"name": name, "mountPath": format!("/new/{name}")}))
+            .collect();
+        let script = "cat /new/down/name /new/host/given; echo out > /dev/stdout; id -u; \
+            awk '{print $1, $3}' /proc/self/uid_map; \
+            for f in /new/v/x /new/m/x /new/host/x /made /dev/made /dev/shm/made; do touch $f; stat -c %u:%g $f; done; \
+            stat -c %u:%g / /bin/busybox /new /new/v /dev /etc/hosts /etc/resolv.conf | sort -u; \
+            hostname; hostname renamed 2>/dev/null || echo may not; echo done; sleep 1000";
+        let make = |name: &str, context: Value| {
+            let more = json!({"spec": {"hostUsers": false, "volumes": volumes, "containers": [
+                {"volumeMounts": mounts, "securityContext": context}]}});
+            with(pod(name, script), more)
+        };
+        let told = async |name: &str| {
+            let log = node.log_until(name, "main", |log| log.ends_with("done\n")).await;
+            log.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let first = node.run(make("first", json!({}))).await;
+        let lines = told("first").await;
+        assert_eq!(lines[..5], ["firstgiven", "out", "0", "0 65536", "0:0"], "{lines:?}");
+        assert_eq!(lines[5..], ["0:0", "0:0", "0:0", "0:0", "0:0", "0:0", "first", "may not", "done"], "{lines:?}");
+        let second = node.run(make("second", json!({"runAsUser": 1000, "runAsGroup": 1001}))).await;
+
+        // On the node they are others, and of each other as well.
+        let on_node = |pod: &Pod| {
+            let processes = node.cgroup_file(pod, true, ("", "cgroup.procs"), ("memory", "cgroup.procs"));
+            let process = processes.lines().next().unwrap().to_owned();
+            let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+            let line = status.lines().find(|line| line.starts_with("Uid:")).unwrap().to_owned();
+            line.split_whitespace().nth(1).unwrap().parse::<u32>().unwrap()
+        };
+        let (one, other) = (on_node(&first), on_node(&second));
+        assert!(one >= 65536 && one % 65536 == 0 && other % 65536 == 1000 && other - 1000 != one, "{one} {other}");
+        // What they write belongs to whom they are to themselves.
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!(std::fs::metadata(host.join("x")).unwrap().uid(), 0);
+
+        // Commands run in them as they do.
+        let own = node.kubectl_prints(&["exec", "first", "--", "sh", "-c", "id -u; touch /later; stat -c %u /later"]).await;
+        assert_eq!(own, "0\n0\n");
+        let own = node.kubectl_prints(&["exec", "second", "--", "id"]).await;
+        assert!(own.starts_with("uid=1000 gid=1001"), "{own}");
+        node.restart().await;
+        node.wait_known(2).await;
+        let own = node.kubectl_prints(&["exec", "first", "--", "stat", "-c", "%u", "/made"]).await;
+        assert_eq!(own, "0\n");
+        let user = status(&second, "main").unwrap().user.clone().unwrap().linux.unwrap();
+        assert_eq!((user.uid, user.gid), (1000, 1001));
+    })
+    .await;
+}

@@ -93,9 +93,15 @@ pub fn exec(
     stdio: Option<Stdio>,
 ) -> io::Result<Launched> {
     let cgroups: Vec<&PathBuf> = spec.cgroups.values().collect();
+    let users = if spec.users.is_some() { CloneFlags::CLONE_NEWUSER } else { CloneFlags::empty() };
     let stage = || -> io::Result<i32> {
         join_cgroups(&cgroups)?;
-        let all = CloneFlags::CLONE_NEWNS
+        if let Some(score) = process.oom_score_adj.filter(|_| spec.users.is_some()) {
+            // Who has joined the pod's users may not do it any more.
+            credentials::set_oom_score(score)?;
+        }
+        let all = users
+            | CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWPID
             | CloneFlags::CLONE_NEWNET
             | CloneFlags::CLONE_NEWIPC
@@ -103,6 +109,9 @@ pub fn exec(
             | CloneFlags::CLONE_NEWCGROUP;
         setns(namespaces::of_process(pid)?, all)
             .map_err(|e| io::Error::other(format!("enter container: {e}")))?;
+        if spec.users.is_some() {
+            namespaces::become_root()?;
+        }
         Ok(libc::CLONE_PARENT)
     };
     launch(&stage, process, Place::Existing, stdio)
@@ -217,11 +226,20 @@ fn try_second_stage(
     if let Some(score) = process.oom_score_adj {
         credentials::set_oom_score(score)?;
     }
+    let users = match place {
+        Place::New(spec) => spec.users.as_ref(),
+        Place::Existing => None,
+    };
+    // Opened before the root changes.
+    let namespace = users.map(|users| fs::File::open(&users.path)).transpose()?;
     if let Place::New(spec) = place {
-        rootfs::build(spec)?;
+        rootfs::build(spec, namespace.as_ref())?;
     }
     raise_open_files();
-    attach_stdio(process, place, stdio, socket)?;
+    attach_stdio(process, place, users, stdio, socket)?;
+    if let Some(namespace) = &namespace {
+        namespaces::enter_users(namespace)?;
+    }
     let cwd = if process.cwd.is_empty() { "/" } else { process.cwd.as_str() };
     fs::create_dir_all(cwd).map_err(|e| io::Error::other(format!("mkdir {cwd}: {e}")))?;
     let user = credentials::resolve_here(&process.user)?;
@@ -255,15 +273,17 @@ fn try_second_stage(
 fn attach_stdio(
     process: &ProcessSpec,
     place: &Place<'_>,
+    users: Option<&PodUsers>,
     stdio: Option<Stdio>,
     socket: &OwnedFd,
 ) -> io::Result<()> {
+    let user = credentials::resolve_here(&process.user)?;
+    let owner = users.map_or(user.uid, |users| users.on_host(user.uid, 0).0);
     if process.tty {
         let (master, path) = sys::open_terminal().map_err(|e| io::Error::other(format!("terminal: {e}")))?;
         let slave: OwnedFd = fs::File::options().read(true).write(true).open(&path)?.into();
         sys::set_controlling_terminal(&slave)?;
-        let user = credentials::resolve_here(&process.user)?;
-        let _ = nix::unistd::chown(path.as_str(), Some(nix::unistd::Uid::from_raw(user.uid)), None);
+        let _ = nix::unistd::chown(path.as_str(), Some(nix::unistd::Uid::from_raw(owner)), None);
         if matches!(place, Place::New(_)) {
             rootfs::bind_console(&path)?;
         }
@@ -272,8 +292,7 @@ fn attach_stdio(
         dup2_stdout(&slave)?;
         dup2_stderr(&slave)?;
     } else if let Some(stdio) = stdio {
-        let user = credentials::resolve_here(&process.user)?;
-        give_streams(&stdio, user.uid);
+        give_streams(&stdio, owner);
         dup2_stdin(&stdio.stdin)?;
         dup2_stdout(&stdio.stdout)?;
         dup2_stderr(&stdio.stderr)?;

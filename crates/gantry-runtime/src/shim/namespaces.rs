@@ -13,18 +13,57 @@ use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, setns, unshare},
     sys::wait::waitpid,
-    unistd::{Pid, sethostname},
+    unistd::{Gid, Pid, Uid, setgroups, sethostname, setresgid, setresuid},
 };
 
-use crate::{spec::PodSpec, sys};
+use crate::{
+    spec::{PodSpec, PodUsers},
+    sys,
+};
 
 fn named(what: &str) -> impl FnOnce(io::Error) -> io::Error {
     let what = what.to_owned();
     move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
+/// Makes a user namespace with its users and groups and binds it to its file.
+fn create_users(users: &PodUsers) -> io::Result<()> {
+    in_child(
+        || unshare(CloneFlags::CLONE_NEWUSER).map_err(|e| named("unshare users")(e.into())),
+        |pid| {
+            for (file, ranges) in [("uid_map", &users.uids), ("gid_map", &users.gids)] {
+                let lines: Vec<String> = ranges
+                    .iter()
+                    .map(|range| format!("{} {} {}", range.inside, range.outside, range.length))
+                    .collect();
+                fs::write(format!("/proc/{pid}/{file}"), lines.join("\n")).map_err(named(file))?;
+            }
+            bind(pid, "user", &users.path)
+        },
+    )
+}
+
+/// Becomes root of a user namespace, with mounts of its own.
+pub fn enter_users(users: &File) -> io::Result<()> {
+    setns(users, CloneFlags::CLONE_NEWUSER).map_err(|e| named("join users")(e.into()))?;
+    become_root()?;
+    unshare(CloneFlags::CLONE_NEWNS).map_err(|e| named("unshare mounts")(e.into()))
+}
+
+/// Takes the root user of the namespace this process is in.
+pub fn become_root() -> io::Result<()> {
+    setgroups(&[])?;
+    let gid = Gid::from_raw(0);
+    setresgid(gid, gid, gid)?;
+    let uid = Uid::from_raw(0);
+    Ok(setresuid(uid, uid, uid)?)
+}
+
 /// Makes the namespaces `pod` asks for and binds them to their files.
 pub fn create(pod: &PodSpec) -> io::Result<()> {
+    if let Some(users) = &pod.users {
+        create_users(users)?;
+    }
     let wanted: Vec<(CloneFlags, &str, &PathBuf)> = [
         (CloneFlags::CLONE_NEWNET, "net", pod.netns.as_ref()),
         (CloneFlags::CLONE_NEWIPC, "ipc", pod.ipcns.as_ref()),
@@ -36,11 +75,21 @@ pub fn create(pod: &PodSpec) -> io::Result<()> {
     if wanted.is_empty() {
         return Ok(());
     }
+    in_child(
+        || enter(pod, &wanted),
+        |pid| wanted.iter().try_for_each(|(_, name, path)| bind(pid, name, path)),
+    )
+}
+
+/// Does something in a child process, and `then` something about it while it still is there.
+fn in_child(
+    work: impl FnOnce() -> io::Result<()>,
+    then: impl FnOnce(i32) -> io::Result<()>,
+) -> io::Result<()> {
     let (ready, in_child) = UnixStream::pair()?;
     let (release, wait) = UnixStream::pair()?;
     let Some(pid) = sys::clone_process(0)? else {
-        let result = enter(pod, &wanted);
-        let message = result.err().map_or(String::new(), |e| e.to_string());
+        let message = work().err().map_or(String::new(), |e| e.to_string());
         let _ = crate::wire::send(&in_child, &message, &[]);
         drop(release);
         let _ = io::Read::read(&mut &wait, &mut [0]);
@@ -50,7 +99,7 @@ pub fn create(pod: &PodSpec) -> io::Result<()> {
     let outcome = crate::wire::receive::<String>(&ready)
         .and_then(|m| m.map(|(m, _)| m).ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
         .and_then(|message| if message.is_empty() { Ok(()) } else { Err(io::Error::other(message)) })
-        .and_then(|()| wanted.iter().try_for_each(|(_, name, path)| bind(pid, name, path)));
+        .and_then(|()| then(pid));
     drop(release);
     let _ = waitpid(Pid::from_raw(pid), None);
     outcome
@@ -69,6 +118,9 @@ fn bind(pid: i32, name: &str, path: &Path) -> io::Result<()> {
 
 fn enter(pod: &PodSpec, wanted: &[(CloneFlags, &str, &PathBuf)]) -> io::Result<()> {
     let flags = wanted.iter().fold(CloneFlags::empty(), |all, (flag, _, _)| all | *flag);
+    if let Some(users) = &pod.users {
+        join(&users.path)?;
+    }
     unshare(flags).map_err(|e| named("unshare")(e.into()))?;
     if pod.utsns.is_some() && !pod.hostname.is_empty() {
         sethostname(&pod.hostname).map_err(|e| named("sethostname")(e.into()))?;
@@ -77,7 +129,8 @@ fn enter(pod: &PodSpec, wanted: &[(CloneFlags, &str, &PathBuf)]) -> io::Result<(
         sys::loopback_up().map_err(named("loopback"))?;
         // As other runtimes do: any user may ping and bind low ports inside a pod.
         let _ = fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
-        let _ = fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
+        let groups = ["0 2147483647", "0 65535"];
+        groups.iter().any(|range| fs::write("/proc/sys/net/ipv4/ping_group_range", range).is_ok());
     }
     for (name, value) in &pod.sysctls {
         let path = format!("/proc/sys/{}", name.replace('.', "/"));

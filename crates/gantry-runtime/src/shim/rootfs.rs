@@ -11,10 +11,10 @@ use std::{
 };
 
 use nix::{
-    fcntl::{OFlag, OpenHow, ResolveFlag, openat2},
+    fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2},
     mount::{MntFlags, MsFlags, mount, umount2},
     sys::stat::{Mode, SFlag, makedev, mkdirat, mknod, umask},
-    unistd::pivot_root,
+    unistd::{Gid, Uid, fchown, fchownat, pivot_root},
 };
 
 use crate::{spec::*, sys};
@@ -31,8 +31,9 @@ fn mount_fs(kind: &str, target: &Path, flags: MsFlags, data: &str) -> io::Result
         .map_err(|e| failed(format_args!("mount {kind} on {}", target.display()))(e.into()))
 }
 
-/// Builds the root file system of `spec` and makes it the root of this process.
-pub fn build(spec: &ContainerSpec) -> io::Result<()> {
+/// Builds the root file system of `spec` and makes it the root of this process. `users` is the namespace under
+/// whose users its files are shown.
+pub fn build(spec: &ContainerSpec, users: Option<&fs::File>) -> io::Result<()> {
     umask(Mode::empty());
     // Copies of what must keep propagating to the host, taken before this namespace becomes a slave.
     let mut shared: Vec<Option<OwnedFd>> = Vec::new();
@@ -46,13 +47,23 @@ pub fn build(spec: &ContainerSpec) -> io::Result<()> {
     }
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SLAVE, NONE)?;
     let root = spec.dir.join("rootfs");
+    let mapped = users.zip(spec.users.as_ref());
+    if let Some((users, ids)) = mapped {
+        // Layers are shown under the pod's users, and so is what is written above them.
+        attach_mapped(&spec.layers, &spec.layers, users)?;
+        let (uid, gid) = ids.on_host(0, 0);
+        let upper = spec.dir.join("upper");
+        std::os::unix::fs::chown(&upper, Some(uid), Some(gid)).map_err(failed(upper.display()))?;
+    }
     mount_overlay(spec, &root)?;
     let root_fd: OwnedFd = fs::File::open(&root)?.into();
-    base_mounts(spec, &root)?;
+    base_mounts(spec, &root, users)?;
     for (at, (m, shared)) in spec.mounts.iter().zip(shared).enumerate() {
         let image = image_of(spec, m, at).map_err(failed(format_args!("mount {}", m.destination)))?;
+        // The layers of an image are shown under the pod's users already.
+        let mapped = mapped.filter(|_| image.is_none());
         let m = image.as_ref().unwrap_or(m);
-        bind(&root_fd, m, shared).map_err(failed(format_args!("mount {}", m.destination)))?;
+        bind(&root_fd, m, shared, mapped).map_err(failed(format_args!("mount {}", m.destination)))?;
     }
     std::env::set_current_dir(&root)?;
     pivot_root(".", ".")?;
@@ -101,7 +112,21 @@ fn image_of(spec: &ContainerSpec, m: &MountSpec, at: usize) -> io::Result<Option
     Ok(Some(MountSpec { source, ..m.clone() }))
 }
 
-fn base_mounts(spec: &ContainerSpec, root: &Path) -> io::Result<()> {
+/// Mounts `source` on `target` under the users of a namespace.
+fn attach_mapped(source: &Path, target: &Path, users: &fs::File) -> io::Result<()> {
+    let tree = mapped_tree(source, users)?;
+    let target = nix::fcntl::open(target, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    sys::move_mount(&tree, &target).map_err(failed(source.display()))
+}
+
+fn mapped_tree(source: &Path, users: &fs::File) -> io::Result<OwnedFd> {
+    let tree = sys::open_tree(source).map_err(failed(source.display()))?;
+    let why = "its file system may not be able to show files under other users";
+    sys::map_users(&tree, users).map_err(failed(format_args!("{}: {why}", source.display())))?;
+    Ok(tree)
+}
+
+fn base_mounts(spec: &ContainerSpec, root: &Path, users: Option<&fs::File>) -> io::Result<()> {
     let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     for dir in ["proc", "dev", "sys"] {
         // A link in the image must not lead these mounts elsewhere.
@@ -113,7 +138,10 @@ fn base_mounts(spec: &ContainerSpec, root: &Path) -> io::Result<()> {
     }
     mount_fs("proc", &root.join("proc"), quiet, "")?;
     let dev = root.join("dev");
-    mount_fs("tmpfs", &dev, MsFlags::MS_NOSUID | MsFlags::MS_STRICTATIME, "mode=755,size=65536k")?;
+    let (uid, gid) = spec.users.as_ref().map_or((0, 0), |ids| ids.on_host(0, 0));
+    let (_, terminals) = spec.users.as_ref().map_or((0, 5), |ids| ids.on_host(0, 5));
+    let options = format!("mode=755,size=65536k,uid={uid},gid={gid}");
+    mount_fs("tmpfs", &dev, MsFlags::MS_NOSUID | MsFlags::MS_STRICTATIME, &options)?;
     for dir in ["pts", "shm", "mqueue"] {
         fs::create_dir(dev.join(dir))?;
     }
@@ -121,12 +149,13 @@ fn base_mounts(spec: &ContainerSpec, root: &Path) -> io::Result<()> {
         "devpts",
         &dev.join("pts"),
         MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC,
-        "newinstance,ptmxmode=0666,mode=0620,gid=5",
+        &format!("newinstance,ptmxmode=0666,mode=0620,gid={terminals}"),
     )?;
     let _ = mount_fs("mqueue", &dev.join("mqueue"), quiet, "");
-    match &spec.shm {
-        Some(shm) => bind_plain(shm, &dev.join("shm"))?,
-        None => mount_fs("tmpfs", &dev.join("shm"), quiet, "mode=1777,size=65536k")?,
+    match (&spec.shm, users) {
+        (Some(shm), Some(users)) => attach_mapped(shm, &dev.join("shm"), users)?,
+        (Some(shm), None) => bind_plain(shm, &dev.join("shm"))?,
+        (None, _) => mount_fs("tmpfs", &dev.join("shm"), quiet, "mode=1777,size=65536k")?,
     }
     make_devices(spec, &dev)?;
     mount_fs("sysfs", &root.join("sys"), quiet, "")
@@ -241,7 +270,13 @@ fn resolve(root: &OwnedFd, path: &Path, flags: OFlag, mode: Mode) -> io::Result<
 }
 
 /// Opens the place to mount on, made if missing, following links only within the container's root.
-fn mount_point(root: &OwnedFd, destination: &str, directory: bool) -> io::Result<OwnedFd> {
+fn mount_point(
+    root: &OwnedFd,
+    destination: &str,
+    directory: bool,
+    owner: Option<(u32, u32)>,
+) -> io::Result<OwnedFd> {
+    let owner = owner.map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid))).unzip();
     let parts: Vec<&std::ffi::OsStr> = Path::new(destination)
         .components()
         .filter_map(|c| if let Component::Normal(part) = c { Some(part) } else { None })
@@ -256,28 +291,38 @@ fn mount_point(root: &OwnedFd, destination: &str, directory: bool) -> io::Result
         if i + 1 < parts.len() || directory {
             let parent = resolve(root, &parent, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty())?;
             match mkdirat(&parent, *part, Mode::from_bits_truncate(0o755)) {
-                Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+                Ok(()) => fchownat(&parent, *part, owner.0, owner.1, AtFlags::AT_SYMLINK_NOFOLLOW)?,
+                Err(nix::errno::Errno::EEXIST) => {}
                 Err(errno) => return Err(errno.into()),
             }
         } else {
             let flags = OFlag::O_CREAT | OFlag::O_WRONLY;
-            resolve(root, &path, flags, Mode::from_bits_truncate(0o644))?;
+            let file = resolve(root, &path, flags, Mode::from_bits_truncate(0o644))?;
+            fchown(&file, owner.0, owner.1)?;
         }
     }
     resolve(root, &path, OFlag::O_PATH, Mode::empty())
 }
 
-fn bind(root: &OwnedFd, m: &MountSpec, shared: Option<OwnedFd>) -> io::Result<()> {
+fn bind(
+    root: &OwnedFd,
+    m: &MountSpec,
+    shared: Option<OwnedFd>,
+    mapped: Option<(&fs::File, &PodUsers)>,
+) -> io::Result<()> {
+    let owner = mapped.map(|(_, ids)| ids.on_host(0, 0));
     let meta = fs::metadata(&m.source).map_err(failed(m.source.display()))?;
-    let target = mount_point(root, &m.destination, meta.is_dir())?;
-    if let Some(tree) = shared {
+    let target = mount_point(root, &m.destination, meta.is_dir(), owner)?;
+    if let Some((users, _)) = mapped {
+        sys::move_mount(&mapped_tree(&m.source, users)?, &target)?;
+    } else if let Some(tree) = shared {
         sys::move_mount(&tree, &target)?;
     } else {
         let path = PathBuf::from(format!("/proc/self/fd/{}", target.as_raw_fd()));
         bind_plain(&m.source, &path)?;
     }
     // The descriptor is of what lies under the mount: open the mount itself.
-    let mounted = mount_point(root, &m.destination, meta.is_dir())?;
+    let mounted = mount_point(root, &m.destination, meta.is_dir(), owner)?;
     let path = PathBuf::from(format!("/proc/self/fd/{}", mounted.as_raw_fd()));
     if m.propagation == Propagation::Private {
         mount(NONE, &path, NONE, MsFlags::MS_PRIVATE | MsFlags::MS_REC, NONE)?;

@@ -344,6 +344,7 @@ impl World {
             clock: Arc::new(move || crate::backoff::after(jiff::Timestamp::UNIX_EPOCH, start.elapsed())),
             pressures: Default::default(),
             known_images: Default::default(),
+            users: Default::default(),
             listed: Default::default(),
             pods: HashMap::new().into(),
             runtime: state.runtime.clone(),
