@@ -160,7 +160,7 @@ impl MutatingAdmissionPolicy {
                 questions.settle(held).await
             };
             let (name, operation) = (name.clone(), request.operation.word());
-            let whose = Conditioned { name, kind: "policy", r#type: "admit", operation };
+            let whose = Conditioned { name, kind: "policy", r#type: "validate", operation };
             self.metrics.policies.conditioned(&whose, held.errors, held.excluded, held.took);
             match held.matched {
                 Ok(true) => {}
