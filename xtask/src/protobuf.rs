@@ -38,7 +38,7 @@ pub struct Arguments {
 /// Definitions that none of the programs has, as the crate `k8s-pb` numbers their fields.
 const AGGREGATOR: &str = "\
 io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService metadata=1! spec=2! status=3!
-io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceCondition type=1! status=2! lastTransitionTime=3 reason=4? message=5?
+io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceCondition type=1! status=2! lastTransitionTime=3! reason=4? message=5?
 io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceList metadata=1! items=2
 io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceSpec service=1 group=2? version=3? insecureSkipTLSVerify=4? caBundle=5? groupPriorityMinimum=7! versionPriority=8!
 io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceStatus conditions=1?
@@ -46,7 +46,7 @@ io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.ServiceReference namespace=1?
 ";
 
 /// Structs whose zero JSON shows as null, which says no more than leaving them out.
-const NULLS: [&str; 4] = [".Time", ".MicroTime", ".RawExtension", ".JSON"];
+const NULLS: [&str; 2] = [".RawExtension", ".JSON"];
 
 /// Writes or compares the facts.
 pub fn run(arguments: &Arguments) -> Result<()> {

@@ -45,6 +45,10 @@ pub static STORED: Stored = Stored {
         if let Some(fields) = event.as_object_mut() {
             // This field is part of every event of the group, set or not.
             fields.entry("eventTime").or_insert(Value::Null);
+            // These are not, but of every event of the core group.
+            fields.retain(|name, value| {
+                !matches!(name.as_str(), "reportingController" | "reportingInstance") || value != ""
+            });
         }
     },
     fields: &[

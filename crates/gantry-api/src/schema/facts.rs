@@ -119,7 +119,9 @@ fn zero(definitions: &[Definition], kind: &Type) -> Option<Value> {
                 fields.into_iter().map(|(name, value)| (String::from(name), value)).collect::<Map<_, _>>(),
             )
         }
-        Type::Time | Type::MicroTime | Type::Any | Type::List(_) | Type::Map(_) => return None,
+        // No time at all is shown, too.
+        Type::Time | Type::MicroTime => Value::Null,
+        Type::Any | Type::List(_) | Type::Map(_) => return None,
     })
 }
 

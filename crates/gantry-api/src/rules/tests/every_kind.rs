@@ -33,10 +33,23 @@ fn a_minimal_object_is_valid_and_stays_so() {
     }
 }
 
+/// Times that there are not have no bytes.
+fn without_nulls(object: &mut Value) {
+    match object {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(without_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_nulls),
+        _ => {}
+    }
+}
+
 #[test]
 fn a_created_object_is_the_same_in_protobuf() {
     for (kind, object) in each() {
-        let made = created(object);
+        let mut made = created(object);
+        without_nulls(&mut made);
         let document = protobuf::value(&made).expect(&kind.kind);
         assert_eq!(protobuf::decode(&document, Some(kind.schema)).expect(&kind.kind), made, "{}", kind.kind);
     }
