@@ -7,6 +7,7 @@ pub mod certificate_request;
 pub mod cron;
 pub mod custom;
 pub mod custom_kind;
+mod diff;
 pub mod discovery;
 pub mod features;
 pub mod field;

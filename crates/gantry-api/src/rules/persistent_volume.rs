@@ -6,6 +6,7 @@ use super::common::{
     default, dns_subdomain, immutable, keep_status, list, object, one_of, required, restore, text,
 };
 use super::persistent_volume_claim::{above_zero, access_modes};
+use crate::diff::diff;
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
@@ -65,10 +66,14 @@ pub const RULES: Rules = Rules {
             restore(secrets, &before["csi"], "nodeExpandSecretRef");
         }
         if other != *before {
-            errors.push(FieldError::forbidden(
-                &path.child("persistentvolumesource"),
-                "spec.persistentvolumesource is immutable after creation",
-            ));
+            let source = |spec: &Value| -> Value {
+                let fields = spec.as_object().into_iter().flatten();
+                let sources = fields.filter(|(field, _)| SOURCES.contains(&field.as_str()));
+                sources.map(|(field, value)| (field.clone(), value.clone())).collect::<Map<_, _>>().into()
+            };
+            let words = "spec.persistentvolumesource is immutable after creation";
+            let words = format!("{words}\n{}", diff(&source(before), &source(&other)));
+            errors.push(FieldError::forbidden(&path.child("persistentvolumesource"), words));
         }
         immutable(&path.child("volumeMode"), &spec["volumeMode"], &before["volumeMode"], &mut errors);
         if !before["nodeAffinity"].is_null() {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::common::{
     default, dns_subdomain, keep_status, label_selector, list, object, one_of, required, text,
 };
+use crate::diff::diff;
 use crate::field::{FieldError, Path};
 use crate::quantity::Quantity;
 use crate::registry::Rules;
@@ -160,10 +161,8 @@ fn validate_update(new: &Value, old: &Value) -> Vec<FieldError> {
         super::common::restore(&mut allowed, before, field);
     }
     if allowed != *before {
-        errors.push(FieldError::forbidden(
-            &path,
-            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
-        ));
+        let words = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+        errors.push(FieldError::forbidden(&path, format!("{words}\n{}", diff(before, &allowed))));
     }
     let storage = |spec: &Value| quantity(&spec["resources"]["requests"]["storage"]);
     if let (Some(size), Some(earlier)) = (storage(spec), storage(before))

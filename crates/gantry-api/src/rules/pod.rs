@@ -6,6 +6,7 @@ use super::common::{
     default, dns_label, dns_subdomain, items, keep_status, list, not_negative, object, one_of, restore, text,
 };
 use super::{container, placement, security_context, volume};
+use crate::diff::diff;
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
@@ -358,13 +359,18 @@ fn validate_update(new: &Value, old: &Value) -> Vec<FieldError> {
     }
     let mut errors = Vec::new();
     if allowed != *before {
-        errors.push(FieldError::forbidden(
-            &Path::new("spec"),
-            "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n",
-        ));
+        let words = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+        let words = format!("{words}\n{}", diff(before, &allowed));
+        errors.push(FieldError::forbidden(&Path::new("spec"), words));
     }
     let (tolerations, earlier) = (list(&new["spec"], "tolerations"), list(before, "tolerations"));
-    if earlier.iter().any(|each| !tolerations.contains(each)) {
+    let timeless = |toleration: &Value| {
+        let mut toleration = toleration.clone();
+        restore(&mut toleration, &Value::Null, "tolerationSeconds");
+        toleration
+    };
+    let kept: Vec<Value> = tolerations.iter().map(timeless).collect();
+    if earlier.iter().any(|each| !kept.contains(&timeless(each))) {
         errors.push(FieldError::forbidden(
             &Path::new("spec").child("tolerations"),
             "existing toleration can not be modified except its tolerationSeconds",

@@ -93,9 +93,9 @@ fn pod_updates_change_images_only() {
     assert_eq!(rules.validate_update(&new, &old), []);
     new["spec"]["containers"][0]["command"] = json!(["x"]);
     let errors = rules.validate_update(&new, &old);
-    assert!(
-        errors[0].to_string().starts_with("spec: Forbidden: pod updates may not change fields other than")
-    );
+    let text = errors[0].to_string();
+    assert!(text.starts_with("spec: Forbidden: pod updates may not change fields other than"), "{text}");
+    assert!(text.contains("\n+   \"Command\": [\n+    \"x\"\n+   ],\n"), "{text}");
 }
 
 #[test]

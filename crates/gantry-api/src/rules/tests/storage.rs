@@ -46,7 +46,10 @@ fn persistent_volume() {
     change_refused(
         "PersistentVolume",
         json!({"spec": {"hostPath": {"path": "/w"}}}),
-        &["spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation"],
+        &[
+            "spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation\n\
+           @@ -1,6 +1,6 @@\n {\n  \"HostPath\": {\n-  \"Path\": \"/v\",\n+  \"Path\": \"/w\",\n   \"Type\": \"\"\n  }\n }\n",
+        ],
     );
     change_refused(
         "PersistentVolume",
@@ -89,14 +92,18 @@ fn persistent_volume_claim() {
         &["spec.volumeMode: Unsupported value: \"Odd\": supported values: \"Block\", \"Filesystem\""],
     );
     let fixed = "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
-    change_refused("PersistentVolumeClaim", json!({"spec": {"accessModes": ["ReadWriteMany"]}}), &[fixed]);
+    let modes = "\n@@ -1,6 +1,6 @@\n {\n  \"AccessModes\": [\n-  \"ReadWriteOnce\"\n+  \"ReadWriteMany\"\n  ],\n  \"Resources\": {\n   \"Requests\": {\n";
+    let modes = format!("{fixed}{modes}");
+    change_refused("PersistentVolumeClaim", json!({"spec": {"accessModes": ["ReadWriteMany"]}}), &[&modes]);
     change_refused(
         "PersistentVolumeClaim",
         json!({"spec": {"volumeName": "v", "storageClassName": "s"}}),
         &[],
     );
     let grown = json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}});
-    change_refused("PersistentVolumeClaim", grown.clone(), &[fixed]);
+    let sizes = "\n@@ -4,7 +4,7 @@\n  ],\n  \"Resources\": {\n   \"Requests\": {\n-   \"storage\": \"1Gi\"\n+   \"storage\": \"2Gi\"\n   }\n  },\n  \"VolumeMode\": \"Filesystem\"\n";
+    let sizes = format!("{fixed}{sizes}");
+    change_refused("PersistentVolumeClaim", grown.clone(), &[&sizes]);
     let mut bound = created(minimal("PersistentVolumeClaim"));
     bound["status"] = json!({"phase": "Bound", "capacity": {"storage": "1Gi"}});
     bound["spec"]["volumeName"] = "v".into();
