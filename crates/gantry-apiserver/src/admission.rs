@@ -263,9 +263,9 @@ fn waiting(plugin: impl WaitingPlugin + 'static) -> Step {
     Step::Waiting(Box::new(plugin))
 }
 
-/// Told of each plugin's turn: its name, the operation, `admit` or `validate`, whether it refused, and how
-/// long it took.
-pub type Observer = Box<dyn Fn(&'static str, Operation, &'static str, bool, Duration) + Send + Sync>;
+/// Told of each plugin's turn: its name (`None`: all of them together), the operation, `admit` or `validate`,
+/// whether it refused, and how long it took.
+pub type Observer = Box<dyn Fn(Option<&'static str>, Operation, &'static str, bool, Duration) + Send + Sync>;
 
 /// The plugins of a server.
 pub struct Admission {
@@ -363,17 +363,22 @@ impl Admission {
 
     /// Lets every plugin change the object, in order; the first refusal ends it.
     pub async fn mutate(&self, request: &mut Request<'_>, store: &Store) -> Result<(), ApiError> {
-        self.run(request, store, true).await?;
-        if request.again == Again::Wanted {
+        let started = Instant::now();
+        let mut result = self.run(request, store, true).await;
+        if result.is_ok() && request.again == Again::Wanted {
             request.again = Again::Running;
-            self.run(request, store, true).await?;
+            result = self.run(request, store, true).await;
         }
-        Ok(())
+        (self.observer)(None, request.operation, "admit", result.is_err(), started.elapsed());
+        result
     }
 
     /// Asks every plugin whether the object as it is now may be written.
     pub async fn validate(&self, request: &mut Request<'_>, store: &Store) -> Result<(), ApiError> {
-        self.run(request, store, false).await
+        let started = Instant::now();
+        let result = self.run(request, store, false).await;
+        (self.observer)(None, request.operation, "validate", result.is_err(), started.elapsed());
+        result
     }
 
     /// The quotas that the write is charged to, as they will be, when every plugin has agreed: upstream's
@@ -383,7 +388,7 @@ impl Admission {
         let started = Instant::now();
         let result = resource_quota::charge(request, snapshot, limits);
         let name = resource_quota::NAME;
-        (self.observer)(name, request.operation, "validate", result.is_err(), started.elapsed());
+        (self.observer)(Some(name), request.operation, "validate", result.is_err(), started.elapsed());
         result
     }
 
@@ -410,7 +415,7 @@ impl Admission {
                 }
             };
             let phase = if mutate { "admit" } else { "validate" };
-            (self.observer)(name, request.operation, phase, result.is_err(), started.elapsed());
+            (self.observer)(Some(name), request.operation, phase, result.is_err(), started.elapsed());
             result?;
         }
         Ok(())

@@ -33,7 +33,7 @@ use table::{Histograms, counter, counters, gauges, histograms, metric};
 pub(crate) use access::{AccessMetrics, Reloaded};
 pub(crate) use pod_security::{Evaluation, Looked};
 pub(crate) use policies::Conditioned;
-pub(crate) use target::{LongRunning, Target};
+pub(crate) use target::{Place, Target};
 
 /// The buckets of requests' durations, in seconds.
 const DURATIONS: [f64; 23] = [
@@ -75,6 +75,27 @@ struct Admitted {
     operation: &'static str,
     rejected: &'static str,
     r#type: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Stepped {
+    operation: &'static str,
+    rejected: &'static str,
+    r#type: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Deprecated {
+    group: Name,
+    version: Name,
+    resource: Name,
+    subresource: String,
+    removed_release: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StorageCluster {
+    storage_cluster_id: &'static str,
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -132,12 +153,15 @@ pub(crate) struct Metrics {
     answers: RwLock<HashMap<Answered, Arc<Answers>>>,
     terminations: Family<Answered, Counter>,
     durations: Histograms<Target>,
-    sizes: Histograms<Target>,
+    sizes: Histograms<Place>,
     in_flight: Family<RequestKind, Gauge>,
-    long_running: Family<LongRunning, Gauge>,
+    long_running: Family<Place, Gauge>,
     watch_events: Family<Watched, Counter>,
     objects: Family<Stored, Gauge>,
+    storage_size: Family<StorageCluster, Gauge>,
     admission: Histograms<Admitted>,
+    admission_steps: Histograms<Stepped>,
+    deprecated: Family<Deprecated, Gauge>,
     revision: Gauge,
     panics: Counter,
     audited: Family<Audited, Counter>,
@@ -207,11 +231,27 @@ impl Metrics {
             ),
             watch_events: counters(registry, "apiserver_watch_events", "Events that were sent to watchers"),
             objects: gauges(registry, "apiserver_storage_objects", "Objects in the store"),
+            storage_size: gauges(
+                registry,
+                "apiserver_storage_size_bytes",
+                "Bytes that the store takes on disk",
+            ),
             admission: histograms(
                 registry,
                 "apiserver_admission_controller_admission_duration_seconds",
                 "Time that an admission plugin took",
                 &ADMISSION,
+            ),
+            admission_steps: histograms(
+                registry,
+                "apiserver_admission_step_admission_duration_seconds",
+                "Time that all admission plugins together took",
+                &ADMISSION,
+            ),
+            deprecated: gauges(
+                registry,
+                "apiserver_requested_deprecated_apis",
+                "Deprecated APIs that were asked for",
             ),
             revision: metric(
                 registry,
@@ -293,7 +333,7 @@ impl Metrics {
         if let Some(size) = size
             && matches!(target.verb, "GET" | "LIST")
         {
-            let sizes = || self.sizes.get_or_create(target).clone();
+            let sizes = || self.sizes.get_or_create(&target.clone().into()).clone();
             answers.size.get_or_init(sizes).observe(size as f64);
         }
         answers.count.inc();
@@ -371,7 +411,7 @@ impl Metrics {
 
     /// Counts a stream as long as what is returned lives.
     pub fn stream(&self, target: Target) -> Open {
-        let gauge = self.long_running.get_or_create(&LongRunning::from(target)).clone();
+        let gauge = self.long_running.get_or_create(&Place::from(target)).clone();
         gauge.inc();
         Open(gauge)
     }
@@ -382,18 +422,35 @@ impl Metrics {
         self.watch_events.get_or_create(&Watched { group, version, resource: kind.plural.clone() }).clone()
     }
 
-    /// Counts what an admission plugin did, as `admit` or `validate`.
+    /// Counts what an admission plugin did, or all of them together, as `admit` or `validate`.
     pub fn admitted(
         &self,
-        name: &'static str,
+        name: Option<&'static str>,
         operation: &'static str,
         r#type: &'static str,
         rejected: bool,
         took: Duration,
     ) {
         let rejected = if rejected { "true" } else { "false" };
-        let labels = Admitted { name, operation, rejected, r#type };
-        self.admission.get_or_create(&labels).observe(took.as_secs_f64());
+        let took = took.as_secs_f64();
+        match name {
+            Some(name) => {
+                let labels = Admitted { name, operation, rejected, r#type };
+                self.admission.get_or_create(&labels).observe(took);
+            }
+            None => {
+                let labels = Stepped { operation, rejected, r#type };
+                self.admission_steps.get_or_create(&labels).observe(took);
+            }
+        }
+    }
+
+    /// Notes that somebody asked for a deprecated kind, which is served until `removed_release`.
+    pub fn deprecated(&self, kind: &Kind, subresource: &str, removed_release: &'static str) {
+        let (group, version, resource) = (kind.group.clone(), kind.version.clone(), kind.plural.clone());
+        let subresource = subresource.to_owned();
+        let labels = Deprecated { group, version, resource, subresource, removed_release };
+        self.deprecated.get_or_create(&labels).set(1);
     }
 
     /// All metrics as text; with the counts of requests that read and that write.
@@ -408,6 +465,9 @@ impl Metrics {
             self.in_flight.get_or_create(&RequestKind { request_kind }).set(count as i64);
         }
         self.revision.set(store.revision() as i64);
+        // Upstream counts the clusters that it stores in.
+        let size = i64::try_from(store.size_on_disk()).unwrap_or(i64::MAX);
+        self.storage_size.get_or_create(&StorageCluster { storage_cluster_id: "etcd-0" }).set(size);
         let snapshot = store.snapshot();
         for kind in kinds.iter().filter(|kind| kind.verbs.contains(&"list") && kind.stored.is_none()) {
             let count = snapshot.range(&storage::prefix_of(kind), None).count();
@@ -470,6 +530,9 @@ mod tests {
              scope=\"cluster\",component=\"apiserver\"} 1",
             "apiserver_current_inflight_requests{request_kind=\"mutating\"} 2",
             "apiserver_storage_objects{resource=\"deployments.apps\"} 0",
+            "apiserver_storage_size_bytes{storage_cluster_id=\"etcd-0\"} 0",
+            "apiserver_response_sizes_bucket{le=\"1000.0\",verb=\"LIST\",group=\"apps\",version=\"v1\",\
+             resource=\"deployments\",subresource=\"\",scope=\"namespace\",component=\"apiserver\"} 1",
         ] {
             assert!(text.lines().any(|each| each == line), "{line} is not in\n{text}");
         }

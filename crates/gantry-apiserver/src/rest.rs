@@ -8,6 +8,7 @@ mod component_status;
 mod continuation;
 mod create;
 mod delete;
+mod deprecation;
 mod eviction;
 mod expressions;
 mod filter;
@@ -233,22 +234,9 @@ fn step(info: &RequestInfo) -> Option<&'static str> {
     }
 }
 
-/// What clients of a kind are told to use instead.
-fn deprecation(kind: &Kind) -> Option<&str> {
-    if let Some(custom) = kind.as_custom() {
-        return custom.warning();
-    }
-    match (&*kind.group, &*kind.kind) {
-        ("", "ComponentStatus") => Some("v1 ComponentStatus is deprecated in v1.19+"),
-        ("", "Endpoints") => {
-            Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
-        }
-        _ => None,
-    }
-}
-
 async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<Response<Body>, ApiError> {
     let info = context.info;
+    deprecation::tell(context);
     if !info.subresource.is_empty() {
         return Box::pin(subresource::serve(context, request)).await;
     }
@@ -261,9 +249,6 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
         }
         None if !context.kind.verbs.contains(&info.verb) => return Err(ApiError::method_not_allowed()),
         _ => {}
-    }
-    if let Some(warning) = deprecation(context.kind) {
-        context.warnings.push(warning.to_owned());
     }
     match (info.verb, &*context.kind.plural) {
         ("get" | "list", "componentstatuses") => return component_status::serve(context),

@@ -44,6 +44,9 @@ pub struct Batch {
     pub compacted: Option<u64>,
 }
 
+/// Tells how many bytes an engine takes on disk.
+pub type SizeFn = Arc<dyn Fn() -> u64 + Send + Sync>;
+
 /// A durable home for records. Called from one thread at a time.
 pub trait Engine: Send + 'static {
     /// Hands every remaining record, in revision order, to `each`, and returns the revision
@@ -53,4 +56,9 @@ pub trait Engine: Send + 'static {
     /// Makes `batch` durable: after `Ok`, a crash or power loss keeps all of it; after an
     /// error or a crash during the call, all or none of it.
     fn commit(&mut self, batch: &Batch) -> Result<()>;
+
+    /// What tells, from any thread, how many bytes the engine takes on disk.
+    fn size(&self) -> SizeFn {
+        Arc::new(|| 0)
+    }
 }

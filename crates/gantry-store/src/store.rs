@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch as signal};
 
-use crate::engine::{Engine, FjallEngine};
+use crate::engine::{Engine, FjallEngine, SizeFn};
 use crate::watch::{self, EventFilter, Subscription, Watcher};
 use crate::window::Window;
 use crate::writer::{self, Command, Operation};
@@ -59,6 +59,7 @@ pub(crate) struct History {
 pub struct Store {
     shared: Arc<Shared>,
     writer: Arc<Writer>,
+    size: SizeFn,
 }
 
 struct Writer {
@@ -96,6 +97,7 @@ impl Store {
 
     /// A store on `engine`: loads what it holds and starts the writer.
     pub fn with_engine(engine: impl Engine, options: Options) -> Result<Self> {
+        let size = engine.size();
         let (writer, shared) = writer::load(engine, options)?;
         let (sender, receiver) = mpsc::channel();
         let thread = std::thread::Builder::new()
@@ -103,7 +105,7 @@ impl Store {
             .spawn(move || writer.run(receiver))
             .map_err(|cause| Error::engine("start the writer", cause))?;
         let writer = Writer { commands: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) };
-        Ok(Self { shared, writer: Arc::new(writer) })
+        Ok(Self { shared, writer: Arc::new(writer), size })
     }
 
     /// Writes `value` under the new `key`, to end by itself after `ttl` where that is given.
@@ -181,6 +183,11 @@ impl Store {
     /// The store's revision: that of the last acknowledged write.
     pub fn revision(&self) -> u64 {
         self.shared.current.load().revision
+    }
+
+    /// The bytes that the store takes on disk, as the file system has them allocated. Looks at its files.
+    pub fn size_on_disk(&self) -> u64 {
+        (self.size)()
     }
 
     /// The revision up to which history is gone.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use gantry_api::runtime_config::RuntimeConfig;
 use gantry_apiserver::Endpoint;
 use gantry_apiserver::audit::{Delivery, Mode, Settings, Truncation, Webhook};
 use gantry_testing::TestServer;
@@ -38,6 +39,33 @@ async fn events(mut server: TestServer, directory: &tempfile::TempDir) -> Result
     server.stopped().await?;
     let text = std::fs::read_to_string(directory.path().join("audit.log"))?;
     text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+#[tokio::test]
+async fn what_is_deprecated_is_noted() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let policy = "{apiVersion: audit.k8s.io/v1, kind: Policy, omitStages: [RequestReceived], rules: [
+        {level: Metadata, users: [admin]}, {level: None}]}";
+    let settings = Settings::to_file(policy.to_owned(), directory.path().join("audit.log"));
+    let server = TestServer::with_config(|config| {
+        config.audit = Some(settings);
+        config.runtime_config = RuntimeConfig::parse(["api/beta=true"]).unwrap_or_default();
+    });
+    let server = server.await?;
+    let beta = server.get("/apis/networking.k8s.io/v1beta1/ipaddresses").await?;
+    let warning =
+        "299 - \"networking.k8s.io/v1beta1 IPAddress is deprecated in v1.34+, unavailable in v1.37+\"";
+    assert_eq!(beta.headers["warning"], warning);
+    let stable = server.get("/apis/networking.k8s.io/v1/ipaddresses").await?;
+    assert_eq!(stable.headers.get("warning"), None);
+    server.get("/api/v1/namespaces/default/endpoints/none").await?;
+    let noted = events(&directory)?.into_iter().map(|event| {
+        let note = |name: &str| event["annotations"][name].clone();
+        [note("k8s.io/deprecated"), note("k8s.io/removed-release")]
+    });
+    let expect = [[json!("true"), json!("1.37")], [Value::Null, Value::Null], [json!("true"), Value::Null]];
+    assert_eq!(noted.collect::<Vec<_>>(), expect);
+    Ok(())
 }
 
 #[tokio::test]

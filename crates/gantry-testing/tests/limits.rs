@@ -218,6 +218,7 @@ async fn metrics_are_for_who_has_the_right() -> Result<()> {
     let range = json!({"metadata": {"name": "a"}, "spec": {"limits": []}});
     let made = server.json(Method::POST, "/api/v1/namespaces/default/limitranges", &range).await?;
     assert_eq!(made.code, 201, "{}", made.text());
+    server.get("/api/v1/componentstatuses").await?;
     let reply = server.get("/metrics").await?;
     assert_eq!(reply.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let text = reply.text();
@@ -228,7 +229,11 @@ async fn metrics_are_for_who_has_the_right() -> Result<()> {
         "apiserver_longrunning_requests{verb=\"WATCH\"",
         "apiserver_watch_events_total{",
         "apiserver_storage_objects{resource=\"limitranges\"} 1",
+        "apiserver_storage_size_bytes{storage_cluster_id=\"etcd-0\"} ",
         "apiserver_admission_controller_admission_duration_seconds_bucket{",
+        "apiserver_admission_step_admission_duration_seconds_bucket{",
+        "apiserver_requested_deprecated_apis{group=\"\",version=\"v1\",resource=\"componentstatuses\",\
+         subresource=\"\",removed_release=\"\"} 1",
         "process_resident_memory_bytes ",
     ] {
         assert!(text.lines().any(|line| line.starts_with(start)), "{start} is not in\n{text}");

@@ -20,9 +20,9 @@ pub(crate) struct Target {
     component: &'static str,
 }
 
-/// The labels of a stream.
+/// A target without `dry_run`: the labels of streams, and of answers' sizes.
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(crate) struct LongRunning {
+pub(crate) struct Place {
     verb: &'static str,
     group: Name,
     version: Name,
@@ -32,7 +32,7 @@ pub(crate) struct LongRunning {
     component: &'static str,
 }
 
-impl From<Target> for LongRunning {
+impl From<Target> for Place {
     fn from(target: Target) -> Self {
         let Target { verb, group, version, resource, subresource, scope, component, .. } = target;
         Self { verb, group, version, resource, subresource, scope, component }

@@ -2,13 +2,14 @@
 //! order, so its tables never overlap and compacting them is cheap; one flush makes a batch
 //! durable.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::{Batch, Engine, Record};
+use super::{Batch, Engine, Record, SizeFn};
 use crate::{Error, Result};
 
 /// Bytes of the write buffer; a trial found no gain above it.
@@ -24,6 +25,7 @@ pub struct FjallEngine {
     database: Database,
     log: Keyspace,
     meta: Keyspace,
+    path: PathBuf,
 }
 
 impl FjallEngine {
@@ -39,7 +41,7 @@ impl FjallEngine {
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
         let log = database.keyspace("log", options).map_err(failed)?;
         let meta = database.keyspace("meta", KeyspaceCreateOptions::default).map_err(failed)?;
-        Ok(Self { database, log, meta })
+        Ok(Self { database, log, meta, path: path.to_owned() })
     }
 }
 
@@ -67,6 +69,23 @@ impl Engine for FjallEngine {
         }
         write.commit().map_err(|cause| Error::engine("commit", cause))
     }
+
+    fn size(&self) -> SizeFn {
+        let path = self.path.clone();
+        Arc::new(move || allocated(&path))
+    }
+}
+
+/// The bytes of disk that a directory's files take. Files that go meanwhile are not counted.
+fn allocated(path: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(path) else { return 0 };
+    let sizes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => allocated(&entry.path()),
+        // Whatever the file system's own unit, this count is of 512 bytes.
+        Ok(metadata) => metadata.blocks() * 512,
+        Err(_) => 0,
+    });
+    sizes.sum()
 }
 
 /// `create (8) | expires (8) | deleted (1) | key length (4) | key | value`, big-endian.
