@@ -12,6 +12,9 @@ use crate::runtime_config::pairs;
 /// MutatingAdmissionPolicy is carried out.
 pub const MUTATING_ADMISSION_POLICY: &str = "MutatingAdmissionPolicy";
 
+/// Servers of the API say in Leases that they are there.
+pub const API_SERVER_IDENTITY: &str = "APIServerIdentity";
+
 /// A gate as it is where nobody says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Gate {

@@ -5,6 +5,7 @@
 //! Levels lend what they do not use: a level with nothing left may start more as long as every other
 //! one keeps what it does not lend. Watches and other streams take no part.
 
+pub(crate) mod dangling;
 mod dump;
 mod level;
 mod schema;
@@ -122,9 +123,13 @@ impl Fairness {
     pub fn flow(&self, attributes: &Attributes) -> Flow {
         self.flows.read(|flows| {
             self.seats.configure(flows.generation, &flows.levels);
-            let schema = flows.schemas.iter().find(|schema| schema.matches(attributes)).cloned();
-            let level = schema.as_ref().and_then(|schema| flows.levels.get(&schema.level));
-            let level = level.or_else(|| flows.levels.get(CATCH_ALL)).cloned().unwrap_or_default();
+            // A schema whose level there is not says nothing.
+            let matching = flows.schemas.iter().filter(|schema| schema.matches(attributes));
+            let (schema, level) = matching
+                .filter_map(|schema| Some((schema.clone(), flows.levels.get(&schema.level)?.clone())))
+                .next()
+                .unzip();
+            let level = level.or_else(|| flows.levels.get(CATCH_ALL).cloned()).unwrap_or_default();
             let hash = schema.as_ref().map_or(0, |schema| schema.hash(attributes));
             Flow { schema, level, hash }
         })

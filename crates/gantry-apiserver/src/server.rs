@@ -6,6 +6,7 @@ mod deadline;
 mod debug;
 mod endpoints;
 mod health;
+mod identity;
 mod in_flight;
 mod kept;
 pub(crate) mod listener;
@@ -40,7 +41,7 @@ use crate::services::Services;
 use crate::token::SigningKey;
 use crate::trace::Tracer;
 use crate::webhook::Webhooks;
-use crate::{Config, Error, Identity, User, proxy, storage};
+use crate::{Config, Error, Identity, User, fairness, proxy, storage};
 use certificate::Shown;
 use in_flight::InFlight;
 
@@ -181,6 +182,15 @@ impl ApiServer {
         let registration = tokio::spawn(aggregation::registration::run(self.clone()));
         let availability = tokio::spawn(aggregation::follow::run(self.clone()));
         let kept = tokio::spawn(kept::run(self.clone()));
+        let identity = tokio::spawn(identity::run(self.clone()));
+        let dangling = {
+            let server = self.clone();
+            tokio::spawn(async move {
+                if server.fairness.is_some() {
+                    fairness::dangling::follow(&server).await;
+                }
+            })
+        };
         let policies = {
             let server = self.clone();
             tokio::spawn(async move { admission::policies::status::follow(&server).await })
@@ -221,7 +231,7 @@ impl ApiServer {
             _ = served => {}
             () = configured => {}
         }
-        for task in [indexes, registration, availability, kept, policies, kinds] {
+        for task in [indexes, registration, availability, kept, identity, dangling, policies, kinds] {
             task.abort();
         }
     }

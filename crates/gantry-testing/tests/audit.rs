@@ -59,7 +59,7 @@ async fn what_is_deprecated_is_noted() -> Result<()> {
     let stable = server.get("/apis/networking.k8s.io/v1/ipaddresses").await?;
     assert_eq!(stable.headers.get("warning"), None);
     server.get("/api/v1/namespaces/default/endpoints/none").await?;
-    let noted = events(&directory)?.into_iter().map(|event| {
+    let noted = events(server, &directory).await?.into_iter().map(|event| {
         let note = |name: &str| event["annotations"][name].clone();
         [note("k8s.io/deprecated"), note("k8s.io/removed-release")]
     });

@@ -1,16 +1,24 @@
 //! Priority and fairness: each request belongs to a flow, one flow does not crowd out another, and what
 //! there is no room for is sent away.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use gantry_apiserver::Limits;
 use gantry_testing::{Pair, TestServer};
 use http::{Method, Request};
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject};
+use kube::core::GroupVersionKind;
+use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const FLOWS: &str = "/apis/flowcontrol.apiserver.k8s.io/v1";
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Lets everybody do everything.
 async fn open(server: &TestServer) -> Result<()> {
@@ -125,5 +133,67 @@ async fn a_level_that_is_full_refuses_its_own_alone() -> Result<()> {
     server.json(Method::DELETE, &format!("{FLOWS}/flowschemas/jane"), &Value::Null).await?;
     assert_eq!(server.send(Some(&jane), read(MAPS)?).await?.code, 200);
     drop(slow);
+    Ok(())
+}
+
+/// The condition `Dangling` of the schema `jane`, when it says `status`.
+async fn dangling(server: &TestServer, status: &str) -> Result<Value> {
+    let resource =
+        ApiResource::from_gvk(&GroupVersionKind::gvk("flowcontrol.apiserver.k8s.io", "v1", "FlowSchema"));
+    let api: Api<DynamicObject> = Api::all_with(server.client(), &resource);
+    let condition = |object: &DynamicObject| object.data["status"]["conditions"][0].clone();
+    let says =
+        |object: Option<&DynamicObject>| object.is_some_and(|each| condition(each)["status"] == status);
+    let found = tokio::time::timeout(PATIENCE, await_condition(api, "jane", says)).await;
+    Ok(condition(&found.context("in time")??.context("it is there")?))
+}
+
+#[tokio::test]
+async fn a_schema_whose_level_there_is_not_dangles() -> Result<()> {
+    let server = TestServer::start().await?;
+    open(&server).await?;
+    let own = server.get(&format!("{FLOWS}/flowschemas")).await?.json();
+    for schema in own["items"].as_array().into_iter().flatten() {
+        let condition = &schema["status"]["conditions"][0];
+        assert_eq!(
+            (&condition["type"], &condition["reason"]),
+            (&json!("Dangling"), &json!("Found")),
+            "{schema}"
+        );
+    }
+    let rule = json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"], "clusterScope": true});
+    let schema = json!({"metadata": {"name": "jane"}, "spec": {
+        "matchingPrecedence": 50, "priorityLevelConfiguration": {"name": "late"},
+        "rules": [{"subjects": [{"kind": "User", "user": {"name": "jane"}}], "resourceRules": [rule]}]}});
+    let made = server.json(Method::POST, &format!("{FLOWS}/flowschemas"), &schema).await?;
+    assert_eq!(made.code, 201, "{}", made.text());
+    let refers = "This FlowSchema references the PriorityLevelConfiguration object named \"late\"";
+    let lost = dangling(&server, "True").await?;
+    let expect = (&json!("NotFound"), &json!(format!("{refers} but there is no such object")));
+    assert_eq!((&lost["reason"], &lost["message"]), expect);
+    assert!(lost["lastTransitionTime"].is_string(), "{lost}");
+    // It says nothing as long as that is so.
+    let jane = server.authority.issue("jane", &[])?;
+    let flow = |reply: &gantry_testing::Reply| {
+        let uid = reply.headers.get("x-kubernetes-pf-flowschema-uid").and_then(|uid| uid.to_str().ok());
+        uid.unwrap_or_default().to_owned()
+    };
+    let reply = server.send(Some(&jane), read(MAPS)?).await?;
+    assert_eq!(flow(&reply), uid(&server, "flowschemas/global-default").await?);
+
+    let level = json!({"metadata": {"name": "late"}, "spec": {"type": "Limited", "limited": {
+        "nominalConcurrencyShares": 5, "limitResponse": {"type": "Reject"}}}});
+    let made = server.json(Method::POST, &format!("{FLOWS}/prioritylevelconfigurations"), &level).await?;
+    assert_eq!(made.code, 201, "{}", made.text());
+    let found = dangling(&server, "False").await?;
+    let expect = (&json!("Found"), &json!(format!("{refers} and it exists")));
+    assert_eq!((&found["reason"], &found["message"]), expect);
+    let reply = server.send(Some(&jane), read(MAPS)?).await?;
+    assert_eq!(flow(&reply), uid(&server, "flowschemas/jane").await?);
+    let shown = server.get(&format!("{FLOWS}/flowschemas/jane")).await?.json();
+    let managers = shown["metadata"]["managedFields"].as_array().into_iter().flatten();
+    let applied = |each: &&Value| each["manager"] == "api-priority-and-fairness-config-consumer-v1";
+    let applied = managers.filter(applied).collect::<Vec<_>>();
+    assert_eq!((&applied[0]["operation"], &applied[0]["subresource"]), (&json!("Apply"), &json!("status")));
     Ok(())
 }

@@ -175,7 +175,13 @@ fn joined(existing: &Value, default: &Value) -> Option<Value> {
     addresses(existing, default)
 }
 
-async fn put(api: &dyn Api, group: &str, object: &Value, reconcile: Reconcile) -> Result<(), BootstrapError> {
+/// Writes `object`, or what `reconcile` makes of the one that is there.
+pub(crate) async fn put(
+    api: &dyn Api,
+    group: &str,
+    object: &Value,
+    reconcile: Reconcile,
+) -> Result<(), BootstrapError> {
     let kind = object["kind"].as_str().unwrap_or_default().to_lowercase();
     let plural = match kind.as_str() {
         "endpoints" => kind,

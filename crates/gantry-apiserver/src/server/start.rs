@@ -2,11 +2,14 @@
 //! through its own pipeline.
 
 use async_trait::async_trait;
-use http::{Method, Request};
+use http::header::USER_AGENT;
+use http::{HeaderValue, Method, Request};
 use http_body_util::BodyExt;
 use serde_json::Value;
 
+use super::identity::Identity;
 use crate::body::Body;
+use crate::fairness::dangling;
 use crate::{ApiServer, User, bootstrap};
 
 impl ApiServer {
@@ -31,7 +34,20 @@ impl ApiServer {
         let (range, address) = (self.config.service_cidr, self.config.advertise);
         let ensured = bootstrap::ensure(self, &self.builtin, range, address, &authentication, &today()).await;
         match ensured {
-            Ok(()) => drop(self.ready.send_replace(true)),
+            Ok(()) => {
+                let identity = async {
+                    if let Some(identity) = Identity::of(self) {
+                        identity.renew(self).await;
+                    }
+                };
+                let conditions = async {
+                    if self.fairness.is_some() {
+                        dangling::settle(self).await;
+                    }
+                };
+                tokio::join!(identity, conditions);
+                self.ready.send_replace(true);
+            }
             Err(error) => tracing::error!(%error, "the default objects are not all there"),
         }
     }
@@ -50,6 +66,8 @@ impl bootstrap::Api for ApiServer {
         *request.method_mut() = method;
         let Ok(uri) = path.parse() else { return (400, Value::Null) };
         *request.uri_mut() = uri;
+        // The manager of what the server writes.
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("kube-apiserver"));
         let user = User::new("system:apiserver", ["system:masters"]);
         let response = self.handle(request, Some(user)).await;
         let code = response.status().as_u16();

@@ -1,6 +1,9 @@
-//! What every cluster has comes back when somebody removes it.
+//! What every cluster has comes back when somebody removes it; servers say that they are there.
 
 use anyhow::{Context as _, Result};
+use gantry_apiserver::storage;
+use gantry_store::Store;
+use gantry_store::engine::MemoryEngine;
 use gantry_testing::TestServer;
 use http::Method;
 use kube::Api;
@@ -52,5 +55,46 @@ async fn the_cluster_keeps_what_it_needs() -> Result<()> {
         let why = format!("namespaces \"{name}\" is forbidden: this namespace may not be deleted");
         assert_eq!((refused.code.as_u16(), &refused.json()["message"]), (403, &json!(why)));
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn servers_say_that_they_are_there() -> Result<()> {
+    let store = Store::with_engine(MemoryEngine::default(), storage::options())?;
+    let lease = |name: &str, label: &str, time: &str| {
+        let lease = json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": name, "namespace": "kube-system", "uid": name,
+                "labels": {"apiserver.kubernetes.io/identity": label}},
+            "spec": {"holderIdentity": name, "leaseDurationSeconds": 3600, "renewTime": time},
+        });
+        lease.to_string().into_bytes()
+    };
+    const PREFIX: &str = "/registry/coordination.k8s.io/leases/kube-system";
+    let (past, future) = ("2020-01-01T00:00:00.000000Z", "2120-01-01T00:00:00.000000Z");
+    for (name, label, time) in [
+        ("gone", "kube-apiserver", past),
+        ("other", "kube-apiserver", future),
+        ("strange", "something-else", past),
+    ] {
+        store.create(&format!("{PREFIX}/{name}"), lease(name, label, time), None).await?;
+    }
+    let server = TestServer::with_store(store).await?;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
+    let of_leases = api(&server, "coordination.k8s.io", "Lease", "kube-system");
+    let gone = await_condition(of_leases, "gone", |object: Option<&DynamicObject>| object.is_none());
+    tokio::time::timeout(PATIENCE, gone).await.context("in time")??;
+    let selector = "labelSelector=apiserver.kubernetes.io%2Fidentity%3Dkube-apiserver";
+    let all = server.get(&format!("{leases}?{selector}")).await?.json();
+    assert_eq!(all["items"].as_array().map(Vec::len), Some(2), "{all}");
+    let (own, other) = (&all["items"][0], &all["items"][1]);
+    assert_eq!(other["metadata"]["name"], "other");
+    assert_eq!(server.get(&format!("{leases}/strange")).await?.code, 200);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (name, holder) = (text(&own["metadata"]["name"]), text(&own["spec"]["holderIdentity"]));
+    assert!(name.starts_with("apiserver-") && name.len() == 36, "{name}");
+    assert!(holder.starts_with(&format!("{name}_")), "{holder}");
+    assert_eq!(own["spec"]["leaseDurationSeconds"], 3600);
+    assert!(own["metadata"]["labels"]["kubernetes.io/hostname"].is_string(), "{own}");
     Ok(())
 }
