@@ -73,11 +73,19 @@ async fn the_status_of_a_migration_is_its_controllers() -> Result<()> {
 async fn a_binding_sets_the_node_and_the_condition() -> Result<()> {
     let server = TestServer::start().await?;
     pod(&server).await?;
-    let binding = json!({"metadata": {"name": "a"}, "target": {"kind": "Node", "name": "n1"}});
+    let before = server.get(&format!("{PODS}/a")).await?.json()["metadata"].take();
+    let target = json!({"kind": "Node", "name": "n1"});
+    for (field, wrong) in [("uid", "other"), ("resourceVersion", "1")] {
+        let binding = json!({"metadata": {"name": "a", field: wrong}, "target": target});
+        let refused = server.json(Method::POST, &format!("{PODS}/a/binding"), &binding).await?;
+        assert_eq!(refused.code, 409, "{field}: {}", refused.text());
+    }
+    let binding = json!({"metadata": {"name": "a", "uid": before["uid"]}, "target": target});
     let bound = server.json(Method::POST, &format!("{PODS}/a/binding"), &binding).await?;
     assert_eq!(bound.code, 201, "{}", bound.text());
     let pod = server.get(&format!("{PODS}/a")).await?.json();
     assert_eq!(pod["spec"]["nodeName"], "n1");
+    assert_eq!(pod["metadata"]["managedFields"], before["managedFields"], "the node is nobody's field");
     let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
     let scheduled = conditions.iter().find(|each| each["type"] == "PodScheduled");
     assert_eq!(scheduled.map(|each| &each["status"]), Some(&json!("True")), "{pod}");

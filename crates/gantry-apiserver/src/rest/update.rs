@@ -217,8 +217,8 @@ async fn finish(
     let mut errors = gantry_api::rules::metadata::validate(kind, &object);
     errors.extend(gantry_api::rules::metadata::validate_update(&object, &current));
     match context.info.subresource.as_str() {
-        // These change what an update of the object itself may not.
-        "binding" | "ephemeralcontainers" => errors.extend(kind.validate(&object)),
+        // This changes what an update of the object itself may not.
+        "ephemeralcontainers" => errors.extend(kind.validate(&object)),
         "resize" => {
             errors.extend(kind.validate(&object));
             errors.extend(resize::validate(&object, &current));
@@ -226,7 +226,7 @@ async fn finish(
         part @ ("status" | "approval") => {
             errors.extend(kind.validate_status(&object, &current, part));
         }
-        "finalize" => {}
+        "finalize" | "binding" => {}
         _ => {
             errors.extend(kind.validate_change(&object, &current));
             expressions::validate(kind, &object, Some(&current), &mut errors);
