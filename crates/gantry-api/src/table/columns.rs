@@ -460,13 +460,19 @@ fn pod_status(pod: &Value) -> String {
         reason = "SchedulingGated".to_owned();
     }
     let total = list(&pod["spec"]["initContainers"]).count();
+    let is_sidecar = |name: &Value| {
+        list(&pod["spec"]["initContainers"])
+            .any(|each| each["name"] == *name && each["restartPolicy"] == "Always")
+    };
+    let initialized =
+        list(&status["conditions"]).any(|each| each["type"] == "Initialized" && each["status"] == "True");
     let mut initializing = false;
     for (index, container) in list(&status["initContainerStatuses"]).enumerate() {
         let state = &container["state"];
         if state["terminated"].is_object() && count(&state["terminated"]["exitCode"]) == 0 {
             continue;
         }
-        if container["started"] == true && state["running"].is_object() {
+        if container["started"] == true && is_sidecar(&container["name"]) {
             continue;
         }
         let waiting =
@@ -479,7 +485,7 @@ fn pod_status(pod: &Value) -> String {
         initializing = true;
         break;
     }
-    if !initializing {
+    if !initializing || initialized {
         let mut running = false;
         for container in list(&status["containerStatuses"]).collect::<Vec<_>>().into_iter().rev() {
             let state = &container["state"];
@@ -533,11 +539,21 @@ mod tests {
     fn pods() {
         let pod = json!({"metadata": {"name": "p", "creationTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"containers": [{"name": "c"}], "initContainers": [{"name": "i"}]},
-            "status": {"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": {"running": {}}}]}});
+            "status": {"phase": "Pending", "initContainerStatuses": [
+                {"name": "i", "started": true, "state": {"running": {}}}]}});
         assert_eq!(
             cells(POD, &pod)[..5],
             [json!("p"), json!("0/1"), json!("Init:0/1"), json!("0"), json!("60m")]
         );
+        // A sidecar that was stopped in the end says nothing of how the pod ended.
+        let mut over = pod.clone();
+        over["spec"]["initContainers"][0]["restartPolicy"] = "Always".into();
+        over["status"] = json!({"phase": "Succeeded", "conditions": [{"type": "Initialized", "status": "True"}],
+            "initContainerStatuses": [
+                {"name": "i", "started": false, "state": {"terminated": {"exitCode": 7, "reason": "Error"}}}],
+            "containerStatuses": [
+                {"name": "c", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}]});
+        assert_eq!(cells(POD, &over)[2], json!("Completed"));
         let mut crashed = pod.clone();
         crashed["status"] = json!({"phase": "Running", "containerStatuses": [{"name": "c", "restartCount": 3,
             "state": {"waiting": {"reason": "CrashLoopBackOff"}},
