@@ -61,7 +61,7 @@ impl<'a> Structure<'a> {
         }
     }
 
-    /// The fields that an apply to the subresource leaves as they are.
+    /// The fields that a write to the subresource leaves as they are.
     fn kept(&self, subresource: &str) -> &'static [&'static str] {
         match subresource {
             "status" => &["spec"],
@@ -109,10 +109,13 @@ impl Conflicts {
         error
     }
 
-    fn paths(&self) -> FieldSet {
-        let mut all = FieldSet::default();
-        self.0.iter().for_each(|(_, set)| all.add(set));
-        all
+    /// Those that are left where these fields may be taken.
+    fn without(self, allowed: &FieldSet) -> Self {
+        let left = self.0.into_iter().map(|(manager, mut set)| {
+            set.subtract(allowed);
+            (manager, set)
+        });
+        Self(left.filter(|(_, set)| !set.is_empty()).collect())
     }
 }
 
@@ -177,7 +180,13 @@ pub fn update(
         return;
     }
     let me = Manager::new(manager, operation, api_version, subresource);
-    let changes = changes(Schemas::builtin(), structure.root, old, new);
+    let mut changes = changes(Schemas::builtin(), structure.root, old, new);
+    // What the write cannot change is not its writer's, even of a new object that came with it.
+    for field in structure.kept(subresource) {
+        let field = format!("f:{field}");
+        changes.written.children.remove(&field);
+        changes.removed.children.remove(&field);
+    }
     let mut mine = managers.take(&me).unwrap_or_default();
     managers.yield_to(&changes);
     mine.subtract(&changes.removed);
@@ -212,6 +221,7 @@ pub fn apply(
     }
     if managers.is_empty() && is_object(live) {
         let mut all = changes(schemas, root, &Value::Null, &base).written;
+        structure.kept("").iter().for_each(|field| all.children.remove(&format!("f:{field}")));
         strip(&mut all);
         managers.put(Manager::new(BEFORE_FIRST_APPLY, Operation::Update, api_version, ""), all, now);
     }
@@ -232,8 +242,11 @@ pub fn apply(
     }
     let changed = changes(schemas, root, &base, &merged);
     let conflicts = Conflicts(managers.conflicts(&changed));
-    if !conflicts.0.is_empty() && !force && !from_last_applied(schemas, root, &base, manager, &conflicts) {
-        return Err(conflicts);
+    if !conflicts.0.is_empty() && !force {
+        let left = conflicts.without(&last_applied(schemas, root, &base, manager));
+        if !left.0.is_empty() {
+            return Err(left);
+        }
     }
     managers.yield_to(&changed);
     strip(&mut wanted);
@@ -264,23 +277,17 @@ fn keep_metadata(kept: KeptMetadata, wanted: &mut FieldSet, merged: &mut Value, 
     }
 }
 
-/// Whether all conflicts are on fields that kubectl itself wrote by client-side apply.
-fn from_last_applied(
-    schemas: &Schemas,
-    root: Layout<'_>,
-    live: &Value,
-    manager: &str,
-    conflicts: &Conflicts,
-) -> bool {
+/// The fields that kubectl itself wrote by client-side apply, which its server-side apply may take.
+fn last_applied(schemas: &Schemas, root: Layout<'_>, live: &Value, manager: &str) -> FieldSet {
     let text = live["metadata"]["annotations"][LAST_APPLIED].as_str().filter(|_| manager == "kubectl");
-    let Some(before) = text.and_then(|text| serde_json::from_str::<Value>(text).ok()) else { return false };
+    let Some(before) = text.and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
+        return FieldSet::default();
+    };
     let mut mine = owned(schemas, root, &before);
     let Changes { written, removed: _ } =
         changes(schemas, root, live, &merge::merge(schemas, root, live, &before));
     mine.subtract(&written);
-    let mut left = conflicts.paths();
-    left.subtract(&mine);
-    left.is_empty()
+    mine
 }
 
 #[cfg(test)]

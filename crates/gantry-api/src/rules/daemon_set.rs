@@ -16,6 +16,7 @@ const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 pub const RULES: Rules = Rules {
     default: |set| {
         let Some(set) = set.as_object_mut() else { return };
+        default(object(object(set, "metadata"), "annotations"), TEMPLATE_GENERATION, "0");
         let spec = object(set, "spec");
         pod::set_defaults(object(object(spec, "template"), "spec"));
         default(spec, "revisionHistoryLimit", 10);

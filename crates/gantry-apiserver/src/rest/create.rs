@@ -85,9 +85,7 @@ pub(super) async fn insert(
     let managed = object["metadata"].get("managedFields").cloned();
     fill_new(kind, &mut object);
     kind.default(&mut object);
-    context.wait_for_account(&mut object).await;
-    context.mutate(Operation::Create, &mut object, None, dry_run).await?;
-    kind.prepare_create(&mut object);
+    // What admission and the server add from here on is nobody's.
     match manage {
         Manage::Update(manager) => context.manage(&Value::Null, &mut object, manager),
         Manage::Done => {
@@ -96,6 +94,9 @@ pub(super) async fn insert(
             }
         }
     }
+    context.wait_for_account(&mut object).await;
+    context.mutate(Operation::Create, &mut object, None, dry_run).await?;
+    kind.prepare_create(&mut object);
     let reservation = context.server.services.create(kind, &mut object)?;
     let result = finish(context, object, generated, dry_run).await;
     context.server.services.settle(reservation, result.is_ok() && !dry_run);

@@ -129,12 +129,13 @@ pub(super) async fn replace(
     if context.info.subresource != "binding" {
         count_generation(kind, &mut object, &current);
     }
+    // What admission adds from here on is nobody's.
+    if let Some(manager) = manager {
+        context.manage(&current, &mut object, manager);
+    }
     // Who binds a pod was asked about the Binding.
     if context.info.subresource != "binding" {
         context.mutate(Operation::Update, &mut object, Some(&current), dry_run).await?;
-    }
-    if let Some(manager) = manager {
-        context.manage(&current, &mut object, manager);
     }
     let reservation = context.server.services.update(kind, &current, &mut object)?;
     let result = finish(context, entry, current, object, dry_run).await;

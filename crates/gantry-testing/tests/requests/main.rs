@@ -10,5 +10,6 @@ mod expressions;
 mod finalizers;
 mod impersonation;
 mod kept;
+mod ownership;
 mod pods;
 mod roles;
