@@ -1,5 +1,8 @@
 //! What the rules of several kinds share: reading values, setting defaults, common checks.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use serde_json::{Map, Value};
 
 use crate::field::{FieldError, Path};
@@ -247,6 +250,18 @@ pub fn path_segment(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// Checks what names an object by group, kind and name.
+pub fn typed_reference(path: &Path, reference: &Value, errors: &mut Vec<FieldError>) {
+    if let Some(group) = reference["apiGroup"].as_str() {
+        dns_subdomain(&path.child("apiGroup"), group, errors);
+    }
+    for key in ["kind", "name"] {
+        if let Some(value) = required(path, reference, key, errors) {
+            path_segment(&path.child(key), value, errors);
+        }
+    }
+}
+
 /// Checks that a port is from 1 to 65535.
 pub fn port(path: &Path, value: &Value, errors: &mut Vec<FieldError>) {
     if !value.as_i64().is_some_and(|port| (1..=65535).contains(&port)) {
@@ -280,6 +295,77 @@ pub fn domain_path(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
         )),
         Some((domain, _)) => dns_subdomain(path, domain, errors),
     }
+}
+
+/// Words for what is no address.
+const IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+
+/// Checks an address in one of the forms that were ever taken: numbers may begin with zeros.
+pub fn legacy_ip(path: &Path, address: &str, errors: &mut Vec<FieldError>) {
+    if sloppy_ip(address).is_none() {
+        errors.push(FieldError::invalid(path, address, IP));
+    }
+}
+
+/// Checks an address that can be written in one way only.
+pub fn ip(path: &Path, address: &str, errors: &mut Vec<FieldError>) {
+    let words = match (sloppy_ip(address), address.parse::<IpAddr>()) {
+        (None, _) => IP.to_owned(),
+        (_, Err(_)) => "must not have leading 0s".to_owned(),
+        (_, Ok(IpAddr::V6(six))) if six.to_ipv4_mapped().is_some() => {
+            "must not be an IPv4-mapped IPv6 address".to_owned()
+        }
+        (_, Ok(parsed)) if parsed.to_string() != address => {
+            format!("must be in canonical form (\"{parsed}\")")
+        }
+        _ => return,
+    };
+    errors.push(FieldError::invalid(path, address, words));
+}
+
+/// Checks a range of addresses that can be written in one way only.
+pub fn cidr(path: &Path, range: &str, errors: &mut Vec<FieldError>) {
+    for words in cidr_faults(range) {
+        errors.push(FieldError::invalid(path, range, words));
+    }
+}
+
+fn cidr_faults(range: &str) -> Vec<String> {
+    let valid = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+    let Some((first, length)) = range.split_once('/') else { return vec![valid.to_owned()] };
+    let digits = !length.is_empty() && length.len() < 9 && length.bytes().all(|byte| byte.is_ascii_digit());
+    let parsed =
+        sloppy_ip(first).filter(|_| digits).and_then(|first| IpNet::new(first, length.parse().ok()?).ok());
+    let Some(net) = parsed else { return vec![valid.to_owned()] };
+    if first.parse::<IpAddr>().is_err() || (length.len() > 1 && length.starts_with('0')) {
+        return vec!["must not have leading 0s in IP or prefix length".to_owned()];
+    }
+    let mut faults = Vec::new();
+    if matches!(net, IpNet::V6(net) if net.addr().to_ipv4_mapped().is_some()) {
+        faults.push("must not have an IPv4-mapped IPv6 address".to_owned());
+    } else if net.to_string() != range {
+        faults.push(format!("must be in canonical form (\"{net}\")"));
+    }
+    if net.trunc() != net {
+        faults.push("must not have bits set beyond the prefix length".to_owned());
+    }
+    faults
+}
+
+/// Reads an address as upstream's first versions did: numbers of version 4 may begin with zeros.
+fn sloppy_ip(address: &str) -> Option<IpAddr> {
+    if let Ok(parsed) = address.parse() {
+        return Some(parsed);
+    }
+    let (before, four) = address.rsplit_once(':').map_or(("", address), |(before, four)| (before, four));
+    let numbers: Vec<&str> = four.split('.').map(|part| part.trim_start_matches('0')).collect();
+    let numbers: Vec<&str> =
+        numbers.into_iter().map(|part| if part.is_empty() { "0" } else { part }).collect();
+    if four.split('.').any(str::is_empty) || numbers.len() != 4 {
+        return None;
+    }
+    let separator = if address.contains(':') { ":" } else { "" };
+    format!("{before}{separator}{}", numbers.join(".")).parse().ok()
 }
 
 /// Checks that a text is one of a closed set.

@@ -208,7 +208,9 @@ fn validate_target(path: &Path, target: &Value, errors: &mut Vec<FieldError>) {
 
 fn scaling_rules(path: &Path, rules: &Value, errors: &mut Vec<FieldError>) {
     let (at, window) = (path.child("stabilizationWindowSeconds"), &rules["stabilizationWindowSeconds"]);
-    not_negative(&at, window, errors);
+    if window.as_i64().is_some_and(|window| window < 0) {
+        errors.push(FieldError::invalid(&at, window.clone(), "must be greater than or equal to zero"));
+    }
     at_most(&at, window, LONGEST_WINDOW, errors);
     if !rules["selectPolicy"].is_null() {
         let policy = text(rules, "selectPolicy");

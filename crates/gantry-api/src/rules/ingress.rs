@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::common::{
-    dns_1035, dns_subdomain, drop_status, keep_status, list, one_of, port, port_name, required, text,
+    dns_1035, dns_subdomain, drop_status, keep_status, legacy_ip, list, one_of, port, port_name, required,
+    text, typed_reference,
 };
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
@@ -21,7 +22,7 @@ pub const RULES: Rules = Rules {
         let (path, spec) = (Path::new("spec"), &ingress["spec"]);
         if list(spec, "rules").is_empty() && !spec["defaultBackend"].is_object() {
             let words = "either `defaultBackend` or `rules` must be specified";
-            errors.push(FieldError::invalid(&path, spec.clone(), words));
+            errors.push(FieldError::invalid(&path, spec["rules"].clone(), words));
         }
         if spec["defaultBackend"].is_object() {
             backend(&path.child("defaultBackend"), &spec["defaultBackend"], &mut errors);
@@ -34,6 +35,10 @@ pub const RULES: Rules = Rules {
                 let path = path.child("tls").index(at).child("hosts").index(index);
                 host(&path, name.as_str().unwrap_or_default(), &mut errors);
             }
+            if !text(tls, "secretName").is_empty() {
+                let path = path.child("tls").index(at).child("secretName");
+                dns_subdomain(&path, text(tls, "secretName"), &mut errors);
+            }
         }
         if !spec["ingressClassName"].is_null() {
             dns_subdomain(&path.child("ingressClassName"), text(spec, "ingressClassName"), &mut errors);
@@ -42,18 +47,43 @@ pub const RULES: Rules = Rules {
     },
     validate_create: |ingress| {
         let annotated = &ingress["metadata"]["annotations"][CLASS];
-        if annotated.is_null() || ingress["spec"]["ingressClassName"].is_null() {
+        let class = &ingress["spec"]["ingressClassName"];
+        if annotated.is_null() || class.is_null() || annotated == class {
             return Vec::new();
         }
-        let path = Path::new("metadata").child("annotations").child(CLASS);
-        vec![FieldError::invalid(&path, annotated.clone(), "can not be set when the class field is also set")]
+        let path = Path::new("annotations").child(CLASS);
+        let words = "must match `ingressClassName` when both are specified";
+        vec![FieldError::invalid(&path, annotated.clone(), words)]
+    },
+    validate_status: |new, _, _| {
+        let mut errors = Vec::new();
+        let path = Path::new("status").child("loadBalancer").child("ingress");
+        for (at, each) in list(&new["status"]["loadBalancer"], "ingress").iter().enumerate() {
+            let path = path.index(at);
+            if !text(each, "ip").is_empty() {
+                legacy_ip(&path.child("ip"), text(each, "ip"), &mut errors);
+            }
+            let name = text(each, "hostname");
+            if !name.is_empty() {
+                let path = path.child("hostname");
+                dns_subdomain(&path, name, &mut errors);
+                not_an_address(&path, name, &mut errors);
+            }
+        }
+        errors
     },
     ..Rules::NONE
 };
 
+fn not_an_address(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
+    if name.parse::<std::net::IpAddr>().is_ok() {
+        errors.push(FieldError::invalid(path, name, "must be a DNS name, not an IP address"));
+    }
+}
+
 fn host(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
-    if let Some(rest) = name.strip_prefix("*.") {
-        if !is_dns_subdomain(rest) {
+    if name.contains('*') {
+        if !name.strip_prefix("*.").is_some_and(is_dns_subdomain) {
             let words = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
             errors.push(FieldError::invalid(path, name, words));
         }
@@ -66,9 +96,7 @@ fn rule(path: &Path, rule: &Value, errors: &mut Vec<FieldError>) {
     let name = text(rule, "host");
     if !name.is_empty() {
         let path = path.child("host");
-        if name.parse::<std::net::IpAddr>().is_ok() {
-            errors.push(FieldError::invalid(&path, name, "must be a DNS name, not an IP address"));
-        }
+        not_an_address(&path, name, errors);
         host(&path, name, errors);
     }
     if !rule["http"].is_object() {
@@ -81,6 +109,10 @@ fn rule(path: &Path, rule: &Value, errors: &mut Vec<FieldError>) {
     }
     for (at, each) in paths.iter().enumerate() {
         let path = path.index(at);
+        if each["pathType"].is_null() {
+            errors.push(FieldError::required(&path.child("pathType"), "pathType must be specified"));
+            continue;
+        }
         http_path(&path, each, errors);
         backend(&path.child("backend"), &each["backend"], errors);
     }
@@ -88,9 +120,8 @@ fn rule(path: &Path, rule: &Value, errors: &mut Vec<FieldError>) {
 
 fn http_path(path: &Path, each: &Value, errors: &mut Vec<FieldError>) {
     let (at, wanted) = (path.child("path"), text(each, "path"));
-    match each["pathType"].as_str() {
-        None => errors.push(FieldError::required(&path.child("pathType"), "pathType must be specified")),
-        Some("Exact" | "Prefix") => {
+    match text(each, "pathType") {
+        "Exact" | "Prefix" => {
             if !wanted.starts_with('/') {
                 errors.push(FieldError::invalid(&at, wanted, "must be an absolute path"));
             }
@@ -101,12 +132,12 @@ fn http_path(path: &Path, each: &Value, errors: &mut Vec<FieldError>) {
                 errors.push(FieldError::invalid(&at, wanted, format!("cannot end with '{end}'")));
             }
         }
-        Some("ImplementationSpecific") => {
+        "ImplementationSpecific" => {
             if !wanted.is_empty() && !wanted.starts_with('/') {
                 errors.push(FieldError::invalid(&at, wanted, "must be an absolute path"));
             }
         }
-        Some(other) => {
+        other => {
             one_of(&path.child("pathType"), other, &["Exact", "ImplementationSpecific", "Prefix"], errors);
         }
     }
@@ -119,20 +150,17 @@ fn backend(path: &Path, backend: &Value, errors: &mut Vec<FieldError>) {
             errors.push(FieldError::invalid(path, "", "cannot set both resource and service backends"));
         }
         (false, false) => {
-            errors.push(FieldError::required(path, "resource or service backend is required"));
+            errors.push(FieldError::invalid(path, "", "resource or service backend is required"));
         }
         (false, true) => {
-            let path = path.child("resource");
-            for key in ["kind", "name"] {
-                required(&path, resource, key, errors);
-            }
+            typed_reference(&path.child("resource"), resource, errors);
         }
         (true, false) => {
-            let path = path.child("service");
-            if let Some(name) = required(&path, service, "name", errors) {
-                dns_1035(&path.child("name"), name, errors);
+            let at = path.child("service");
+            if let Some(name) = required(&at, service, "name", errors) {
+                dns_1035(&at.child("name"), name, errors);
             }
-            service_port(&path, &service["port"], errors);
+            service_port(path, &service["port"], errors);
         }
     }
 }
@@ -144,7 +172,9 @@ fn service_port(path: &Path, wanted: &Value, errors: &mut Vec<FieldError>) {
         (false, false) => {
             errors.push(FieldError::invalid(path, "", "cannot set both port name & port number"));
         }
-        (false, true) => port_name(&path.child("port").child("name"), name, errors),
-        (true, false) => port(&path.child("port").child("number"), &wanted["number"], errors),
+        (false, true) => port_name(&path.child("service").child("port").child("name"), name, errors),
+        (true, false) => {
+            port(&path.child("service").child("port").child("number"), &wanted["number"], errors)
+        }
     }
 }

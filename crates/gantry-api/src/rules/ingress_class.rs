@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::common::{default, domain_path, immutable, one_of, path_segment, required, text};
+use super::common::{default, dns_label, domain_path, immutable, one_of, required, text, typed_reference};
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
@@ -19,11 +19,12 @@ pub const RULES: Rules = Rules {
     validate: |class| {
         let mut errors = Vec::new();
         let (path, spec) = (Path::new("spec"), &class["spec"]);
-        let controller = text(spec, "controller");
-        if controller.len() > LONGEST_CONTROLLER {
-            errors.push(FieldError::too_long(&path.child("controller"), LONGEST_CONTROLLER));
+        if let Some(controller) = required(&path, spec, "controller", &mut errors) {
+            if controller.len() > LONGEST_CONTROLLER {
+                errors.push(FieldError::too_long(&path.child("controller"), LONGEST_CONTROLLER));
+            }
+            domain_path(&path.child("controller"), controller, &mut errors);
         }
-        domain_path(&path.child("controller"), controller, &mut errors);
         if spec["parameters"].is_object() {
             parameters(&path.child("parameters"), &spec["parameters"], &mut errors);
         }
@@ -39,11 +40,7 @@ pub const RULES: Rules = Rules {
 };
 
 fn parameters(path: &Path, parameters: &Value, errors: &mut Vec<FieldError>) {
-    for key in ["kind", "name"] {
-        if let Some(value) = required(path, parameters, key, errors) {
-            path_segment(&path.child(key), value, errors);
-        }
-    }
+    typed_reference(path, parameters, errors);
     let scope = text(parameters, "scope");
     one_of(&path.child("scope"), scope, &["Cluster", "Namespace"], errors);
     let (at, namespaced) = (path.child("namespace"), !parameters["namespace"].is_null());
@@ -54,6 +51,7 @@ fn parameters(path: &Path, parameters: &Value, errors: &mut Vec<FieldError>) {
         "Cluster" if namespaced => {
             errors.push(FieldError::forbidden(&at, "`parameters.scope` is set to 'Cluster'"));
         }
+        "Namespace" => dns_label(&at, text(parameters, "namespace"), errors),
         _ => {}
     }
 }

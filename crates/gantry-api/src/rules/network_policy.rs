@@ -75,10 +75,10 @@ fn port(path: &Path, each: &Value, errors: &mut Vec<FieldError>) {
     let at = path.child("endPort");
     match each["port"].as_i64() {
         Some(first) => {
-            port_number(&at, end, errors);
             if end.as_i64().is_some_and(|last| last < first) {
-                errors.push(FieldError::invalid(&at, first, "must be greater than or equal to `port`"));
+                errors.push(FieldError::invalid(&at, end.clone(), "must be greater than or equal to `port`"));
             }
+            port_number(&at, end, errors);
         }
         None if each["port"].is_null() => {
             errors.push(FieldError::invalid(

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::fixtures::{becomes, change_refused, refused};
+use super::fixtures::{becomes, change_refused, refused, status_refused};
+use crate::rules::common::DNS_SUBDOMAIN;
 
 fn path(each: Value) -> Value {
     let mut full = json!({"path": "/", "pathType": "Prefix",
@@ -16,7 +17,7 @@ fn ingress() {
     let check = |patch, expected: &[&str]| refused("Ingress", patch, expected);
     check(
         json!({"spec": {"rules": null}}),
-        &["spec: Invalid value: {}: either `defaultBackend` or `rules` must be specified"],
+        &["spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"],
     );
     let at = "spec.rules[0].http.paths[0]";
     let fails = |each, expected: &str| check(path(each), &[&format!("{at}{expected}")]);
@@ -30,7 +31,7 @@ fn ingress() {
     fails(json!({"path": "/a/.."}), ".path: Invalid value: \"/a/..\": cannot end with '/..'");
     fails(
         json!({"backend": {"service": null}}),
-        ".backend: Required value: resource or service backend is required",
+        ".backend: Invalid value: \"\": resource or service backend is required",
     );
     fails(
         json!({"backend": {"resource": {"kind": "k", "name": "n"}}}),
@@ -38,11 +39,11 @@ fn ingress() {
     );
     fails(
         json!({"backend": {"service": {"port": null}}}),
-        ".backend.service: Required value: port name or number is required",
+        ".backend: Required value: port name or number is required",
     );
     fails(
         json!({"backend": {"service": {"port": {"name": "http"}}}}),
-        ".backend.service: Invalid value: \"\": cannot set both port name & port number",
+        ".backend: Invalid value: \"\": cannot set both port name & port number",
     );
     fails(
         json!({"backend": {"service": {"port": {"number": 70000}}}}),
@@ -54,9 +55,37 @@ fn ingress() {
     );
     check(json!({"spec": {"rules": [{"host": "*.example.com"}]}}), &[]);
     check(
-        json!({"metadata": {"annotations": {"kubernetes.io/ingress.class": "x"}}, "spec": {"ingressClassName": "x"}}),
+        json!({"metadata": {"annotations": {"kubernetes.io/ingress.class": "x"}}, "spec": {"ingressClassName": "y"}}),
         &[
-            "metadata.annotations.kubernetes.io/ingress.class: Invalid value: \"x\": can not be set when the class field is also set",
+            "annotations.kubernetes.io/ingress.class: Invalid value: \"x\": must match `ingressClassName` when both are specified",
+        ],
+    );
+    check(
+        json!({"metadata": {"annotations": {"kubernetes.io/ingress.class": "x"}}, "spec": {"ingressClassName": "x"}}),
+        &[],
+    );
+    fails(
+        json!({"backend": {"service": null, "resource": {"apiGroup": "a.b", "kind": "a/b", "name": "n"}}}),
+        ".backend.resource.kind: Invalid value: \"a/b\": may not contain '/'",
+    );
+    check(
+        json!({"spec": {"tls": [{"secretName": "A_b"}]}}),
+        &[&format!("spec.tls[0].secretName: Invalid value: \"A_b\": {DNS_SUBDOMAIN}")],
+    );
+    let status = |each: Value| json!({"loadBalancer": {"ingress": [each]}});
+    status_refused(
+        "Ingress",
+        status(json!({"ip": "1.2.3"})),
+        &[
+            "status.loadBalancer.ingress[0].ip: Invalid value: \"1.2.3\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+        ],
+    );
+    status_refused("Ingress", status(json!({"ip": "1.2.3.04"})), &[]);
+    status_refused(
+        "Ingress",
+        status(json!({"hostname": "1.2.3.4"})),
+        &[
+            "status.loadBalancer.ingress[0].hostname: Invalid value: \"1.2.3.4\": must be a DNS name, not an IP address",
         ],
     );
 }
@@ -157,7 +186,7 @@ fn ip_address() {
     refused(
         "IPAddress",
         json!({"metadata": {"name": "10.43.0.01"}}),
-        &["metadata.name: Invalid value: \"10.43.0.01\": must be a valid IP address in canonical form"],
+        &["metadata.name: Invalid value: \"10.43.0.01\": must not have leading 0s"],
     );
     refused("IPAddress", json!({"spec": null}), &["spec.parentRef: Required value"]);
     refused(
@@ -187,12 +216,12 @@ fn service_cidr() {
     );
     check(
         json!(["10.0.0.1/8"]),
-        &["spec.cidrs[0]: Invalid value: \"10.0.0.1/8\": must be in canonical form (\"10.0.0.0/8\")"],
+        &["spec.cidrs[0]: Invalid value: \"10.0.0.1/8\": must not have bits set beyond the prefix length"],
     );
     change_refused("ServiceCIDR", json!({"spec": {"cidrs": ["10.43.0.0/16", "2001:db8::/64"]}}), &[]);
     change_refused(
         "ServiceCIDR",
         json!({"spec": {"cidrs": ["10.44.0.0/16"]}}),
-        &["spec.cidrs: Invalid value: [\"10.44.0.0/16\"]: field is immutable"],
+        &["spec.cidrs[0]: Invalid value: \"10.44.0.0/16\": field is immutable"],
     );
 }
