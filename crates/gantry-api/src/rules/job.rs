@@ -193,12 +193,14 @@ pub(super) fn validate_spec(path: &Path, spec: &Value, errors: &mut Vec<FieldErr
                 format!("must be less than or equal to {MOST_PARALLEL} when completion mode is Indexed");
             errors.push(FieldError::invalid(&path.child("parallelism"), spec["parallelism"].clone(), words));
         }
-    } else if !spec["backoffLimitPerIndex"].is_null() {
-        errors.push(FieldError::invalid(
-            &path.child("backoffLimitPerIndex"),
-            spec["backoffLimitPerIndex"].clone(),
-            "requires indexed completion mode",
-        ));
+        policies::failed_indexes(path, spec, errors);
+    } else {
+        for key in ["backoffLimitPerIndex", "maxFailedIndexes"] {
+            if !spec[key].is_null() {
+                let words = "requires indexed completion mode";
+                errors.push(FieldError::invalid(&path.child(key), spec[key].clone(), words));
+            }
+        }
     }
     policies::failure(path, spec, errors);
     policies::success(path, spec, errors);

@@ -5,9 +5,49 @@ use serde_json::Value;
 use crate::field::{FieldError, Path};
 use crate::rules::common::{domain_path, list, not_negative, one_of, qualified_name, text};
 
+/// The most indexes that may fail.
+const MOST_FAILED: i64 = 100_000;
+/// The number of completions above which indexes that fail are bound more closely.
+const MANY: i64 = 100_000;
+/// The most indexes that may fail, and pods at a time, of so many.
+const MOST_OF_MANY: i64 = 10_000;
 /// The most rules of a policy, and conditions of a rule.
 const MOST_RULES: usize = 20;
 const MOST_CODES: usize = 255;
+
+/// Checks how many indexes of an indexed job may fail.
+pub(super) fn failed_indexes(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
+    let number = |key: &str| spec[key].as_i64();
+    let (at, failed) = (path.child("maxFailedIndexes"), number("maxFailedIndexes"));
+    let mut refuse = |key: &str, value: i64, words: String| {
+        errors.push(FieldError::invalid(&path.child(key), value, words));
+    };
+    if let Some(failed) = failed {
+        if number("completions").is_some_and(|completions| failed > completions) {
+            refuse("maxFailedIndexes", failed, "must be less than or equal to completions".to_owned());
+        }
+        if failed > MOST_FAILED {
+            refuse("maxFailedIndexes", failed, format!("must be less than or equal to {MOST_FAILED}"));
+        }
+    }
+    if number("completions").is_none_or(|completions| completions <= MANY)
+        || spec["backoffLimitPerIndex"].is_null()
+    {
+        return;
+    }
+    for key in ["parallelism", "maxFailedIndexes"] {
+        if let Some(value) = number(key).filter(|value| *value > MOST_OF_MANY) {
+            let words = format!(
+                "must be less than or equal to {MOST_OF_MANY} when completions are above {MANY} and used with backoff limit per index"
+            );
+            refuse(key, value, words);
+        }
+    }
+    if failed.is_none() {
+        let words = format!("must be specified when completions is above {MANY}");
+        errors.push(FieldError::required(&at, words));
+    }
+}
 
 /// Checks the policy of failure.
 pub(super) fn failure(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {

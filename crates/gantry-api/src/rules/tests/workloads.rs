@@ -1,6 +1,6 @@
 //! Kinds that run pods: defaults, each documented fault, what cannot change.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::fixtures::{becomes, change_of, change_refused, created, minimal, refused, status_refused};
 
@@ -213,7 +213,10 @@ fn job_faults() {
     );
     refused(
         json!({"maxFailedIndexes": 1}),
-        &["spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified"],
+        &[
+            "spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified",
+            "spec.maxFailedIndexes: Invalid value: 1: requires indexed completion mode",
+        ],
     );
     refused(
         json!({"selector": {"matchLabels": {"batch.kubernetes.io/controller-uid": "other"}}}),
@@ -304,6 +307,38 @@ fn job_changes() {
 }
 
 #[test]
+fn failed_indexes_of_jobs() {
+    let check = |spec: Value, expected: &[&str]| {
+        let mut indexed = json!({"completionMode": "Indexed", "backoffLimitPerIndex": 1});
+        json_patch::merge(&mut indexed, &spec);
+        refused("Job", json!({"spec": indexed}), expected);
+    };
+    check(
+        json!({"completions": 2, "maxFailedIndexes": 3}),
+        &["spec.maxFailedIndexes: Invalid value: 3: must be less than or equal to completions"],
+    );
+    check(
+        json!({"completions": 100_001, "parallelism": 1}),
+        &["spec.maxFailedIndexes: Required value: must be specified when completions is above 100000"],
+    );
+    let words = "must be less than or equal to 10000 when completions are above 100000 and used with backoff limit per index";
+    check(
+        json!({"completions": 100_001, "parallelism": 50_000, "maxFailedIndexes": 20_000}),
+        &[
+            &format!("spec.parallelism: Invalid value: 50000: {words}"),
+            &format!("spec.maxFailedIndexes: Invalid value: 20000: {words}"),
+        ],
+    );
+    check(
+        json!({"completionMode": "NonIndexed", "maxFailedIndexes": 1}),
+        &[
+            "spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode",
+            "spec.maxFailedIndexes: Invalid value: 1: requires indexed completion mode",
+        ],
+    );
+}
+
+#[test]
 fn cron_job() {
     becomes(
         "CronJob",
@@ -325,6 +360,20 @@ fn cron_job() {
         ],
     );
     check(json!({"timeZone": "Europe/Zurich"}), &[]);
+    check(
+        json!({"timeZone": "europe/zurich"}),
+        &["spec.timeZone: Invalid value: \"europe/zurich\": unknown time zone europe/zurich"],
+    );
+    let mut zoned = created(minimal("CronJob"));
+    zoned["spec"]["schedule"] = "TZ=UTC 0 * * * *".into();
+    change_of(zoned.clone(), json!({"spec": {"suspend": true}}), &[]);
+    change_of(
+        zoned,
+        json!({"spec": {"timeZone": "UTC"}}),
+        &[
+            "spec.schedule: Invalid value: \"TZ=UTC 0 * * * *\": cannot use both timeZone field and TZ or CRON_TZ in schedule",
+        ],
+    );
     check(
         json!({"timeZone": "Mars/Base"}),
         &["spec.timeZone: Invalid value: \"Mars/Base\": unknown time zone Mars/Base"],
