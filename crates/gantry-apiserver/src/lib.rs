@@ -35,6 +35,7 @@ mod services;
 mod tls;
 mod user;
 mod webhook;
+mod yaml;
 
 pub mod admission;
 pub mod allocate;

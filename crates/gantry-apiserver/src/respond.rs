@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::body::Body;
 use crate::negotiate::{Encoding, Output};
+use crate::yaml;
 
 /// Answers smaller than this are not worth compressing.
 const GZIP_FLOOR: u64 = 128 << 10;
@@ -61,9 +62,8 @@ pub fn json(code: StatusCode, value: &Value, output: Output) -> Response<Body> {
             }
         }
         Encoding::Yaml => {
-            if let Ok(body) = serde_yaml_ng::to_string(value) {
-                return typed(code, body.into_bytes(), HeaderValue::from_static("application/yaml"));
-            }
+            let body = yaml::to_string(value).into_bytes();
+            return typed(code, body, HeaderValue::from_static("application/yaml"));
         }
         Encoding::Json => {}
     }

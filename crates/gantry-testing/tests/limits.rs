@@ -184,7 +184,7 @@ async fn a_server_that_stops_ends_what_is_open() -> Result<()> {
     let mut server = TestServer::start().await?;
     let mut watch = server.connect(Some(&server.admin)).await?;
     let head = format!(
-        "GET {MAPS}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan HTTP/1.1\r\nhost: x\r\n\r\n"
+        "GET {MAPS}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true HTTP/1.1\r\nhost: x\r\n\r\n"
     );
     watch.write_all(head.as_bytes()).await?;
     until(&mut watch, "initial-events-end").await?;

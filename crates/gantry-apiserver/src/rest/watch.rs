@@ -98,7 +98,7 @@ pub async fn respond(
         Some(asked) => asked,
         None => since == 0,
     };
-    let bookmark_initial = request.options.send_initial == Some(true);
+    let bookmark_initial = request.options.send_initial == Some(true) && request.options.bookmarks;
     // A streaming list is as new as the newest write, even where an older revision would do.
     let snapshot = (with_initial || since == 0).then(|| store.snapshot());
     let start = snapshot.as_ref().map_or(since, |snapshot| snapshot.revision());
