@@ -17,6 +17,9 @@ pub fn hostname(pod: &Pod) -> String {
 
 /// The pod's domain, when it has a subdomain.
 pub fn domain(pod: &Pod, cluster_domain: &str) -> Option<String> {
+    if pod::spec(pod).hostname_override.is_some() {
+        return None;
+    }
     let subdomain = pod::spec(pod).subdomain.as_deref().filter(|s| !s.is_empty())?;
     Some(format!("{subdomain}.{}.svc.{cluster_domain}", pod::namespace(pod)))
 }
@@ -65,8 +68,18 @@ pub fn parse_resolv_conf(text: &str) -> DNSConfig {
     config
 }
 
-/// The pod's resolver settings by `dnsPolicy` and `dnsConfig`.
-pub fn dns(pod: &Pod, cluster_dns: &[String], cluster_domain: &str, node: &DNSConfig) -> DNSConfig {
+/// Name servers that a resolver asks at most.
+const MAX_SERVERS: usize = 3;
+/// Domains that a resolver searches at most, and how long they are together.
+const MAX_SEARCHES: (usize, usize) = (32, 2048);
+
+/// The pod's resolver settings by `dnsPolicy` and `dnsConfig`, and what of them had to be left out.
+pub fn dns(
+    pod: &Pod,
+    cluster_dns: &[String],
+    cluster_domain: &str,
+    node: &DNSConfig,
+) -> (DNSConfig, Vec<String>) {
     let spec = pod::spec(pod);
     let policy = match spec.dns_policy.as_deref().unwrap_or("ClusterFirst") {
         "ClusterFirst" if pod::host_network(pod) => "Default",
@@ -101,12 +114,50 @@ pub fn dns(pod: &Pod, cluster_dns: &[String], cluster_domain: &str, node: &DNSCo
     }
     let mut seen = std::collections::HashSet::new();
     config.servers.retain(|s| seen.insert(s.clone()));
-    config.servers.truncate(3);
     seen.clear();
     config.searches.retain(|s| seen.insert(s.clone()));
-    config.searches.truncate(32);
-    config
+    let mut omitted = Vec::new();
+    if config.servers.len() > MAX_SERVERS {
+        config.servers.truncate(MAX_SERVERS);
+        omitted.push(format!(
+            "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: {}",
+            config.servers.join(" ")
+        ));
+    }
+    let asked = config.searches.len();
+    config.searches.truncate(MAX_SEARCHES.0);
+    while config.searches.join(" ").len() > MAX_SEARCHES.1 {
+        config.searches.pop();
+    }
+    if config.searches.len() < asked {
+        omitted.push(format!(
+            "Search Line limits were exceeded, some search paths have been omitted, the applied search line is: {}",
+            config.searches.join(" ")
+        ));
+    }
+    (config, omitted)
 }
+
+/// The host name that a pod shows, which may be with its domain; an error when it is longer than the kernel can
+/// keep.
+pub fn shown_hostname(pod: &Pod, cluster_domain: &str) -> Result<String, String> {
+    let name = hostname(pod);
+    let full = match domain(pod, cluster_domain) {
+        Some(domain) if pod::spec(pod).set_hostname_as_fqdn == Some(true) => format!("{name}.{domain}"),
+        _ => return Ok(name),
+    };
+    if full.len() > HOSTNAME_LIMIT {
+        return Err(format!(
+            "Failed to construct FQDN from pod hostname and cluster domain, FQDN {full} is too long \
+             ({HOSTNAME_LIMIT} characters is the max, {} characters requested)",
+            full.len()
+        ));
+    }
+    Ok(full)
+}
+
+/// Characters of a host name that the kernel keeps.
+const HOSTNAME_LIMIT: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -121,7 +172,7 @@ mod tests {
     fn resolver_by_policy() {
         let node = parse_resolv_conf("nameserver 1.1.1.1\nsearch corp\noptions edns0\n");
         let cluster = ["10.43.0.10".to_string()];
-        let make = |spec| dns(&pod(spec), &cluster, "cluster.local", &node);
+        let make = |spec| dns(&pod(spec), &cluster, "cluster.local", &node).0;
         let first = make(json!({"containers": []}));
         assert_eq!(first.servers, ["10.43.0.10"]);
         assert_eq!(first.searches, ["n.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp"]);
@@ -140,5 +191,33 @@ mod tests {
         let text = hosts(&pod, &["10.42.0.3".into()], "cluster.local", "");
         assert!(text.contains("10.42.0.3\th.s.n.svc.cluster.local\th\n"));
         assert!(text.ends_with("\n# Entries added by HostAliases.\n1.2.3.4\ta\tb\n"));
+    }
+    #[test]
+    fn resolvers_have_limits() {
+        let pod = pod(json!({"containers": [], "dnsPolicy": "None", "dnsConfig": {
+            "nameservers": ["1.1.1.1", "2.2.2.2", "3.3.3.3", "4.4.4.4"],
+            "searches": [format!("{}.a", "x".repeat(1500)), "b", "c".repeat(600)]}}));
+        let (config, omitted) = dns(&pod, &[], "cluster.local", &DNSConfig::default());
+        assert_eq!((config.servers.len(), config.searches.len()), (3, 2));
+        assert!(
+            omitted[0].ends_with("the applied nameserver line is: 1.1.1.1 2.2.2.2 3.3.3.3"),
+            "{omitted:?}"
+        );
+        assert!(omitted[1].starts_with("Search Line limits were exceeded"), "{omitted:?}");
+    }
+
+    #[test]
+    fn full_host_names_have_a_limit() {
+        let make = |length: usize| {
+            pod(json!({"containers": [], "hostname": "h".repeat(length),
+            "subdomain": "s", "setHostnameAsFQDN": true}))
+        };
+        // Another 22 characters: `.s.n.svc.cluster.local`.
+        assert_eq!(shown_hostname(&make(42), "cluster.local").unwrap().len(), 64);
+        let error = shown_hostname(&make(43), "cluster.local").unwrap_err();
+        assert!(
+            error.ends_with("is too long (64 characters is the max, 65 characters requested)"),
+            "{error}"
+        );
     }
 }

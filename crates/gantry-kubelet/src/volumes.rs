@@ -164,12 +164,14 @@ fn give_to_group(path: &Path, group: u32, writable: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Picks the keys of an object: all of them, or those that `items` name.
+/// Picks the keys of an object: all of them, or those that `items` name. `missing` is what an error says before
+/// the key.
 fn pick(
     data: &BTreeMap<String, Vec<u8>>,
     items: &Option<Vec<KeyToPath>>,
     default_mode: Option<i32>,
     optional: bool,
+    missing: &str,
 ) -> Result<Payload, String> {
     let mode = |m: Option<i32>| m.or(default_mode).unwrap_or(0o644) as u32 & 0o7777;
     let Some(items) = items.as_ref().filter(|i| !i.is_empty()) else {
@@ -186,7 +188,7 @@ fn pick(
                 payload.insert(item.path.clone(), file);
             }
             None if optional => {}
-            None => return Err(format!("references non-existent config key: {}", item.key)),
+            None => return Err(format!("{missing}: {}", item.key)),
         }
     }
     Ok(payload)

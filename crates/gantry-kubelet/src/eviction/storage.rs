@@ -1,6 +1,6 @@
 //! What pods may take of the node's disk: a pod that takes more than it said is ended at once.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use gantry_cri::v1 as cri;
 use k8s_openapi::{
@@ -80,6 +80,19 @@ fn excess(pod: &Pod, used: &Used) -> Option<String> {
     )
 }
 
+/// Looks at all files of a pod; `layers` is what its containers wrote beside its volumes.
+fn measure(pod: &Pod, dir: &Path, logs: &Path, layers: &BTreeMap<String, i64>) -> Used {
+    let empty = pod::spec(pod).volumes.iter().flatten();
+    let empty = empty.filter(|v| v.empty_dir.as_ref().is_some_and(|s| s.medium.as_deref() != Some("Memory")));
+    let volumes = empty.filter_map(|v| Some((v.name.clone(), tree_size(&volumes::path(dir, v)?))));
+    let containers = pod::all_containers(pod).into_iter().map(|(_, container)| {
+        let layer = layers.get(&container.name).copied().unwrap_or(0);
+        let size = layer.saturating_add(tree_size(&logs.join(&container.name)));
+        (container.name, size)
+    });
+    Used { volumes: volumes.collect(), containers: containers.collect() }
+}
+
 /// Ends the pods that take too much of the disk.
 pub async fn enforce(agent: &Agent) -> Result<(), gantry_cri::CriError> {
     let runs = |pod: &Arc<Pod>| !is_terminal_phase(pod) && !is_deleted(pod);
@@ -101,18 +114,12 @@ pub async fn enforce(agent: &Agent) -> Result<(), gantry_cri::CriError> {
         }
     }
     for pod in pods {
-        let (uid, dir) = (pod::uid(&pod), agent.pod_dir(pod::uid(&pod)));
-        let empty = pod::spec(&pod).volumes.iter().flatten();
-        let empty =
-            empty.filter(|v| v.empty_dir.as_ref().is_some_and(|s| s.medium.as_deref() != Some("Memory")));
-        let sized = empty.filter_map(|v| Some((v.name.clone(), tree_size(&volumes::path(&dir, v)?))));
-        let logs = agent.log_dir(&pod);
-        let containers = pod::all_containers(&pod).into_iter().map(|(_, container)| {
-            let layer = written.get(&(uid.to_owned(), container.name.clone())).copied().unwrap_or(0);
-            let size = layer.saturating_add(tree_size(&logs.join(&container.name)));
-            (container.name, size)
-        });
-        let used = Used { volumes: sized.collect(), containers: containers.collect() };
+        let uid = pod::uid(&pod);
+        let layers = written.iter().filter(|((of, _), _)| of == uid);
+        let layers = layers.map(|((_, name), bytes)| (name.clone(), *bytes)).collect();
+        let (dir, logs, measured) = (agent.pod_dir(uid), agent.log_dir(&pod), pod.clone());
+        let measure = move || measure(&measured, &dir, &logs, &layers);
+        let Ok(used) = tokio::task::spawn_blocking(measure).await else { continue };
         let Some(text) = excess(&pod, &used) else { continue };
         let pods = agent.pods.read();
         let Some(handle) = pods.get(uid) else { continue };

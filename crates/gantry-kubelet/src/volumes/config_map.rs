@@ -19,5 +19,6 @@ pub fn payload(
     };
     let text = map.data.iter().flatten().map(|(k, v)| (k.clone(), v.clone().into_bytes()));
     let binary = map.binary_data.iter().flatten().map(|(k, v)| (k.clone(), v.0.clone()));
-    pick(&text.chain(binary).collect(), items, default_mode, optional)
+    let missing = "configmap references non-existent config key";
+    pick(&text.chain(binary).collect(), items, default_mode, optional, missing)
 }

@@ -18,5 +18,5 @@ pub fn payload(
         return if optional { Ok(Payload::new()) } else { Err(format!("secret {name:?} not found")) };
     };
     let data = secret.data.iter().flatten().map(|(k, v)| (k.clone(), v.0.clone())).collect();
-    pick(&data, items, default_mode, optional).map_err(|e| e.replace("config key", "secret key"))
+    pick(&data, items, default_mode, optional, "references non-existent secret key")
 }

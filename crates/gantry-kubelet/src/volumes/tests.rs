@@ -82,6 +82,11 @@ fn config_map_items_and_optional() {
         ),
         (json!({"name": "w", "configMap": {"name": "none", "optional": true}}), Ok(0)),
         (
+            json!({"name": "k", "configMap": {"name": "cm", "items": [{"key": "none", "path": "x"}]}}),
+            Err("MountVolume.SetUp failed for volume \"k\" : configmap references non-existent config key: none"
+                .to_string()),
+        ),
+        (
             json!({"name": "z", "configMap": {"name": "none"}}),
             Err("MountVolume.SetUp failed for volume \"z\" : configmap \"none\" not found".to_string()),
         ),

@@ -18,10 +18,10 @@ impl Worker {
         labels.insert(label::POD_UID.into(), pod::uid(pod).into());
         let ports =
             pod::init_containers(pod).iter().chain(&spec.containers).flat_map(|c| c.ports.iter().flatten());
-        let hostname = if pod::host_network(pod) { config.node_name.clone() } else { names::hostname(pod) };
-        let hostname = match names::domain(pod, &config.cluster_domain) {
-            Some(domain) if spec.set_hostname_as_fqdn == Some(true) => format!("{hostname}.{domain}"),
-            _ => hostname,
+        let hostname = match pod::host_network(pod) {
+            true => config.node_name.clone(),
+            // That it is too long has been told before.
+            false => names::shown_hostname(pod, &config.cluster_domain).unwrap_or_default(),
         };
         let mut security = security::sandbox(pod);
         security.namespace_options.get_or_insert_default().userns_options = self.users().ok();
@@ -35,12 +35,7 @@ impl Worker {
             }),
             hostname,
             log_directory: self.agent.log_dir(pod).to_string_lossy().into_owned(),
-            dns_config: Some(names::dns(
-                pod,
-                &config.cluster_dns,
-                &config.cluster_domain,
-                &self.agent.node_dns,
-            )),
+            dns_config: Some(self.dns().0),
             port_mappings: ports
                 .filter(|p| p.host_port.unwrap_or(0) > 0 && !pod::host_network(pod))
                 .map(|p| cri::PortMapping {
@@ -64,6 +59,12 @@ impl Worker {
                 ..Default::default()
             }),
         }
+    }
+
+    /// The pod's resolver settings, and what of them had to be left out.
+    fn dns(&self) -> (cri::DNSConfig, Vec<String>) {
+        let config = &self.agent.config;
+        names::dns(&self.pod, &config.cluster_dns, &config.cluster_domain, &self.agent.node_dns)
     }
 
     /// The name that the runtime knows the pod's RuntimeClass by; empty for the usual one.
@@ -109,7 +110,14 @@ impl Worker {
             self.agent.events.pod(&self.pod, false, "SandboxChanged", message);
         }
         let made = std::fs::create_dir_all(&logs).map_err(|e| format!("{}: {e}", logs.display()));
-        let prepared = match made {
+        for omitted in self.dns().1 {
+            self.agent.events.pod(&self.pod, true, "DNSConfigForming", omitted);
+        }
+        let named = match pod::host_network(&self.pod) {
+            true => Ok(()),
+            false => names::shown_hostname(&self.pod, &self.agent.config.cluster_domain).map(drop),
+        };
+        let prepared = match made.and(named) {
             Ok(()) => self.runtime_handler().await,
             Err(error) => Err(error),
         };

@@ -307,8 +307,10 @@ async fn pods_have_users_of_their_own() {
             for f in /new/v/x /new/m/x /new/host/x /made /dev/made /dev/shm/made; do touch $f; stat -c %u:%g $f; done; \
             stat -c %u:%g / /bin/busybox /new /new/v /dev /etc/hosts /etc/resolv.conf | sort -u; \
             hostname; hostname renamed 2>/dev/null || echo may not; echo done; sleep 1000";
+        let sysctls = json!([{"name": "kernel.shm_rmid_forced", "value": "1"},
+            {"name": "net.ipv4.tcp_fin_timeout", "value": "33"}]);
         let make = |name: &str, context: Value| {
-            let more = json!({"spec": {"hostUsers": false, "volumes": volumes, "containers": [
+            let more = json!({"spec": {"hostUsers": false, "volumes": volumes, "securityContext": {"sysctls": sysctls}, "containers": [
                 {"volumeMounts": mounts, "securityContext": context}]}});
             with(pod(name, script), more)
         };
@@ -337,8 +339,11 @@ async fn pods_have_users_of_their_own() {
         assert_eq!(std::fs::metadata(host.join("x")).unwrap().uid(), 0);
 
         // Commands run in them as they do.
-        let own = node.kubectl_prints(&["exec", "first", "--", "sh", "-c", "id -u; touch /later; stat -c %u /later"]).await;
+        let own = node.kubectl_prints(&["exec", "first", "--", "sh", "-c", "id -u; touch /later; stat -c %u /later > /dev/stdout"]).await;
         assert_eq!(own, "0\n0\n");
+        let parameters = ["/proc/sys/kernel/shm_rmid_forced", "/proc/sys/net/ipv4/tcp_fin_timeout"];
+        let set = node.kubectl_prints(&[&["exec", "first", "--", "cat"][..], &parameters].concat()).await;
+        assert_eq!(set, "1\n33\n");
         let own = node.kubectl_prints(&["exec", "second", "--", "id"]).await;
         assert!(own.starts_with("uid=1000 gid=1001"), "{own}");
         node.restart().await;

@@ -35,6 +35,8 @@ struct Running {
     streams: Streams,
     terminal: Option<OwnedFd>,
     oom_kills_before: u64,
+    /// Whose rights its first process began with.
+    user: Option<Identity>,
 }
 
 /// The state of a shim.
@@ -283,9 +285,11 @@ impl Shim {
             }
         }
         let pid = launched.pid;
-        let running = Running { pid, streams, terminal: launched.terminal, oom_kills_before, spec };
+        let user = launched.user;
+        let running =
+            Running { pid, streams, terminal: launched.terminal, oom_kills_before, spec, user: user.clone() };
         self.containers.insert(running.spec.id.clone(), running);
-        Ok((pid, launched.user))
+        Ok((pid, user))
     }
 
     fn exec(
@@ -307,7 +311,12 @@ impl Shim {
         } else {
             let [stdin, stdout, stderr] = <[OwnedFd; 3]>::try_from(fds)
                 .map_err(|_| io::Error::other("exec needs three descriptors"))?;
-            Some(Stdio { stdin, stdout, stderr })
+            let stdio = Stdio { stdin, stdout, stderr };
+            if let (Some(users), Some(user)) = (&container.spec.users, &container.user) {
+                // Who has joined the pod's users may not do it any more.
+                launch::give_streams(&stdio, users.on_host(user.uid, user.gid).0);
+            }
+            Some(stdio)
         };
         launch::exec(&container.spec, container.pid, &process, stdio)
     }

@@ -301,7 +301,7 @@ fn attach_stdio(
 }
 
 /// Gives the streams to the process's user, who can then open `/dev/stdout` and its like anew.
-fn give_streams(stdio: &Stdio, uid: u32) {
+pub fn give_streams(stdio: &Stdio, uid: u32) {
     use std::os::unix::fs::MetadataExt;
     let null = fs::metadata("/dev/null").map(|meta| meta.rdev()).unwrap_or_default();
     for stream in [&stdio.stdin, &stdio.stdout, &stdio.stderr] {

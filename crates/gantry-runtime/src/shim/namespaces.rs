@@ -120,6 +120,8 @@ fn enter(pod: &PodSpec, wanted: &[(CloneFlags, &str, &PathBuf)]) -> io::Result<(
     let flags = wanted.iter().fold(CloneFlags::empty(), |all, (flag, _, _)| all | *flag);
     if let Some(users) = &pod.users {
         join(&users.path)?;
+        // Some parameters are for the root of the namespaces only.
+        become_root()?;
     }
     unshare(flags).map_err(|e| named("unshare")(e.into()))?;
     if pod.utsns.is_some() && !pod.hostname.is_empty() {
