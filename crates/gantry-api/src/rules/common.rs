@@ -12,7 +12,8 @@ use crate::selector::{is_dns_label, is_dns_part, is_dns_subdomain, is_name_shape
 pub const DNS_LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 /// The words for a bad DNS subdomain.
 pub const DNS_SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+/// The words for a bad value of a label.
+pub const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 /// The words for a bad qualified name.
 pub const QUALIFIED_NAME: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 /// The words for a bad RFC 1035 label.
@@ -100,13 +101,17 @@ pub fn too_long(max: usize) -> String {
 pub fn labels(path: &Path, labels: &Value, errors: &mut Vec<FieldError>) {
     for (key, value) in labels.as_object().into_iter().flatten() {
         qualified_name(path, key, errors);
-        let value = value.as_str().unwrap_or_default();
-        if value.len() > 63 {
-            errors.push(FieldError::invalid(path, value, too_long(63)));
-        }
-        if !value.is_empty() && !is_name_shaped(value) {
-            errors.push(FieldError::invalid(path, value, LABEL_VALUE));
-        }
+        label_value(path, value.as_str().unwrap_or_default(), errors);
+    }
+}
+
+/// Checks the value of a label.
+pub fn label_value(path: &Path, value: &str, errors: &mut Vec<FieldError>) {
+    if value.len() > 63 {
+        errors.push(FieldError::invalid(path, value, too_long(63)));
+    }
+    if !value.is_empty() && !is_name_shaped(value) {
+        errors.push(FieldError::invalid(path, value, LABEL_VALUE));
     }
 }
 

@@ -4,8 +4,8 @@
 use serde_json::{Map, Value};
 
 use super::common::{
-    default, default_zero, dns_label, dns_subdomain, drop_status, immutable, items, keep_status, list,
-    object, one_of, required, text,
+    default, default_zero, dns_label, dns_subdomain, drop_status, immutable, items, keep_status, label_value,
+    list, object, one_of, qualified_name, required, text,
 };
 use super::{csi_driver, resource_slice};
 use crate::field::{FieldError, Path};
@@ -17,6 +17,9 @@ const MOST: usize = 32;
 const MOST_ALTERNATIVES: usize = 8;
 /// The most that may hold a claim.
 const MOST_CONSUMERS: usize = 256;
+/// The most conditions and addresses of a device.
+const MOST_CONDITIONS: usize = 8;
+const MOST_ADDRESSES: usize = 16;
 /// The longest expression, and the largest parameters of a driver, in bytes.
 const LONGEST_EXPRESSION: usize = 10 << 10;
 const LARGEST_PARAMETERS: usize = 10 << 10;
@@ -208,9 +211,21 @@ fn exact(path: &Path, request: &Value, errors: &mut Vec<FieldError>) {
     let path = path.child("tolerations");
     for (at, toleration) in list(request, "tolerations").iter().enumerate() {
         let path = path.index(at);
-        one_of(&path.child("operator"), text(toleration, "operator"), &["Equal", "Exists"], errors);
+        if !text(toleration, "key").is_empty() {
+            qualified_name(&path.child("key"), text(toleration, "key"), errors);
+        }
+        let value = text(toleration, "value");
+        match text(toleration, "operator") {
+            "Exists" if !value.is_empty() => {
+                let words = "must be empty for operator `Exists`";
+                errors.push(FieldError::invalid(&path.child("value"), value, words));
+            }
+            "Exists" => {}
+            "Equal" => label_value(&path.child("value"), value, errors),
+            other => one_of(&path.child("operator"), other, &["Equal", "Exists"], errors),
+        }
         if !text(toleration, "effect").is_empty() {
-            let known = ["NoExecute", "NoSchedule"];
+            let known = ["NoExecute", "NoSchedule", "None"];
             one_of(&path.child("effect"), text(toleration, "effect"), &known, errors);
         }
     }
@@ -263,6 +278,9 @@ impl Names {
     }
 
     fn check_one(&self, path: &Path, name: &str, errors: &mut Vec<FieldError>) {
+        if name.matches('/').count() < 2 {
+            name.split('/').for_each(|part| dns_label(path, part, errors));
+        }
         if !self.0.iter().any(|known| known == name) {
             let words = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
             errors.push(FieldError::invalid(path, name, words));
@@ -313,14 +331,64 @@ fn validate_status(new: &Value, old: &Value, _: &str) -> Vec<FieldError> {
         immutable(&at, allocation, before, &mut errors);
     } else if allocation.is_object() {
         let names = Names::of(&new["spec"]["devices"]);
-        let at = at.child("devices").child("results");
-        for (index, result) in list(&allocation["devices"], "results").iter().enumerate() {
-            let path = at.index(index);
+        let (at, devices) = (at.child("devices"), &allocation["devices"]);
+        at_most(&at.child("results"), list(devices, "results"), MOST, &mut errors);
+        for (index, result) in list(devices, "results").iter().enumerate() {
+            let path = at.child("results").index(index);
             names.check_one(&path.child("request"), text(result, "request"), &mut errors);
-            csi_driver::name(&path.child("driver"), text(result, "driver"), &mut errors);
-            resource_slice::pool_name(&path.child("pool"), text(result, "pool"), &mut errors);
-            dns_label(&path.child("device"), text(result, "device"), &mut errors);
+            device_name(&path, result, &mut errors);
+        }
+        at_most(&at.child("config"), list(devices, "config"), 2 * MOST, &mut errors);
+        for (index, config) in list(devices, "config").iter().enumerate() {
+            let path = at.child("config").index(index);
+            if let Some(source) = required(&path, config, "source", &mut errors) {
+                one_of(&path.child("source"), source, &["FromClaim", "FromClass"], &mut errors);
+            }
+            names.check(&path.child("requests"), list(config, "requests"), &mut errors);
+            opaque(&path, config, &mut errors);
         }
     }
+    device_statuses(&path.child("devices"), status, &mut errors);
     errors
+}
+
+/// Checks what names a device: its driver, its pool and its own name.
+fn device_name(path: &Path, device: &Value, errors: &mut Vec<FieldError>) {
+    csi_driver::name(&path.child("driver"), text(device, "driver"), errors);
+    resource_slice::pool_name(&path.child("pool"), text(device, "pool"), errors);
+    dns_label(&path.child("device"), text(device, "device"), errors);
+}
+
+/// Checks what drivers say of the devices that the claim has.
+fn device_statuses(path: &Path, status: &Value, errors: &mut Vec<FieldError>) {
+    const NAME: [&str; 4] = ["driver", "pool", "device", "shareID"];
+    let allocated = list(&status["allocation"]["devices"], "results");
+    let devices = list(status, "devices");
+    for (at, device) in devices.iter().enumerate() {
+        let path = path.index(at);
+        device_name(&path, device, errors);
+        let same = |other: &Value| NAME.iter().all(|key| other[*key] == device[*key]);
+        let shown = || ["driver", "pool", "device"].map(|key| text(device, key)).join("/");
+        if !allocated.iter().any(same) {
+            errors.push(FieldError::invalid(&path, shown(), "must be an allocated device in the claim"));
+        }
+        if devices[..at].iter().any(same) {
+            errors.push(FieldError::duplicate(&path, shown()));
+        }
+        at_most(&path.child("conditions"), list(device, "conditions"), MOST_CONDITIONS, errors);
+        let (data, network) = (&device["data"], &device["networkData"]);
+        if !data.is_null() && !data.is_object() {
+            let words = "parameters must be a valid JSON object";
+            errors.push(FieldError::invalid(&path.child("data"), "<value omitted>", words));
+        } else if data.to_string().len() > LARGEST_PARAMETERS {
+            errors.push(FieldError::too_long(&path.child("data"), LARGEST_PARAMETERS));
+        }
+        let path = path.child("networkData");
+        for (key, most) in [("interfaceName", 256), ("hardwareAddress", 128)] {
+            if text(network, key).len() > most {
+                errors.push(FieldError::too_long(&path.child(key), most));
+            }
+        }
+        at_most(&path.child("ips"), list(network, "ips"), MOST_ADDRESSES, errors);
+    }
 }

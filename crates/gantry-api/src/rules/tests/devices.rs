@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::fixtures::{becomes, change_refused, refused, status_refused};
+use crate::rules::common::{LABEL_VALUE, QUALIFIED_NAME};
 
 fn requests(requests: Value) -> Value {
     json!({"spec": {"devices": {"requests": requests}}})
@@ -70,6 +71,33 @@ fn resource_claim() {
         "ResourceClaim",
         allocated(bad),
         &["status.allocation.devices.results[0].pool: Required value"],
+    );
+    let mut said = allocated(json!({"request": "r", "driver": "a.b", "pool": "p", "device": "d"}));
+    said["devices"] = json!([{"driver": "a.b", "pool": "p", "device": "d"}]);
+    status_refused("ResourceClaim", said.clone(), &[]);
+    said["devices"] = json!([{"driver": "a.b", "pool": "p", "device": "e", "data": 5}]);
+    said["allocation"]["devices"]["config"] =
+        json!([{"source": "Odd", "opaque": {"driver": "a.b", "parameters": {}}}]);
+    status_refused(
+        "ResourceClaim",
+        said,
+        &[
+            "status.allocation.devices.config[0].source: Unsupported value: \"Odd\": supported values: \"FromClaim\", \"FromClass\"",
+            "status.devices[0]: Invalid value: \"a.b/p/e\": must be an allocated device in the claim",
+            "status.devices[0].data: Invalid value: \"<value omitted>\": parameters must be a valid JSON object",
+        ],
+    );
+    let tolerations = json!([{"key": "a b"}, {"operator": "Exists", "value": "v"}, {"value": "-"}]);
+    let requests = json!([{"name": "r", "exactly": {"deviceClassName": "c", "tolerations": tolerations}}]);
+    let at = "spec.devices.requests[0].exactly.tolerations";
+    refused(
+        "ResourceClaim",
+        json!({"spec": {"devices": {"requests": requests}}}),
+        &[
+            &format!("{at}[0].key: Invalid value: \"a b\": {QUALIFIED_NAME}"),
+            &format!("{at}[1].value: Invalid value: \"v\": must be empty for operator `Exists`"),
+            &format!("{at}[2].value: Invalid value: \"-\": {LABEL_VALUE}"),
+        ],
     );
 }
 
