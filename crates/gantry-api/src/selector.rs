@@ -76,8 +76,13 @@ impl LabelSelector {
             requirements.push(tokens.requirement()?);
             match tokens.next() {
                 None => return Ok(Self(requirements)),
-                Some(",") if tokens.peek().is_some() => {}
-                Some(",") => return Err(unparsed("found '', expected: identifier after ','")),
+                Some(",") => match tokens.peek() {
+                    Some(",") => {
+                        return Err(SelectorError("found ',', expected: identifier after ','".into()));
+                    }
+                    Some(_) => {}
+                    None => return Err(SelectorError("found '', expected: identifier after ','".into())),
+                },
                 Some(other) => {
                     return Err(unparsed(format!("found '{other}', expected: ',' or 'end of string'")));
                 }
@@ -425,9 +430,16 @@ mod tests {
 
     #[test]
     fn bad_label_selectors() {
-        for text in ["a=b,", "=b", "a in b", "a in (b", "a b", "a==b=c", "-a", "a=-b", "a>x", "A_/b", ","] {
+        for text in ["=b", "a in b", "a in (b", "a b", "a==b=c", "-a", "a=-b", "a>x", "A_/b", ","] {
             let error = LabelSelector::parse(text).expect_err(text).to_string();
             assert!(error.starts_with("unable to parse requirement: "), "{text}: {error}");
+        }
+        for text in ["a=b,", "a=b,,c"] {
+            let error = LabelSelector::parse(text).expect_err(text).to_string();
+            assert!(
+                error.ends_with("', expected: identifier after ','") && error.starts_with("found"),
+                "{error}"
+            );
         }
     }
 

@@ -132,8 +132,12 @@ fn metrics(server: &ApiServer, accept: &str) -> Response<Body> {
 
 fn version(server: &ApiServer) -> serde_json::Value {
     let version = &server.config.version;
+    // Objects are kept as the version before would keep them, too.
+    let earlier = version.minor.parse().map_or(0, |minor: u32| minor.saturating_sub(1)).to_string();
     json!({
-        "major": version.major, "minor": version.minor, "gitVersion": version.git_version,
+        "major": version.major, "minor": version.minor,
+        "emulationMajor": version.major, "emulationMinor": version.minor,
+        "minCompatibilityMajor": version.major, "minCompatibilityMinor": earlier, "gitVersion": version.git_version,
         "gitCommit": version.git_commit, "gitTreeState": "clean", "buildDate": version.build_date,
         "goVersion": "", "compiler": "rustc",
         "platform": format!("{}/{}", std::env::consts::OS, match std::env::consts::ARCH {
