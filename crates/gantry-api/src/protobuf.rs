@@ -10,13 +10,15 @@
 mod decode;
 mod encode;
 mod envelope;
+mod json;
 mod layout;
 #[cfg(test)]
 mod tests;
+mod time;
 pub(crate) mod wire;
 
 pub use decode::decode;
-pub use encode::{document, event, item, list_head, value};
+pub use encode::{document, event, item, list_head, message, partial, value};
 pub use envelope::{Envelope, MAGIC};
 
 /// The media type.

@@ -9,6 +9,7 @@ mod continuation;
 mod create;
 mod delete;
 mod deprecation;
+mod encoded;
 mod eviction;
 mod expressions;
 mod filter;
@@ -42,6 +43,7 @@ use crate::request::{Query, RequestInfo};
 use crate::{ApiServer, User, respond, storage, trace};
 
 pub(crate) use body::read as read_body;
+pub(crate) use encoded::Encoded;
 use options::ListOptions;
 pub(crate) use review::user_info;
 
@@ -112,9 +114,12 @@ impl Context<'_> {
     fn entry(&self, code: StatusCode, entry: &Entry) -> Response<Body> {
         match self.output.shape {
             Shape::Object if self.kind.stored.is_none() && self.output.encoding == Encoding::Protobuf => {
-                let (id, api_version) = (self.kind.schema, self.kind.api_version());
-                let document = protobuf::document(id, &api_version, &self.kind.kind, &entry.value);
-                respond::protobuf(code, document)
+                let (api_version, kind) = (self.kind.api_version(), &self.kind.kind);
+                let message = protobuf::message(self.kind.schema, &entry.value);
+                respond::protobuf(
+                    code,
+                    message.map(|message| protobuf::document(&api_version, kind, &message)),
+                )
             }
             Shape::Object if self.kind.stored.is_none() => {
                 respond::stored(code, entry.value.clone(), self.output)
@@ -279,7 +284,7 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
             let page = trace::step("cacher list", facts, page).await;
             trace::event("Listing from storage done");
             match page {
-                Ok(page) => Ok(list::respond(context.kind, page, context.output, context.query)),
+                Ok(page) => Ok(list::respond(context, page)),
                 Err(error) => list::restart(&options, error),
             }
         }

@@ -37,6 +37,7 @@ use crate::custom_resources::CustomResources;
 use crate::documents::Documents;
 use crate::fairness::Fairness;
 use crate::metrics::Metrics;
+use crate::rest::Encoded;
 use crate::services::Services;
 use crate::token::SigningKey;
 use crate::trace::Tracer;
@@ -71,6 +72,7 @@ pub struct ApiServer {
     audit: Option<Arc<Audit>>,
     tracer: Option<Tracer>,
     pub(crate) documents: ArcSwap<Documents>,
+    pub(crate) encoded: Arc<Encoded>,
     /// What clients are shown, and what kubelets are.
     serving: Arc<Shown>,
     kubelet_client: Option<Arc<Shown>>,
@@ -146,6 +148,7 @@ impl ApiServer {
             in_flight: InFlight::new(&config.limits),
             fairness: config.limits.fairness.then(|| Fairness::new(&config.store, &config.limits)),
             documents: ArcSwap::from_pointee(Documents::new(registry, builtin, &config.version)),
+            encoded: Arc::default(),
             acceptor: listener::acceptor(&config, serving.clone())?,
             kubelets: proxy::connector(&config, kubelet_client.clone())?,
             serving,

@@ -1,27 +1,39 @@
 //! From JSON to protobuf, in one pass over the JSON's bytes.
 
-use std::fmt;
-
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
+use super::json::{Number, Text};
 use super::layout::{Layout, Message, MessageId, Shape, Slot};
+use super::time;
 use super::wire::{self, FIXED64};
 use super::{Error, envelope};
 use crate::schema::DefinitionId;
 
-/// The document of an object in `json`, whose kind is the definition `id`.
-pub fn document(id: DefinitionId, api_version: &str, kind: &str, json: &[u8]) -> Result<Vec<u8>, Error> {
+/// The message of an object in `json`, whose kind is the definition `id`: what stands in its [`document`], or
+/// as an [`item`] in a list.
+pub fn message(id: DefinitionId, json: &[u8]) -> Result<Vec<u8>, Error> {
     let layout = Layout::builtin();
-    let error = || Error::Kind { api_version: api_version.into(), kind: kind.into() };
-    let mut raw = Vec::with_capacity(json.len());
-    bytes(layout, layout.of(id).ok_or_else(error)?, json, &mut raw)?;
-    let mut document = envelope::head(api_version, kind, raw.len());
-    document.append(&mut raw);
-    Ok(document)
+    let message = layout.of(id).ok_or_else(|| Error::Json("the kind has no such form".into()))?;
+    let mut out = Vec::with_capacity(json.len());
+    whole(layout, message, json, &mut out)?;
+    Ok(out)
+}
+
+/// The message of an object of which the metadata in `json` is shown alone.
+pub fn partial(json: &[u8]) -> Result<Vec<u8>, Error> {
+    let layout = Layout::builtin();
+    let mut out = Vec::with_capacity(json.len());
+    field(layout, layout.partial(), "metadata", json, &mut out)?;
+    Ok(out)
+}
+
+/// The document of an object whose message is given.
+pub fn document(api_version: &str, kind: &str, message: &[u8]) -> Vec<u8> {
+    let mut document = envelope::head(api_version, kind, message.len());
+    document.extend_from_slice(message);
+    document
 }
 
 /// The document of an object that says which kind it is.
@@ -29,34 +41,22 @@ pub fn value(object: &Value) -> Result<Vec<u8>, Error> {
     let layout = Layout::builtin();
     let text = |name: &str| object[name].as_str().unwrap_or_default();
     let (api_version, kind) = (text("apiVersion"), text("kind"));
-    let message = layout.get(layout.by_kind(api_version, kind)?);
-    let mut raw = Vec::new();
-    let seed = Fields { layout, out: &mut raw, message };
-    seed.deserialize(object).map_err(|error| Error::Json(error.to_string().into()))?;
-    let mut document = envelope::head(api_version, kind, raw.len());
-    document.append(&mut raw);
-    Ok(document)
+    let mut out = Vec::new();
+    whole(layout, layout.by_kind(api_version, kind)?, object.to_string().as_bytes(), &mut out)?;
+    Ok(document(api_version, kind, &out))
 }
 
-/// Adds an item of a list, whose object is in `json`.
-pub fn item(out: &mut Vec<u8>, id: DefinitionId, json: &[u8]) -> Result<(), Error> {
-    let layout = Layout::builtin();
-    let message = layout.of(id).ok_or_else(|| Error::Json("the kind has no such form".into()))?;
-    let start = wire::open(out, 2);
-    bytes(layout, message, json, out)?;
-    wire::close(out, start);
-    Ok(())
+/// Adds an item of a list, whose message is given.
+pub fn item(out: &mut Vec<u8>, message: &[u8]) {
+    wire::put_bytes(out, 2, message);
 }
 
 /// What goes before a list's items, which take `length` bytes.
 pub fn list_head(api_version: &str, kind: &str, metadata: &Value, length: usize) -> Result<Vec<u8>, Error> {
     let layout = Layout::builtin();
-    let list = layout.get(layout.by_kind(api_version, kind)?);
+    let list = layout.by_kind(api_version, kind)?;
     let mut meta = Vec::new();
-    if let Some(slot) = list.slot("metadata") {
-        let seed = Field { layout, out: &mut meta, slot };
-        seed.deserialize(metadata).map_err(|error| Error::Json(error.to_string().into()))?;
-    }
+    field(layout, list, "metadata", metadata.to_string().as_bytes(), &mut meta)?;
     let mut head = envelope::head(api_version, kind, meta.len() + length);
     head.append(&mut meta);
     Ok(head)
@@ -64,347 +64,255 @@ pub fn list_head(api_version: &str, kind: &str, metadata: &Value, length: usize)
 
 /// A watch event's frame: its length in four bytes, then the event with the object's document.
 pub fn event(out: &mut Vec<u8>, name: &str, document: &[u8]) {
-    let start = out.len();
-    out.extend_from_slice(&[0; 4]);
+    let object = wire::field_len(1, document.len());
+    let length = wire::field_len(1, name.len()) + wire::field_len(2, object);
+    out.reserve(4 + length);
+    out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
     wire::put_bytes(out, 1, name.as_bytes());
-    let object = wire::open(out, 2);
+    wire::put_key(out, 2, wire::BYTES);
+    wire::put_varint(out, object as u64);
     wire::put_bytes(out, 1, document);
-    wire::close(out, object);
-    let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
-    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
 }
 
-fn bytes(layout: &Layout, message: MessageId, json: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let seed = Fields { layout, out, message: layout.get(message) };
-    seed.deserialize(&mut deserializer)
-        .and_then(|()| deserializer.end())
-        .map_err(|error| Error::Json(error.to_string().into()))
+fn whole(layout: &'static Layout, id: MessageId, json: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    let mut encoder = Encoder { layout, text: Text::new(json)?, out };
+    encoder.fields(layout.get(id))?;
+    encoder.text.end()
 }
 
-/// Writes an object's fields.
-struct Fields<'a> {
-    layout: &'a Layout,
+/// Writes the field `name` of a message, whose value is in `json`.
+fn field(
+    layout: &'static Layout,
+    id: MessageId,
+    name: &str,
+    json: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let Some(slot) = layout.get(id).slot(name.as_bytes()) else { return Ok(()) };
+    let mut encoder = Encoder { layout, text: Text::new(json)?, out };
+    encoder.field(slot)?;
+    encoder.text.end()
+}
+
+/// Writes what it reads. Lengths are filled in behind.
+struct Encoder<'a> {
+    layout: &'static Layout,
+    text: Text<'a>,
     out: &'a mut Vec<u8>,
-    message: &'a Message,
 }
 
-impl<'de> DeserializeSeed<'de> for Fields<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Fields<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+impl Encoder<'_> {
+    fn mismatch(&self, found: &str, shape: &Shape) -> Error {
+        self.text.error(format_args!("{found} where {shape:?} is expected"))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
-        let Self { layout, out, message } = self;
-        while let Some(slot) = entries.next_key_seed(Key { message })? {
-            match slot {
-                Some(slot) => entries.next_value_seed(Field { layout, out: &mut *out, slot })?,
-                None => drop(entries.next_value::<IgnoredAny>()?),
+    /// A value that begins otherwise than its shape does.
+    fn unexpected(&mut self, shape: &Shape) -> Error {
+        let found = match self.text.peek() {
+            Ok(b'"') => "a text",
+            Ok(b'{') => "an object",
+            Ok(b'[') => "a list",
+            Ok(b't' | b'f') => "a truth value",
+            Ok(b'-' | b'0'..=b'9') => "a number",
+            Ok(_) => "no value",
+            Err(error) => return error,
+        };
+        self.mismatch(found, shape)
+    }
+
+    /// An object's fields; those that the message does not have are left out.
+    fn fields(&mut self, message: &Message) -> Result<(), Error> {
+        if self.text.peek()? != b'{' {
+            return Err(self.text.error("no object"));
+        }
+        let mut more = self.text.enter(b'}')?;
+        while more {
+            match message.slot(&self.text.key()?) {
+                Some(slot) => self.field(slot)?,
+                None => drop(self.text.value()?),
             }
+            more = self.text.more(b'}')?;
         }
         Ok(())
     }
-}
 
-/// Finds the field of a name.
-struct Key<'a> {
-    message: &'a Message,
-}
-
-impl<'de, 'a> DeserializeSeed<'de> for Key<'a> {
-    type Value = Option<&'a Slot>;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
-        from.deserialize_str(self)
-    }
-}
-
-impl<'a> Visitor<'_> for Key<'a> {
-    type Value = Option<&'a Slot>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a field's name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.message.slot(name))
-    }
-}
-
-/// Writes a field within the messages that it stands in.
-struct Field<'a> {
-    layout: &'a Layout,
-    out: &'a mut Vec<u8>,
-    slot: &'a Slot,
-}
-
-impl<'de> DeserializeSeed<'de> for Field<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        let Self { layout, out, slot } = self;
-        let before = out.len();
-        let Some((number, outer)) = slot.path.split_last() else { return Ok(()) };
-        if outer.is_empty() {
-            let seed = Element { layout, out: &mut *out, shape: &slot.shape, number: *number };
-            if !seed.deserialize(from)? {
-                out.truncate(before);
-            }
+    /// A field within the messages that it stands in.
+    fn field(&mut self, slot: &Slot) -> Result<(), Error> {
+        if self.text.null()? {
             return Ok(());
         }
-        let starts: Vec<usize> = outer.iter().map(|number| wire::open(out, *number)).collect();
-        let seed = Element { layout, out: &mut *out, shape: &slot.shape, number: *number };
-        if seed.deserialize(from)? {
-            starts.into_iter().rev().for_each(|start| wire::close(out, start));
-        } else {
-            out.truncate(before);
+        self.within(&slot.path, &slot.shape)
+    }
+
+    fn within(&mut self, path: &[u32], shape: &Shape) -> Result<(), Error> {
+        match path {
+            [] => self.text.value().map(drop),
+            [number] => self.element(shape, *number),
+            [outer, inner @ ..] => self.message(*outer, |encoder| encoder.within(inner, shape)),
+        }
+    }
+
+    /// A short message that `write` fills.
+    fn message(
+        &mut self,
+        number: u32,
+        write: impl FnOnce(&mut Self) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let open = wire::open(self.out, number);
+        write(self)?;
+        wire::close(self.out, open);
+        Ok(())
+    }
+
+    /// A value that is not null, under a number.
+    fn element(&mut self, shape: &Shape, number: u32) -> Result<(), Error> {
+        match (shape, self.text.peek()?) {
+            (Shape::String, b'"') => wire::put_bytes(self.out, number, &self.text.string()?),
+            (Shape::Bytes, b'"') => {
+                let text = self.text.string()?;
+                let bytes = base64(&text).ok_or_else(|| self.mismatch("a text that is not base64", shape))?;
+                wire::put_bytes(self.out, number, &bytes);
+            }
+            (Shape::Bool, b't' | b'f') => wire::put_number(self.out, number, self.text.truth()?.into()),
+            (Shape::Time { .. }, b'"') => {
+                let text = self.text.string()?;
+                let (seconds, nanos) = time::read(&text).map_err(|error| self.text.error(error))?;
+                self.message(number, |encoder| {
+                    wire::put_number(encoder.out, 1, seconds as u64);
+                    wire::put_number(encoder.out, 2, u64::from(nanos));
+                    Ok(())
+                })?;
+            }
+            (Shape::IntOrString, b'"') => self.message(number, |encoder| {
+                wire::put_number(encoder.out, 1, 1);
+                wire::put_bytes(encoder.out, 3, &encoder.text.string()?);
+                Ok(())
+            })?,
+            (Shape::Quantity, b'"') => self.message(number, |encoder| {
+                wire::put_bytes(encoder.out, 1, &encoder.text.string()?);
+                Ok(())
+            })?,
+            (_, b'-' | b'0'..=b'9') if *shape != Shape::Raw => {
+                let read = self.text.number()?;
+                self.number(shape, number, read)?;
+            }
+            (Shape::Raw, _) => {
+                let text = self.text.value()?;
+                wire::put_key(self.out, number, wire::BYTES);
+                wire::put_varint(self.out, wire::field_len(1, text.len()) as u64);
+                wire::put_bytes(self.out, 1, text);
+            }
+            (Shape::Message(id), b'{') => {
+                let open = wire::open_long(self.out, number);
+                self.fields(self.layout.get(*id))?;
+                wire::close(self.out, open);
+            }
+            (Shape::List(item), b'[') => self.items(item, number)?,
+            (Shape::Wrapped, b'[') => self.message(number, |encoder| encoder.items(&Shape::String, 1))?,
+            (Shape::Map(item), b'{') => self.entries(item, number)?,
+            (Shape::Schemas | Shape::SchemaOrBool | Shape::SchemaOrStrings, _) => {
+                self.schema(shape, number)?
+            }
+            _ => return Err(self.unexpected(shape)),
         }
         Ok(())
     }
-}
 
-/// Writes a value under a number. `false` for null, which is not written.
-struct Element<'a> {
-    layout: &'a Layout,
-    out: &'a mut Vec<u8>,
-    shape: &'a Shape,
-    number: u32,
-}
-
-impl<'de> DeserializeSeed<'de> for Element<'_> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<bool, D::Error> {
-        if *self.shape != Shape::Raw {
-            return from.deserialize_any(self);
-        }
-        let raw = <Option<Box<RawValue>> as serde::Deserialize>::deserialize(from)?;
-        if let Some(raw) = &raw {
-            let start = wire::open(self.out, self.number);
-            wire::put_bytes(self.out, 1, raw.get().as_bytes());
-            wire::close(self.out, start);
-        }
-        Ok(raw.is_some())
-    }
-}
-
-impl Element<'_> {
-    fn mismatch<E: serde::de::Error>(&self, found: &str) -> E {
-        E::custom(format_args!("{found} where {:?} is expected", self.shape))
-    }
-
-    fn bytes(self, bytes: &[u8]) -> bool {
-        wire::put_bytes(self.out, self.number, bytes);
-        true
-    }
-
-    /// A message that `write` fills.
-    fn message<E>(self, write: impl FnOnce(&Layout, &mut Vec<u8>) -> Result<(), E>) -> Result<bool, E> {
-        let start = wire::open(self.out, self.number);
-        write(self.layout, self.out)?;
-        wire::close(self.out, start);
-        Ok(true)
-    }
-
-    fn number(self, number: i64) -> bool {
-        wire::put_number(self.out, self.number, number as u64);
-        true
-    }
-}
-
-impl<'de> Visitor<'de> for Element<'_> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_none<E>(self) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_bool<E: serde::de::Error>(self, truth: bool) -> Result<bool, E> {
-        match self.shape {
-            Shape::Bool => Ok(self.number(truth.into())),
-            Shape::SchemaOrBool => self.message(|_, out| {
-                wire::put_number(out, 1, truth.into());
-                Ok(())
-            }),
-            _ => Err(self.mismatch("a truth value")),
-        }
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<bool, E> {
-        match self.shape {
-            Shape::Int32 | Shape::Int64 => Ok(self.number(number)),
-            Shape::Double => self.visit_f64(number as f64),
-            Shape::IntOrString => self.message(|_, out| {
-                wire::put_number(out, 1, 0);
-                wire::put_number(out, 2, number as u64);
-                Ok(())
-            }),
-            Shape::Quantity => self.visit_str(&number.to_string()),
-            _ => Err(self.mismatch("a number")),
-        }
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<bool, E> {
-        match i64::try_from(number) {
-            Ok(number) => self.visit_i64(number),
-            Err(_) => self.visit_f64(number as f64),
-        }
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<bool, E> {
-        match self.shape {
-            Shape::Double => {
-                wire::put_key(self.out, self.number, FIXED64);
-                self.out.extend_from_slice(&number.to_bits().to_le_bytes());
-                Ok(true)
+    fn number(&mut self, shape: &Shape, number: u32, read: Number<'_>) -> Result<(), Error> {
+        match (shape, read.integer()) {
+            (Shape::Int32 | Shape::Int64, Some(integer)) => {
+                wire::put_number(self.out, number, integer as u64);
             }
-            Shape::Quantity => self.visit_str(&number.to_string()),
-            _ => Err(self.mismatch("a number")),
-        }
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<bool, E> {
-        match self.shape {
-            Shape::String => Ok(self.bytes(text.as_bytes())),
-            Shape::Bytes => {
-                let bytes = base64(text).ok_or_else(|| self.mismatch("a text that is not base64"))?;
-                Ok(self.bytes(&bytes))
-            }
-            Shape::IntOrString => self.message(|_, out| {
-                wire::put_number(out, 1, 1);
-                wire::put_bytes(out, 3, text.as_bytes());
+            (Shape::IntOrString, Some(integer)) => self.message(number, |encoder| {
+                wire::put_number(encoder.out, 1, 0);
+                wire::put_number(encoder.out, 2, integer as u64);
                 Ok(())
-            }),
-            Shape::Quantity => self.message(|_, out| {
-                wire::put_bytes(out, 1, text.as_bytes());
-                Ok(())
-            }),
-            Shape::Time { .. } => {
-                let time: jiff::Timestamp = text.parse().map_err(E::custom)?;
-                // Seconds before the epoch are rounded down: nanoseconds never count backwards.
-                let (seconds, nanos) = match (time.as_second(), time.subsec_nanosecond()) {
-                    (seconds, nanos @ ..0) => (seconds - 1, nanos + 1_000_000_000),
-                    both => both,
-                };
-                self.message(|_, out| {
-                    wire::put_number(out, 1, seconds as u64);
-                    wire::put_number(out, 2, i64::from(nanos) as u64);
+            })?,
+            (Shape::Quantity, integer) => {
+                let double = || read.double().map(|double| double.to_string());
+                let text = integer.map(|integer| integer.to_string()).or_else(double).unwrap_or_default();
+                self.message(number, |encoder| {
+                    wire::put_bytes(encoder.out, 1, text.as_bytes());
                     Ok(())
-                })
+                })?;
             }
-            _ => Err(self.mismatch("a text")),
+            (Shape::Double, _) => {
+                let double = read.double().ok_or_else(|| self.text.error("number out of range"))?;
+                wire::put_key(self.out, number, FIXED64);
+                self.out.extend_from_slice(&double.to_bits().to_le_bytes());
+            }
+            _ => return Err(self.mismatch("a number", shape)),
         }
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<bool, A::Error> {
-        let (layout, out, number) = (self.layout, self.out, self.number);
-        let (shape, number, start) = match self.shape {
-            Shape::List(item) => (&**item, number, None),
-            Shape::Wrapped => (&Shape::String, 1, Some(wire::open(out, number))),
-            Shape::SchemaOrStrings => (&Shape::String, 2, Some(wire::open(out, number))),
-            Shape::Schemas => {
-                let start = wire::open(out, number);
-                while items.next_element_seed(Schema { layout, out: &mut *out, number: 2 })?.is_some() {}
-                wire::close(out, start);
-                return Ok(true);
-            }
-            other => return Err(A::Error::custom(format_args!("a list where {other:?} is expected"))),
-        };
-        while let Some(written) =
-            items.next_element_seed(Element { layout, out: &mut *out, shape, number })?
-        {
-            if !written {
+    /// A list's items, each under the number.
+    fn items(&mut self, item: &Shape, number: u32) -> Result<(), Error> {
+        let mut more = self.text.enter(b']')?;
+        while more {
+            if !self.text.null()? {
+                self.element(item, number)?;
+            } else if matches!(item, Shape::Int32 | Shape::Int64 | Shape::Bool) {
                 // The item counts though it is nothing.
-                match shape {
-                    Shape::Int32 | Shape::Int64 | Shape::Bool => wire::put_number(out, number, 0),
-                    _ => wire::put_bytes(out, number, &[]),
-                }
+                wire::put_number(self.out, number, 0);
+            } else {
+                wire::put_bytes(self.out, number, &[]);
             }
+            more = self.text.more(b']')?;
         }
-        if let Some(start) = start {
-            wire::close(out, start);
-        }
-        Ok(true)
+        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<bool, A::Error> {
-        let (layout, out, number) = (self.layout, self.out, self.number);
-        match self.shape {
-            Shape::Map(item) => {
-                while let Some(key) = entries.next_key::<String>()? {
-                    let start = wire::open(out, number);
-                    wire::put_bytes(out, 1, key.as_bytes());
-                    entries.next_value_seed(Element { layout, out: &mut *out, shape: item, number: 2 })?;
-                    wire::close(out, start);
-                }
-            }
-            Shape::Message(id) => {
-                let start = wire::open(out, number);
-                Fields { layout, out: &mut *out, message: layout.get(*id) }.visit_map(entries)?;
-                wire::close(out, start);
-            }
-            Shape::Schemas | Shape::SchemaOrBool | Shape::SchemaOrStrings => {
-                let start = wire::open(out, number);
-                let mut number = 1;
-                if *self.shape == Shape::SchemaOrBool {
-                    wire::put_number(out, 1, 1);
-                    number = 2;
-                }
-                let inner = wire::open(out, number);
-                Fields { layout, out: &mut *out, message: layout.get(layout.schema) }.visit_map(entries)?;
-                wire::close(out, inner);
-                wire::close(out, start);
-            }
-            other => return Err(A::Error::custom(format_args!("an object where {other:?} is expected"))),
+    /// A map's entries, each a message of a key and a value.
+    fn entries(&mut self, item: &Shape, number: u32) -> Result<(), Error> {
+        let mut more = self.text.enter(b'}')?;
+        while more {
+            let key = self.text.key()?;
+            self.message(number, |encoder| {
+                wire::put_bytes(encoder.out, 1, &key);
+                if encoder.text.null()? { Ok(()) } else { encoder.element(item, 2) }
+            })?;
+            more = self.text.more(b'}')?;
         }
-        Ok(true)
+        Ok(())
     }
-}
 
-/// Writes a schema under a number.
-struct Schema<'a> {
-    layout: &'a Layout,
-    out: &'a mut Vec<u8>,
-    number: u32,
-}
-
-impl<'de> DeserializeSeed<'de> for Schema<'_> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<bool, D::Error> {
-        let shape = Shape::Message(self.layout.schema);
-        Element { layout: self.layout, out: self.out, shape: &shape, number: self.number }.deserialize(from)
+    /// A schema, or what may stand in its place.
+    fn schema(&mut self, shape: &Shape, number: u32) -> Result<(), Error> {
+        let one = Shape::Message(self.layout.schema);
+        match (shape, self.text.peek()?) {
+            (Shape::Schemas | Shape::SchemaOrStrings, b'{') => {
+                self.message(number, |encoder| encoder.element(&one, 1))
+            }
+            (Shape::SchemaOrBool, b'{') => self.message(number, |encoder| {
+                wire::put_number(encoder.out, 1, 1);
+                encoder.element(&one, 2)
+            }),
+            (Shape::SchemaOrBool, b't' | b'f') => self.message(number, |encoder| {
+                wire::put_number(encoder.out, 1, encoder.text.truth()?.into());
+                Ok(())
+            }),
+            (Shape::Schemas, b'[') => self.message(number, |encoder| encoder.items(&one, 2)),
+            (Shape::SchemaOrStrings, b'[') => {
+                self.message(number, |encoder| encoder.items(&Shape::String, 2))
+            }
+            _ => Err(self.unexpected(shape)),
+        }
     }
 }
 
 /// The bytes of a text in base64, which may have line breaks.
-fn base64(text: &str) -> Option<Vec<u8>> {
+fn base64(text: &[u8]) -> Option<Vec<u8>> {
     const ENGINE: GeneralPurpose = GeneralPurpose::new(
         &base64::alphabet::STANDARD,
         GeneralPurposeConfig::new()
             .with_decode_padding_mode(DecodePaddingMode::RequireCanonical)
             .with_decode_allow_trailing_bits(true),
     );
-    if text.contains(['\r', '\n']) {
-        return ENGINE.decode(text.replace(['\r', '\n'], "")).ok();
+    let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    if text.iter().any(is_break) {
+        let text: Vec<u8> = text.iter().copied().filter(|byte| !is_break(byte)).collect();
+        return ENGINE.decode(text).ok();
     }
     ENGINE.decode(text).ok()
 }

@@ -108,7 +108,7 @@ impl Names {
         // There is always an empty bucket to end at.
         let mut names = Self(vec![None; (2 * slots.len() + 1).next_power_of_two()].into());
         for (at, slot) in slots.iter().enumerate() {
-            let free = names.buckets(&slot.name).find(|bucket| names.0[*bucket].is_none());
+            let free = names.buckets(slot.name.as_bytes()).find(|bucket| names.0[*bucket].is_none());
             if let (Some(free), Ok(at)) = (free, u16::try_from(at)) {
                 names.0[free] = Some(at);
             }
@@ -117,18 +117,17 @@ impl Names {
     }
 
     /// The buckets that `name` may be in, in order.
-    fn buckets(&self, name: &str) -> impl Iterator<Item = usize> + use<> {
-        let bytes = name.as_bytes();
-        let byte = |at: usize| bytes.get(at).map_or(0, |byte| usize::from(*byte));
+    fn buckets(&self, name: &[u8]) -> impl Iterator<Item = usize> + use<> {
+        let byte = |at: usize| name.get(at).map_or(0, |byte| usize::from(*byte));
         let told =
-            bytes.len() + byte(0) * 7 + byte(bytes.len() / 2) * 31 + byte(bytes.len().wrapping_sub(1)) * 127;
+            name.len() + byte(0) * 7 + byte(name.len() / 2) * 31 + byte(name.len().wrapping_sub(1)) * 127;
         let mask = self.0.len().wrapping_sub(1);
         (0..self.0.len()).map(move |next| (told + next) & mask)
     }
 
-    fn find<'s>(&self, slots: &'s [Slot], name: &str) -> Option<&'s Slot> {
+    fn find<'s>(&self, slots: &'s [Slot], name: &[u8]) -> Option<&'s Slot> {
         let places = self.buckets(name).map_while(|bucket| self.0[bucket]);
-        places.map(|at| &slots[usize::from(at)]).find(|slot| &*slot.name == name)
+        places.map(|at| &slots[usize::from(at)]).find(|slot| slot.name.as_bytes() == name)
     }
 }
 
@@ -143,7 +142,7 @@ impl Message {
     }
 
     /// The field `name`.
-    pub fn slot(&self, name: &str) -> Option<&Slot> {
+    pub fn slot(&self, name: &[u8]) -> Option<&Slot> {
         self.names.find(&self.slots, name)
     }
 }
@@ -175,13 +174,17 @@ impl Layout {
         (!self.get(id).slots.is_empty()).then_some(id)
     }
 
+    /// The message of partial metadata.
+    pub fn partial(&self) -> MessageId {
+        MessageId(self.messages.len() - 2)
+    }
+
     /// The message of a kind.
     pub fn by_kind(&self, api_version: &str, kind: &str) -> Result<MessageId, Error> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let first_partial = self.messages.len() - 2;
         let found = match (group, kind) {
-            ("meta.k8s.io", "PartialObjectMetadata") => Some(MessageId(first_partial)),
-            ("meta.k8s.io", "PartialObjectMetadataList") => Some(MessageId(first_partial + 1)),
+            ("meta.k8s.io", "PartialObjectMetadata") => Some(self.partial()),
+            ("meta.k8s.io", "PartialObjectMetadataList") => Some(MessageId(self.partial().0 + 1)),
             _ => Schemas::builtin().by_kind(group, version, kind).and_then(|id| self.of(id)),
         };
         found.ok_or_else(|| Error::Kind { api_version: api_version.into(), kind: kind.into() })
@@ -264,10 +267,14 @@ mod tests {
     fn every_field_is_found_by_its_name() {
         for message in &Layout::builtin().messages {
             for slot in &message.slots {
-                assert!(std::ptr::eq(message.slot(&slot.name).expect("a field"), slot), "{}", slot.name);
+                assert!(
+                    std::ptr::eq(message.slot(slot.name.as_bytes()).expect("a field"), slot),
+                    "{}",
+                    slot.name
+                );
             }
             for other in ["", "none", "metadat", "specs"] {
-                assert!(message.slot(other).is_none_or(|slot| *slot.name == *other));
+                assert!(message.slot(other.as_bytes()).is_none_or(|slot| *slot.name == *other));
             }
         }
     }

@@ -1,6 +1,8 @@
 //! What goes through both directions unchanged, what upstream's client writes, and what cannot
 //! be read.
 
+mod reference;
+
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -111,6 +113,14 @@ fn check(api_version: &str, kind: &str, seed: u64) {
     assert_eq!(back, object, "{api_version} {kind}");
 }
 
+/// The encoder writes what the one by serde's data model does, or both refuse.
+fn compare(id: DefinitionId, json: &str) {
+    match (encode::message(id, json.as_bytes()), reference::message(id, json.as_bytes())) {
+        (Ok(made), Ok(expected)) => assert_eq!(made, expected, "{json}"),
+        (made, expected) => assert!(made.is_err() && expected.is_err(), "{json}: {made:?} {expected:?}"),
+    }
+}
+
 #[test]
 fn every_definition_that_is_a_kind_goes_both_ways() {
     let schemas = Schemas::builtin();
@@ -138,7 +148,12 @@ fn every_field_of_a_served_kind_has_a_number() {
         let message = layout.get(message);
         for field in &definition.fields {
             let of_type = matches!(&*field.name, "kind" | "apiVersion");
-            assert!(of_type || message.slot(&field.name).is_some(), "{} {}", definition.name, field.name);
+            assert!(
+                of_type || message.slot(field.name.as_bytes()).is_some(),
+                "{} {}",
+                definition.name,
+                field.name
+            );
         }
     }
     for kind in Registry::known().iter() {
@@ -156,6 +171,23 @@ proptest! {
     fn served_kinds_go_both_ways(seed: u64) {
         for kind in Registry::known().iter() {
             check(&kind.api_version(), &kind.kind, seed);
+        }
+    }
+
+    #[test]
+    fn every_kind_is_written_as_the_reference_does(seed: u64, wrong: prop::sample::Index) {
+        let strange = ["null", "[null]", "{}", "[]", "\"\"", "0", "-7", "1.5", "true", "\"a\\n\\u00e4\"", "[{}]"];
+        for kind in Registry::known().iter() {
+            let object = Generator::new(seed).object(&kind.api_version(), &kind.kind).to_string();
+            compare(kind.schema, &object);
+            // With another value in the place of one.
+            let places: Vec<usize> = object.match_indices("\":").map(|(at, _)| at + 2).collect();
+            let at = places[wrong.index(places.len())];
+            let mut rest = serde_json::Deserializer::from_str(&object[at..]).into_iter::<Value>();
+            rest.next().expect("a value").expect("well-formed");
+            let end = at + rest.byte_offset();
+            let other = strange[wrong.index(strange.len())];
+            compare(kind.schema, &format!("{}{other}{}", &object[..at], &object[end..]));
         }
     }
 
@@ -196,8 +228,10 @@ proptest! {
 fn stored_bytes_and_values_are_written_the_same() {
     let object = Generator::new(77).object("apps/v1", "Deployment");
     let id = Schemas::builtin().by_kind("apps", "v1", "Deployment").expect("there");
-    let document = document(id, "apps/v1", "Deployment", object.to_string().as_bytes()).expect("encodes");
-    assert_eq!(document, value(&object).expect("encodes"));
+    let bytes = encode::message(id, object.to_string().as_bytes()).expect("encodes");
+    assert_eq!(document("apps/v1", "Deployment", &bytes), value(&object).expect("encodes"));
+    let pretty = format!("{object:#}\n");
+    assert_eq!(encode::message(id, pretty.as_bytes()).expect("encodes"), bytes);
 }
 
 #[test]
@@ -206,7 +240,7 @@ fn a_list_is_its_head_and_its_items() {
     let mut items = Vec::new();
     for name in ["a", "b"] {
         let object = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name}});
-        item(&mut items, id, object.to_string().as_bytes()).expect("encodes");
+        item(&mut items, &encode::message(id, object.to_string().as_bytes()).expect("encodes"));
     }
     let metadata = json!({"resourceVersion": "7", "remainingItemCount": 3});
     let mut document = list_head("v1", "ConfigMapList", &metadata, items.len()).expect("encodes");
@@ -351,7 +385,8 @@ fn zero_values_are_settled_as_those_of_json_are() {
     });
     let sent = sent.to_string();
     let expected = decode_as(id, sent.as_bytes(), Format::Json);
-    let bytes = document(id, "apps/v1", "Deployment", sent.as_bytes()).expect("encodes");
+    let bytes = encode::message(id, sent.as_bytes()).expect("encodes");
+    let bytes = document("apps/v1", "Deployment", &bytes);
     assert_eq!(decode_as(id, &bytes, Format::Protobuf), expected);
     assert_eq!(expected["spec"]["replicas"], 0);
     assert_eq!(expected["spec"]["paused"], Value::Null);
@@ -362,4 +397,25 @@ fn zero_values_are_settled_as_those_of_json_are() {
 
 fn decode_as(id: DefinitionId, bytes: &[u8], format: Format) -> Value {
     crate::schema::decode(Schemas::builtin(), id, bytes, format).expect("decodes").value
+}
+
+#[test]
+fn an_object_of_metadata_alone() {
+    let object = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"name": "a", "labels": {"x": "y"}, "creationTimestamp": "2024-01-02T03:04:05Z"}});
+    let message = partial(object["metadata"].to_string().as_bytes()).expect("encodes");
+    let document = document("meta.k8s.io/v1", "PartialObjectMetadata", &message);
+    assert_eq!(document, value(&object).expect("encodes"));
+    assert_eq!(decode(&document, None).expect("decodes"), object);
+}
+
+#[test]
+fn lengths_of_any_size() {
+    let id = Schemas::builtin().by_kind("", "v1", "ConfigMap").expect("there");
+    for size in [
+        0, 100, 110, 116, 117, 118, 119, 120, 121, 122, 125, 126, 127, 128, 16_370, 16_383, 16_384, 3_000_000,
+    ] {
+        let text = "x".repeat(size);
+        compare(id, &json!({"data": {"key": text}, "metadata": {"name": text}}).to_string());
+    }
 }

@@ -125,21 +125,54 @@ pub(crate) fn put_number(out: &mut Vec<u8>, number: u32, value: u64) {
     put_varint(out, value);
 }
 
-/// Begins a message in the field `number`. What [`close`] needs to end it.
-pub(super) fn open(out: &mut Vec<u8>, number: u32) -> usize {
+/// A message that is being written, whose length is known at its end.
+pub(super) struct Open {
+    start: usize,
+    /// How many bytes its length has for now.
+    room: usize,
+}
+
+/// Begins a message in the field `number`, of less than 128 bytes mostly.
+pub(super) fn open(out: &mut Vec<u8>, number: u32) -> Open {
     put_key(out, number, BYTES);
     out.push(0);
-    out.len()
+    Open { start: out.len(), room: 1 }
+}
+
+/// Begins a message in the field `number`, of less than 16 KiB and more than 128 bytes mostly.
+pub(super) fn open_long(out: &mut Vec<u8>, number: u32) -> Open {
+    put_key(out, number, BYTES);
+    out.extend_from_slice(&[0; 2]);
+    Open { start: out.len(), room: 2 }
 }
 
 /// Ends a message: its length goes before it.
-pub(super) fn close(out: &mut Vec<u8>, start: usize) {
+pub(super) fn close(out: &mut Vec<u8>, open: Open) {
+    let Open { start, room } = open;
     let length = out.len() - start;
-    if let Ok(short @ 0..0x80) = u8::try_from(length) {
-        out[start - 1] = short;
-        return;
+    let needed = varint_len(length as u64);
+    let first = start - room;
+    if needed > room {
+        out.resize(out.len() + needed - room, 0);
     }
-    let mut prefix = Vec::with_capacity(10);
-    put_varint(&mut prefix, length as u64);
-    out.splice(start - 1..start, prefix);
+    if needed != room {
+        out.copy_within(start..start + length, first + needed);
+        out.truncate(first + needed + length);
+    }
+    let mut rest = length;
+    for byte in &mut out[first..first + needed - 1] {
+        *byte = rest as u8 | 0x80;
+        rest >>= 7;
+    }
+    out[first + needed - 1] = rest as u8;
+}
+
+/// How many bytes a number takes.
+pub(super) fn varint_len(value: u64) -> usize {
+    (70 - (value | 1).leading_zeros() as usize) / 7
+}
+
+/// How many bytes a field of that many bytes takes.
+pub(super) fn field_len(number: u32, length: usize) -> usize {
+    varint_len(u64::from(number) << 3) + varint_len(length as u64) + length
 }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::continuation::Continuation;
 use super::filter::Filter;
 use super::options::{ListOptions, Match};
+use super::{Context, Encoded};
 use crate::body::Body;
 use crate::negotiate::{Encoding, Output, Shape};
 use crate::storage;
@@ -25,6 +26,8 @@ use crate::{ApiServer, respond};
 const WAIT_FOR_REVISION: Duration = Duration::from_secs(3);
 /// Objects are gathered into pieces of about this size.
 const PIECE: usize = 64 << 10;
+/// Of a page with more objects none are kept in protobuf, which would leave no place for others.
+const MANY: usize = 1_000;
 
 /// One page.
 pub struct Page {
@@ -153,10 +156,11 @@ pub async fn reach(store: &Store, revision: u64) -> Result<(), ApiError> {
 }
 
 /// The answer that shows `page`.
-pub fn respond(kind: &Kind, page: Page, output: Output, query: &crate::request::Query) -> Response<Body> {
+pub(super) fn respond(context: &Context<'_>, page: Page) -> Response<Body> {
+    let (kind, output) = (&**context.kind, context.output);
     match output.shape {
-        Shape::Object if output.encoding == Encoding::Protobuf && kind.stored.is_none() => {
-            match encoded(kind, &page) {
+        Shape::Object | Shape::Metadata if output.encoding == Encoding::Protobuf && kind.stored.is_none() => {
+            match encoded(&context.server.encoded, kind, &page, output.shape) {
                 Ok(body) => respond::typed(StatusCode::OK, body, respond::PROTOBUF),
                 Err(error) => respond::error(&ApiError::internal(error), Output::JSON),
             }
@@ -173,7 +177,7 @@ pub fn respond(kind: &Kind, page: Page, output: Output, query: &crate::request::
         }
         Shape::Table | Shape::Metadata => {
             let items: Vec<Value> = page.entries.iter().filter_map(|entry| value(kind, entry)).collect();
-            let shaped = super::shape::list(kind, items, list_meta(&page), output.shape, query);
+            let shaped = super::shape::list(kind, items, list_meta(&page), output.shape, context.query);
             respond::json(StatusCode::OK, &shaped, output)
         }
     }
@@ -196,12 +200,18 @@ fn list_meta(page: &Page) -> Value {
 }
 
 /// The whole list in protobuf, which tells its length first.
-fn encoded(kind: &Kind, page: &Page) -> Result<Body, protobuf::Error> {
+fn encoded(encoded: &Encoded, kind: &Kind, page: &Page, shape: Shape) -> Result<Body, protobuf::Error> {
+    let many = page.entries.len() > MANY;
     let mut pieces = VecDeque::new();
     let mut piece = Vec::with_capacity(PIECE);
     let mut length = 0;
     for entry in &page.entries {
-        protobuf::item(&mut piece, kind.schema, &entry.value)?;
+        let message = match shape {
+            Shape::Metadata => protobuf::partial(storage::metadata(&entry.value).unwrap_or(b"null"))?.into(),
+            _ if many => encoded.message_of_many(kind, entry)?,
+            _ => encoded.message(kind, entry)?,
+        };
+        protobuf::item(&mut piece, &message);
         if piece.len() >= PIECE {
             length += piece.len();
             pieces.push_back(Bytes::from(std::mem::replace(&mut piece, Vec::with_capacity(PIECE))));
@@ -209,7 +219,11 @@ fn encoded(kind: &Kind, page: &Page) -> Result<Body, protobuf::Error> {
     }
     length += piece.len();
     pieces.push_back(piece.into());
-    let head = protobuf::list_head(&kind.api_version(), &kind.list_kind, &list_meta(page), length)?;
+    let (api_version, list_kind) = match shape {
+        Shape::Metadata => ("meta.k8s.io/v1", "PartialObjectMetadataList"),
+        _ => (&*kind.api_version(), &*kind.list_kind),
+    };
+    let head = protobuf::list_head(api_version, list_kind, &list_meta(page), length)?;
     pieces.push_front(head.into());
     Ok(Body::Buffers(pieces))
 }

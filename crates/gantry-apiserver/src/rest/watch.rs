@@ -3,18 +3,18 @@
 //! Events that are ready at the same time go out as one piece; a busy watcher is woken at most
 //! every [`COALESCE`]. An event carries the bytes that were stored.
 
+mod frames;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use gantry_api::protobuf;
 use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
 use gantry_store::{Entry, Error, Event, Store, WatchEnd, Watcher};
 use http::{Response, StatusCode};
 use prometheus_client::metrics::counter::Counter;
-use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -23,9 +23,10 @@ use super::list;
 use super::options::ListOptions;
 use crate::body::Body;
 use crate::custom_resources::Converter;
-use crate::negotiate::{Encoding, Output, Shape};
+use crate::negotiate::{Encoding, Output};
 use crate::request::Query;
 use crate::{ApiServer, respond, storage};
+use frames::{Frames, line};
 
 /// A busy watcher waits this long for more events before the next piece.
 const COALESCE: Duration = Duration::from_millis(2);
@@ -58,6 +59,7 @@ pub struct Request {
 struct Running {
     store: Store,
     request: Request,
+    frames: Frames,
     filter: Arc<Filter>,
     watcher: Watcher,
     /// The first piece: objects that exist.
@@ -66,7 +68,6 @@ struct Running {
     deadline: Instant,
     bookmark: Instant,
     last_piece: Instant,
-    columns_sent: bool,
     shutdown: CancellationToken,
     /// Cancelled when the kind is another or none, where it is a custom one.
     ended: Option<CancellationToken>,
@@ -111,6 +112,13 @@ pub async fn respond(
     let now = Instant::now();
     let timeout = request.options.timeout_seconds.filter(|seconds| *seconds > 0);
     let timeout = timeout.unwrap_or_else(|| SHORTEST + rand::random_range(0..SHORTEST));
+    let frames = Frames {
+        kind: request.kind.clone(),
+        output,
+        query: request.query.clone(),
+        encoded: server.encoded.clone(),
+        columns_sent: false,
+    };
     let initial = match snapshot.filter(|_| with_initial) {
         Some(snapshot) => {
             let stored: Vec<_> =
@@ -119,15 +127,16 @@ pub async fn respond(
             if filter.looks_inside() {
                 entries.retain(|entry| filter.matches(entry));
             }
-            Some(initial(&request, entries, snapshot.revision(), bookmark_initial))
+            Some(initial(frames.clone(), entries, snapshot.revision(), bookmark_initial))
         }
         None => None,
     };
+    let frames = Frames { columns_sent: initial.is_some(), ..frames };
     let running = Running {
         store: store.clone(),
         filter,
         watcher,
-        columns_sent: initial.is_some(),
+        frames,
         initial,
         revision: start,
         deadline: now + Duration::from_secs(timeout),
@@ -146,24 +155,22 @@ pub async fn respond(
 
 /// The objects that exist, as ADDED events, and the bookmark that ends them.
 fn initial(
-    request: &Request,
+    mut frames: Frames,
     entries: Vec<Arc<Entry>>,
     revision: u64,
     bookmark: bool,
 ) -> Box<dyn Iterator<Item = Bytes> + Send> {
-    let (kind, output, query) = (request.kind.clone(), request.output, request.query.clone());
-    let last = bookmark.then(|| Bytes::from(bookmark_line(&kind, output, revision, true)));
+    let last = bookmark.then(|| Bytes::from(frames.bookmark(revision, true)));
     let mut entries = entries.into_iter().peekable();
-    let mut first = true;
     let pieces = std::iter::from_fn(move || {
         entries.peek()?;
-        let mut piece = BytesMut::with_capacity(32 << 10);
+        let mut piece = Vec::with_capacity(PIECE);
         while piece.len() < PIECE
             && let Some(entry) = entries.next()
         {
-            frame(&mut piece, "ADDED", &kind, &entry.value, output, &query, &mut first);
+            frames.one_of_many(&mut piece, "ADDED", &entry);
         }
-        Some(piece.freeze())
+        Some(Bytes::from(piece))
     });
     Box::new(pieces.chain(last))
 }
@@ -218,20 +225,20 @@ impl Running {
             size += event.entry.value.len() + FRAME;
             events.push(event);
         }
-        let mut piece = BytesMut::with_capacity(size);
+        let mut piece = Vec::with_capacity(size);
         self.write_all(&mut piece, events).await;
         self.last_piece = Instant::now();
-        if piece.is_empty() { Box::pin(self.next_piece()).await } else { Some(piece.freeze()) }
+        if piece.is_empty() { Box::pin(self.next_piece()).await } else { Some(piece.into()) }
     }
 
     /// Writes events; those that the kind cannot show end the watch.
-    async fn write_all(&mut self, piece: &mut BytesMut, events: Vec<Arc<Event>>) {
+    async fn write_all(&mut self, piece: &mut Vec<u8>, events: Vec<Arc<Event>>) {
         for event in events {
             match shown(&self.converter, &self.request.kind, &event).await {
                 Ok(Some(shown)) => self.write(piece, &shown),
                 Ok(None) => self.write(piece, &event),
                 Err(error) => {
-                    piece.put_slice(&line("ERROR", &error.to_value(), self.request.output));
+                    piece.extend(line("ERROR", &error.to_value(), self.request.output));
                     self.failed = true;
                     return;
                 }
@@ -239,13 +246,10 @@ impl Running {
         }
     }
 
-    fn write(&mut self, piece: &mut BytesMut, event: &Event) {
+    fn write(&mut self, piece: &mut Vec<u8>, event: &Event) {
         self.revision = event.revision();
         let Some(transition) = self.filter.transition(event) else { return };
         self.sent.inc();
-        let (kind, output) = (&self.request.kind, self.request.output);
-        let mut first = !self.columns_sent;
-        self.columns_sent = true;
         let name = match transition {
             Transition::Added => "ADDED",
             Transition::Modified => "MODIFIED",
@@ -257,16 +261,16 @@ impl Running {
         {
             let mut value = prev.value.to_vec();
             storage::stamp(&mut value, event.revision());
-            frame(piece, name, kind, &value, output, &self.request.query, &mut first);
+            self.frames.made(piece, name, &value);
         } else {
-            frame(piece, name, kind, &event.entry.value, output, &self.request.query, &mut first);
+            self.frames.stored(piece, name, &event.entry);
         }
     }
 
     async fn send_bookmark(&mut self) -> Bytes {
         self.bookmark = Instant::now() + BOOKMARKS;
         // Every event up to the store's revision has been offered; what waits goes first.
-        let mut piece = BytesMut::new();
+        let mut piece = Vec::new();
         let reached = self.store.revision();
         // Asks for the lock under which events up to `reached` are handed to watchers.
         let _ = self.store.compacted_revision();
@@ -276,11 +280,11 @@ impl Running {
         }
         self.write_all(&mut piece, waiting).await;
         if self.failed {
-            return piece.freeze();
+            return piece.into();
         }
         self.revision = self.revision.max(reached);
-        piece.put_slice(&bookmark_line(&self.request.kind, self.request.output, self.revision, false));
-        piece.freeze()
+        piece.extend(self.frames.bookmark(self.revision, false));
+        piece.into()
     }
 }
 
@@ -311,107 +315,6 @@ fn streamed(body: impl Into<Body>, output: Output) -> Response<Body> {
         Encoding::Protobuf => respond::typed(StatusCode::OK, body, respond::PROTOBUF_STREAM),
         _ => respond::bytes(StatusCode::OK, body),
     }
-}
-
-/// An event whose object was made for it.
-fn line(event: &str, object: &Value, output: Output) -> Vec<u8> {
-    if output.encoding == Encoding::Protobuf {
-        let mut line = Vec::new();
-        if let Ok(document) = protobuf::value(object) {
-            protobuf::event(&mut line, event, &document);
-        }
-        return line;
-    }
-    let mut line = json!({"type": event, "object": object}).to_string().into_bytes();
-    line.push(b'\n');
-    line
-}
-
-fn protobuf_frame(
-    piece: &mut BytesMut,
-    event: &str,
-    kind: &Kind,
-    object: &[u8],
-    output: Output,
-    query: &Query,
-) {
-    let document = if output.shape == Shape::Object && kind.stored.is_none() {
-        protobuf::document(kind.schema, &kind.api_version(), &kind.kind, object)
-    } else {
-        let value = storage::decode(kind, object).unwrap_or_default();
-        protobuf::value(&super::shape::object(kind, value, output.shape, query))
-    };
-    match document {
-        Ok(document) => {
-            let mut frame = Vec::with_capacity(document.len() + 32);
-            protobuf::event(&mut frame, event, &document);
-            piece.put_slice(&frame);
-        }
-        Err(error) => piece.put_slice(&line("ERROR", &ApiError::internal(error).to_value(), output)),
-    }
-}
-
-fn frame(
-    piece: &mut BytesMut,
-    event: &str,
-    kind: &Kind,
-    object: &[u8],
-    output: Output,
-    query: &Query,
-    first: &mut bool,
-) {
-    if output.encoding == Encoding::Protobuf {
-        return protobuf_frame(piece, event, kind, object, output, query);
-    }
-    piece.put_slice(b"{\"type\":\"");
-    piece.put_slice(event.as_bytes());
-    piece.put_slice(b"\",\"object\":");
-    if output.shape == Shape::Object && kind.stored.is_none() {
-        piece.put_slice(object);
-    } else if output.shape == Shape::Metadata
-        && kind.stored.is_none()
-        && let Some(metadata) = storage::metadata(object)
-    {
-        piece.put_slice(PARTIAL);
-        piece.put_slice(metadata);
-        piece.put_u8(b'}');
-    } else if let Some(value) = storage::decode(kind, object) {
-        let mut shaped = super::shape::object(kind, value, output.shape, query);
-        if output.shape == Shape::Table && !*first {
-            shaped["columnDefinitions"] = Value::Null;
-        }
-        piece.put_slice(shaped.to_string().as_bytes());
-    } else {
-        piece.put_slice(b"null");
-    }
-    *first = false;
-    piece.put_slice(b"}\n");
-}
-
-const PARTIAL: &[u8] = b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":";
-
-fn bookmark_line(kind: &Kind, output: Output, revision: u64, initial_end: bool) -> Vec<u8> {
-    let mut metadata = json!({"resourceVersion": revision.to_string()});
-    if initial_end {
-        metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
-    }
-    let object = match output.shape {
-        Shape::Object => json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata}),
-        Shape::Metadata => {
-            json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
-        }
-        Shape::Table => {
-            let row = json!({
-                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
-            });
-            json!({
-                "kind": "Table", "apiVersion": "meta.k8s.io/v1",
-                "metadata": {"resourceVersion": revision.to_string()}, "columnDefinitions": null,
-                "rows": if initial_end { json!([{"cells": [], "object": row}]) } else { json!([]) },
-            })
-        }
-    };
-    line("BOOKMARK", &object, output)
 }
 
 /// A watch from a revision that is gone: one ERROR event.

@@ -1,0 +1,161 @@
+//! Events as they are sent: a line of JSON or a frame of protobuf each.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes};
+use gantry_api::protobuf;
+use gantry_api::registry::Kind;
+use gantry_api::status::ApiError;
+use gantry_store::Entry;
+use serde_json::{Value, json};
+
+use crate::negotiate::{Encoding, Output, Shape};
+use crate::request::Query;
+use crate::rest::{Encoded, shape};
+use crate::storage;
+
+const PARTIAL: &[u8] = b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":";
+
+/// Writes a watch's events.
+#[derive(Clone)]
+pub struct Frames {
+    /// The kind watched.
+    pub kind: Arc<Kind>,
+    /// How objects are shown.
+    pub output: Output,
+    /// The query, for what a table includes.
+    pub query: Query,
+    /// Messages of objects that others watch, too.
+    pub encoded: Arc<Encoded>,
+    /// A table's columns are told with its first row.
+    pub columns_sent: bool,
+}
+
+impl Frames {
+    /// Whether objects go out as they are stored.
+    fn shows_stored(&self) -> bool {
+        self.output.shape == Shape::Object && self.kind.stored.is_none()
+    }
+
+    /// An event of a stored object, which others may be told of, too.
+    pub fn stored(&mut self, piece: &mut Vec<u8>, event: &str, entry: &Entry) {
+        if self.output.encoding == Encoding::Protobuf && self.shows_stored() {
+            let message = self.encoded.message(&self.kind, entry);
+            return self.message(piece, event, message);
+        }
+        self.made(piece, event, &entry.value);
+    }
+
+    /// An event of a stored object that is one of many.
+    pub fn one_of_many(&mut self, piece: &mut Vec<u8>, event: &str, entry: &Entry) {
+        if self.output.encoding == Encoding::Protobuf && self.shows_stored() {
+            let message = self.encoded.message_of_many(&self.kind, entry);
+            return self.message(piece, event, message);
+        }
+        self.made(piece, event, &entry.value);
+    }
+
+    /// An event of an object in `json`.
+    pub fn made(&mut self, piece: &mut Vec<u8>, event: &str, json: &[u8]) {
+        if self.output.encoding == Encoding::Protobuf {
+            return self.protobuf(piece, event, json);
+        }
+        piece.put_slice(b"{\"type\":\"");
+        piece.put_slice(event.as_bytes());
+        piece.put_slice(b"\",\"object\":");
+        if self.shows_stored() {
+            piece.put_slice(json);
+        } else if let Some(metadata) = self.metadata(json) {
+            piece.put_slice(PARTIAL);
+            piece.put_slice(metadata);
+            piece.put_u8(b'}');
+        } else if let Some(value) = storage::decode(&self.kind, json) {
+            let mut shaped = shape::object(&self.kind, value, self.output.shape, &self.query);
+            if self.output.shape == Shape::Table && self.columns_sent {
+                shaped["columnDefinitions"] = Value::Null;
+            }
+            piece.put_slice(shaped.to_string().as_bytes());
+        } else {
+            piece.put_slice(b"null");
+        }
+        self.columns_sent = true;
+        piece.put_slice(b"}\n");
+    }
+
+    /// What is shown of an object, where that is its metadata as it is stored.
+    fn metadata<'o>(&self, json: &'o [u8]) -> Option<&'o [u8]> {
+        let shown = self.output.shape == Shape::Metadata && self.kind.stored.is_none();
+        shown.then(|| storage::metadata(json))?
+    }
+
+    fn protobuf(&self, piece: &mut Vec<u8>, event: &str, json: &[u8]) {
+        if self.shows_stored() {
+            return self.message(piece, event, protobuf::message(self.kind.schema, json).map(Bytes::from));
+        }
+        let document = match self.metadata(json) {
+            Some(metadata) => protobuf::partial(metadata)
+                .map(|message| protobuf::document("meta.k8s.io/v1", "PartialObjectMetadata", &message)),
+            None => {
+                let value = storage::decode(&self.kind, json).unwrap_or_default();
+                protobuf::value(&shape::object(&self.kind, value, self.output.shape, &self.query))
+            }
+        };
+        self.document(piece, event, document);
+    }
+
+    fn message(&self, piece: &mut Vec<u8>, event: &str, message: Result<Bytes, protobuf::Error>) {
+        let (api_version, kind) = (self.kind.api_version(), &self.kind.kind);
+        self.document(piece, event, message.map(|message| protobuf::document(&api_version, kind, &message)));
+    }
+
+    fn document(&self, piece: &mut Vec<u8>, event: &str, document: Result<Vec<u8>, protobuf::Error>) {
+        match document {
+            Ok(document) => protobuf::event(piece, event, &document),
+            Err(error) => {
+                piece.extend(line("ERROR", &ApiError::internal(error).to_value(), self.output));
+            }
+        }
+    }
+
+    /// What tells a watcher that it has seen everything up to a revision.
+    pub fn bookmark(&self, revision: u64, initial_end: bool) -> Vec<u8> {
+        let (kind, output) = (&self.kind, self.output);
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
+        if initial_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = match output.shape {
+            Shape::Object => {
+                json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata})
+            }
+            Shape::Metadata => {
+                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+            }
+            Shape::Table => {
+                let row = json!({
+                    "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
+                });
+                json!({
+                    "kind": "Table", "apiVersion": "meta.k8s.io/v1",
+                    "metadata": {"resourceVersion": revision.to_string()}, "columnDefinitions": null,
+                    "rows": if initial_end { json!([{"cells": [], "object": row}]) } else { json!([]) },
+                })
+            }
+        };
+        line("BOOKMARK", &object, output)
+    }
+}
+
+/// An event whose object was made for it.
+pub fn line(event: &str, object: &Value, output: Output) -> Vec<u8> {
+    if output.encoding == Encoding::Protobuf {
+        let mut line = Vec::new();
+        if let Ok(document) = protobuf::value(object) {
+            protobuf::event(&mut line, event, &document);
+        }
+        return line;
+    }
+    let mut line = json!({"type": event, "object": object}).to_string().into_bytes();
+    line.push(b'\n');
+    line
+}
