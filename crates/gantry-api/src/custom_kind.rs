@@ -4,6 +4,7 @@
 mod columns;
 pub mod definition;
 mod source;
+mod unchanged;
 pub mod version;
 
 use std::sync::{Arc, OnceLock};
@@ -18,6 +19,7 @@ use crate::registry::{Kind, Name, Subresource};
 
 use columns::Column;
 pub use source::Source;
+use unchanged::Unchanged;
 
 const VERBS: &[&str] = &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
 /// The verbs while the definition is being deleted.
@@ -72,6 +74,7 @@ pub struct Definition {
     storage: usize,
     /// Whether what was stored of one version is as it would be stored of every other now.
     plain: bool,
+    unchanged: Unchanged,
 }
 
 impl Version {
@@ -138,14 +141,19 @@ impl CustomKind {
         self.version().warning.as_deref()
     }
 
-    /// What has to be done to show these stored bytes.
-    pub fn shown(&self, stored: &[u8]) -> Shown {
+    /// What has to be done to show these stored bytes, which `revision` has written.
+    pub fn shown(&self, stored: &[u8], revision: u64) -> Shown {
         match self.version().is_form_of(stored) {
-            true if self.definition.plain => Shown::AsIs,
+            true if self.definition.plain || self.definition.unchanged.has(revision) => Shown::AsIs,
             true => Shown::Adopted,
             false if self.definition.conversion == Conversion::None => Shown::Adopted,
             false => Shown::Converted,
         }
+    }
+
+    /// Notes that what `revision` has written is shown as it is, although it had to be read to know that.
+    pub fn note_unchanged(&self, revision: u64) {
+        self.definition.unchanged.note(revision);
     }
 
     /// A stored object as this version shows it, where no webhook is asked.
@@ -263,6 +271,7 @@ pub fn kinds(definition: &Value, from: &From) -> Vec<Arc<Kind>> {
         terminating: definition::has(definition, "Terminating"),
         storage,
         plain: same && unchanged,
+        unchanged: Unchanged::default(),
         versions: versions.into_iter().map(|(_, _, version)| version).collect(),
     });
     let accepted = match status["acceptedNames"]["kind"].as_str() {

@@ -68,7 +68,7 @@ fn stored_objects_are_shown_as_the_version_has_them() {
     let made = kinds(&definition, None);
     let custom = |at: usize| made[at].as_custom().expect("a custom kind");
     // The newest version is first.
-    assert_eq!(custom(0).shown(bytes), Shown::Adopted);
+    assert_eq!(custom(0).shown(bytes, 7), Shown::Adopted);
     let mut object = stored.clone();
     custom(0).show(&mut object);
     assert_eq!((&object["apiVersion"], &object["spec"]), (&json!("example.com/v2"), &json!({})));
@@ -77,16 +77,31 @@ fn stored_objects_are_shown_as_the_version_has_them() {
     assert_eq!(object, stored);
     definition["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {}});
     assert_eq!(
-        kinds(&definition, None)[0].as_custom().map(|custom| custom.shown(bytes)),
+        kinds(&definition, None)[0].as_custom().map(|custom| custom.shown(bytes, 7)),
         Some(Shown::Converted)
     );
     definition["spec"]["versions"] =
         json!([{"name": "v1", "served": true, "storage": true, "schema": schema(old)}]);
-    assert_eq!(kinds(&definition, None)[0].as_custom().map(|custom| custom.shown(bytes)), Some(Shown::AsIs));
+    assert_eq!(
+        kinds(&definition, None)[0].as_custom().map(|custom| custom.shown(bytes, 7)),
+        Some(Shown::AsIs)
+    );
     // What was stored before a change may be other than the schema has it now.
     definition["metadata"]["generation"] = json!(2);
     assert_eq!(
-        kinds(&definition, None)[0].as_custom().map(|custom| custom.shown(bytes)),
+        kinds(&definition, None)[0].as_custom().map(|custom| custom.shown(bytes, 7)),
         Some(Shown::Adopted)
     );
+    // It is read once to find that out.
+    definition["spec"]["versions"] = json!([
+        {"name": "v1", "served": true, "storage": true, "schema": schema(json!({}))},
+        {"name": "v2", "served": true, "storage": false, "schema": schema(json!({}))},
+    ]);
+    definition["spec"]["conversion"] = json!({"strategy": "None"});
+    let made = kinds(&definition, None);
+    let custom = |at: usize| made[at].as_custom().expect("a custom kind");
+    custom(1).note_unchanged(7);
+    assert_eq!(custom(1).shown(bytes, 7), Shown::AsIs);
+    assert_eq!(custom(1).shown(bytes, 8), Shown::Adopted);
+    assert_eq!(custom(0).shown(bytes, 7), Shown::Adopted);
 }

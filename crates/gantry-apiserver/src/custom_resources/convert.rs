@@ -1,7 +1,8 @@
 //! Stored objects of custom kinds as a version shows them, and objects as they are stored.
 //!
 //! Nearly all are stored as they are shown. Others are read, take what their schema has come to say
-//! since, and are relabelled or handed to the conversion webhook, all of a list in one call.
+//! since, and are relabelled or handed to the conversion webhook, all of a list in one call. Where a
+//! schema has changed, an object is read once to find that it stays what it is.
 
 mod review;
 
@@ -54,12 +55,17 @@ impl Converter {
         let Some(custom) = kind.as_custom() else { return Ok(entries) };
         let mut asked = Vec::new();
         for (at, entry) in entries.iter_mut().enumerate() {
-            match custom.shown(&entry.value) {
+            match custom.shown(&entry.value, entry.mod_revision) {
                 Shown::AsIs => {}
                 Shown::Adopted => {
                     let mut object = parse(entry)?;
                     custom.show(&mut object);
-                    *entry = with_object(entry, &object);
+                    let shown = with_object(entry, &object);
+                    if shown.value == entry.value {
+                        custom.note_unchanged(entry.mod_revision);
+                    } else {
+                        *entry = shown;
+                    }
                 }
                 Shown::Converted => asked.push(at),
             }
@@ -77,7 +83,8 @@ impl Converter {
 
     /// An entry as `kind` shows it.
     pub async fn entry(&self, kind: &Kind, entry: Arc<Entry>) -> Result<Arc<Entry>, ApiError> {
-        if kind.as_custom().is_none_or(|custom| custom.shown(&entry.value) == Shown::AsIs) {
+        let as_is = |custom: &CustomKind| custom.shown(&entry.value, entry.mod_revision) == Shown::AsIs;
+        if kind.as_custom().is_none_or(as_is) {
             return Ok(entry);
         }
         let shown = Box::pin(self.entries(kind, vec![entry])).await?;

@@ -76,6 +76,49 @@ async fn the_stored_version_moves() -> Result<()> {
 }
 
 #[tokio::test]
+async fn lists_follow_each_change_of_a_schema() -> Result<()> {
+    let server = TestServer::start().await?;
+    let fields = |more: Value| {
+        let mut fields = json!({"a": {"type": "string"}, "b": {"type": "string"}});
+        fields
+            .as_object_mut()
+            .into_iter()
+            .for_each(|fields| fields.extend(more.as_object().cloned().unwrap_or_default()));
+        json!([version("v1", true, fields)])
+    };
+    let mut first = definition(json!({}));
+    first["spec"]["versions"] = fields(json!({}));
+    define(&server, &first).await?;
+    for (name, spec) in [("both", json!({"a": "1", "b": "2"})), ("one", json!({"a": "1"}))] {
+        expect(&server.json(Method::POST, THINGS, &thing(name, spec)).await?, 201)?;
+    }
+    let path = format!("{DEFINITIONS}/things.example.com");
+    let with_default = json!({"c": {"type": "string", "default": "x"}});
+    let without = json!([version("v1", true, json!({"a": {"type": "string"}}))]);
+    let changes = [
+        (fields(with_default), [json!({"a": "1", "b": "2", "c": "x"}), json!({"a": "1", "c": "x"})]),
+        (without, [json!({"a": "1"}), json!({"a": "1"})]),
+        (fields(json!({})), [json!({"a": "1", "b": "2"}), json!({"a": "1"})]),
+    ];
+    for (versions, expected) in changes {
+        let mut changed = expect(&server.get(&path).await?, 200)?;
+        changed["spec"]["versions"] = versions;
+        let mut watch = Watch::open(&server, THINGS).await?;
+        expect(&server.json(Method::PUT, &path, &changed).await?, 200)?;
+        // A watch ends when the kind is another.
+        while watch.try_next().await?.is_some() {}
+        // The second list and the object by itself find what the first has noted.
+        for _ in 0..2 {
+            let list = expect(&server.get(THINGS).await?, 200)?;
+            let specs = list["items"].as_array().into_iter().flatten().map(|item| item["spec"].clone());
+            assert_eq!(specs.collect::<Vec<_>>(), expected);
+        }
+        assert_eq!(expect(&server.get(&format!("{THINGS}/both")).await?, 200)?["spec"], expected[0]);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_version_that_is_deprecated_or_not_served() -> Result<()> {
     let server = TestServer::start().await?;
     let mut definition = two();
