@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::USER_AGENT;
+use http::{HeaderValue, Request, Response};
 
 use crate::body::{Body, BoxError};
 use crate::{ApiServer, User};
@@ -36,7 +37,32 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (server, user) = (self.server.clone(), self.user.clone());
-        let request = request.map(Body::boxed);
+        let mut request = request.map(Body::boxed);
+        request.headers_mut().entry(USER_AGENT).or_insert(HeaderValue::from_static(agent(&user.name)));
         Box::pin(async move { Ok(server.handle(request, Some(User::clone(&user))).await) })
+    }
+}
+
+/// What a component is called that does not say so itself: whose the fields are that it writes.
+fn agent(user: &str) -> &'static str {
+    match user {
+        "system:kube-scheduler" => "kube-scheduler",
+        _ if user.starts_with("system:node:") => "kubelet",
+        _ if user.starts_with("system:serviceaccount:kube-system:") => "kube-controller-manager",
+        _ => "gantry",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::agent;
+
+    #[test]
+    fn components_are_called_as_upstream_calls_them() {
+        let controller = "system:serviceaccount:kube-system:deployment-controller";
+        assert_eq!(
+            [controller, "system:kube-scheduler", "system:node:a", "x"].map(agent),
+            ["kube-controller-manager", "kube-scheduler", "kubelet", "gantry"]
+        );
     }
 }
