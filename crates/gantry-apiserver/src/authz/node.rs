@@ -232,18 +232,19 @@ impl Index for NodeIndex {
         if !event.entry.key.starts_with(PODS) || event.kind == EventKind::Delete {
             return true;
         }
-        let contains = |value: &[u8], part: &str| memmem::find(value, part.as_bytes()).is_some();
-        let bound = |value: &[u8]| contains(value, "\"nodeName\":\"");
-        let before = event.prev.as_ref().is_some_and(|prev| bound(&prev.value));
-        bound(&event.entry.value) && (!before || contains(&event.entry.value, "\"ephemeralContainers\""))
+        let before = event.prev.as_ref().is_some_and(|prev| is_bound(&prev.value));
+        let grows = || memmem::find(&event.entry.value, b"\"ephemeralContainers\"").is_some();
+        is_bound(&event.entry.value) && (!before || grows())
     }
 
     fn apply(&mut self, key: &str, value: Option<&[u8]>) {
-        let object: Option<Value> = value.and_then(|value| unmanaged::from_slice(value).ok());
         let graph = &mut self.graph;
         if let Some(pod) = key.strip_prefix(PODS) {
-            graph.set_pod(pod, object.as_ref());
-        } else if let Some(name) = key.strip_prefix(VOLUMES) {
+            let bound = value.filter(|value| is_bound(value));
+            return graph.set_pod(pod, bound.and_then(references::read_pod).as_ref());
+        }
+        let object: Option<Value> = value.and_then(|value| unmanaged::from_slice(value).ok());
+        if let Some(name) = key.strip_prefix(VOLUMES) {
             match object.as_ref().and_then(references::of_volume) {
                 Some(volume) => graph.volumes.insert(name.into(), volume),
                 None => graph.volumes.remove(name),
@@ -255,6 +256,11 @@ impl Index for NodeIndex {
             };
         }
     }
+}
+
+/// Whether the bytes of a pod may name a node: a server that starts looks at each pod that there is.
+fn is_bound(pod: &[u8]) -> bool {
+    memmem::find(pod, b"\"nodeName\":\"").is_some()
 }
 
 #[cfg(test)]

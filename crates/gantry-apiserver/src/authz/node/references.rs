@@ -2,7 +2,33 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The parts of a pod in which it refers to anything.
+#[derive(Deserialize)]
+struct Parts {
+    metadata: Metadata,
+    spec: Value,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    name: String,
+    namespace: String,
+    #[serde(default)]
+    annotations: Value,
+}
+
+/// A pod as far as its references go: without its status and its managed fields, which are most of it.
+pub(super) fn read_pod(bytes: &[u8]) -> Option<Value> {
+    let Parts { metadata, spec } = serde_json::from_slice(bytes).ok()?;
+    let Metadata { name, namespace, annotations } = metadata;
+    let mut pod = json!({"metadata": {"name": name, "namespace": namespace}});
+    pod["metadata"]["annotations"] = annotations;
+    pod["spec"] = spec;
+    Some(pod)
+}
 
 /// An object that a node may be allowed to read; `namespace/name`, or the name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

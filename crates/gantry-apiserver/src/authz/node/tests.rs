@@ -107,3 +107,23 @@ fn a_pod_that_goes_takes_its_references_along() {
     let decision = graph.authorize("n1", &attributes("get", "secrets", "shop", "tls", ""));
     assert_eq!(decision.reason(), "no relationship found between node 'n1' and this object");
 }
+
+#[test]
+fn pods_are_taken_from_their_bytes() {
+    let mut index = NodeIndex::default();
+    let mut pod = json!({
+        "metadata": {"name": "web", "namespace": "shop", "managedFields": [{"manager": "m", "fieldsV1": {}}]},
+        "spec": {"nodeName": "n1", "volumes": [{"name": "v", "secret": {"secretName": "s"}}]},
+        "status": {"nominatedNodeName": "n2", "phase": "Running"},
+    });
+    let apply = |index: &mut NodeIndex, pod: &Value| {
+        index.apply("/registry/pods/shop/web", Some(pod.to_string().as_bytes()));
+        let node = index.graph.node_of("shop/web").map(str::to_owned);
+        (node, index.graph.refers("n1", &Object::Secret("shop/s".into())))
+    };
+    assert_eq!(apply(&mut index, &pod), (Some("n1".to_owned()), true));
+    pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+    assert_eq!(apply(&mut index, &pod), (Some("n1".to_owned()), false), "a mirror pod opens nothing");
+    pod["spec"]["nodeName"] = Value::Null;
+    assert_eq!(apply(&mut index, &pod), (None, false));
+}
