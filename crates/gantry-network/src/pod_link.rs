@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
     os::fd::AsFd,
     path::Path,
 };
@@ -132,8 +132,24 @@ fn outside(host: &Socket, name: &str, mac: Mac, addresses: &[IpAddr]) -> Result<
         host.set_neighbour(&neighbour).during(|| format!("adding a neighbour entry for {address}"))?;
         let route = Route { destination: address.into(), gateway: None, link, source: None, on_link: false };
         host.set_route(&route).during(|| format!("adding a route to {address}"))?;
+        if address.is_ipv4() && !leaves_from_somewhere(address) {
+            // A machine without an address, because its cable is out, is to a pod what the pod calls it.
+            let own = IpNet::from(IpAddr::from(GATEWAY));
+            host.add_address(link, own).during(|| format!("adding an address to interface {name}"))?;
+        }
     }
     Ok(())
+}
+
+/// Whether this machine has an address that packets to `pod` can come from.
+fn leaves_from_somewhere(pod: IpAddr) -> bool {
+    // Connecting a datagram socket sends nothing; the kernel chooses the address.
+    let asked = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+        socket.connect((pod, 9))?;
+        socket.local_addr()
+    });
+    // What another pod's link has for want of one goes with that pod.
+    asked.is_ok_and(|own| !own.ip().is_unspecified() && own.ip() != IpAddr::from(GATEWAY))
 }
 
 /// Lets the host's loopback address lead to the pod, for its host ports.

@@ -48,9 +48,10 @@ pub struct Here {
 }
 
 impl Here {
-    /// Which address packets from here to `net` carry, if it is known.
+    /// Which address packets from here to `net` carry, if it is known; what comes from the loopback's does not
+    /// leave the machine.
     pub fn source(&self, net: IpNet) -> Option<IpAddr> {
-        let same = |ip: &IpAddr| ip.is_ipv6() == net.addr().is_ipv6();
+        let same = |ip: &IpAddr| ip.is_ipv6() == net.addr().is_ipv6() && !ip.is_loopback();
         self.connected.iter().map(|(_, own)| own.addr()).find(same)
     }
 

@@ -30,6 +30,20 @@ fn pods_reach_each_other_and_the_node() {
 }
 
 #[test]
+fn a_machine_without_an_address_reaches_its_pods() {
+    on_host(async |host| {
+        let network = Network::open(host.config()).unwrap();
+        let (a, b) = (pod(&network, "a").await, pod(&network, "b").await);
+        a.namespace.serve("a", a.ip, 80);
+        b.namespace.serve("b", b.ip, 80);
+        assert_eq!(host.namespace.ask("10.42.0.1:80").unwrap(), "a 169.254.1.1");
+        assert_eq!(b.namespace.ask("10.42.0.1:80").unwrap(), "a 10.42.0.2");
+        network.detach("a").await.unwrap();
+        assert_eq!(host.namespace.ask("10.42.0.2:80").unwrap(), "b 169.254.1.1");
+    });
+}
+
+#[test]
 fn attaching_again_changes_nothing_and_a_new_namespace_gets_the_same_address() {
     on_host(async |host| {
         let network = Network::open(host.config()).unwrap();
