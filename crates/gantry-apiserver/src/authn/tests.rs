@@ -59,15 +59,11 @@ fn a_granted_token_is_the_accounts() {
     assert_eq!(granted["status"]["expirationTimestamp"], "2027-01-15T09:00:07Z");
     let header = format!("Bearer {}", granted["status"]["token"].as_str().unwrap());
     let parts = parts("authorization", &header);
-    let user = ready(authenticators.authenticate(
-        &parts,
-        &PeerCertificates::default(),
-        &cluster(),
-        NOW + 7200,
-        &mut Notes::default(),
-    ))
-    .unwrap()
-    .unwrap();
+    let shown = |objects: &Objects, now| {
+        let peer = PeerCertificates::default();
+        ready(authenticators.authenticate(&parts, &peer, objects, now, &mut Notes::default()))
+    };
+    let user = shown(&cluster(), NOW + 7200).unwrap().unwrap();
     assert_eq!(user.name, "system:serviceaccount:shop:web");
     assert_eq!(user.uid, "sa-1");
     assert_eq!(
@@ -86,66 +82,16 @@ fn a_granted_token_is_the_accounts() {
     assert_eq!(extra, expect);
     let mut gone = cluster();
     gone.0[1] = ("pods", pod("pod-2"));
-    assert!(
-        ready(authenticators.authenticate(
-            &parts,
-            &PeerCertificates::default(),
-            &gone,
-            NOW,
-            &mut Notes::default()
-        ))
-        .is_err(),
-        "another pod of that name"
-    );
+    assert!(shown(&gone, NOW).is_err(), "another pod of that name");
     let mut leaving = pod("pod-1");
     leaving["metadata"]["deletionTimestamp"] = json!("2027-01-15T08:00:00Z");
     gone.0[1] = ("pods", leaving);
-    assert!(
-        ready(authenticators.authenticate(
-            &parts,
-            &PeerCertificates::default(),
-            &gone,
-            NOW + 30,
-            &mut Notes::default()
-        ))
-        .is_ok(),
-        "on its way out"
-    );
-    assert!(
-        ready(authenticators.authenticate(
-            &parts,
-            &PeerCertificates::default(),
-            &gone,
-            NOW + 90,
-            &mut Notes::default()
-        ))
-        .is_err(),
-        "should be gone"
-    );
+    assert!(shown(&gone, NOW + 30).is_ok(), "on its way out");
+    assert!(shown(&gone, NOW + 90).is_err(), "should be gone");
     gone.0[1] = ("pods", pod("pod-1"));
     gone.0.retain(|(resource, _)| *resource != "serviceaccounts");
-    assert!(
-        ready(authenticators.authenticate(
-            &parts,
-            &PeerCertificates::default(),
-            &gone,
-            NOW,
-            &mut Notes::default()
-        ))
-        .is_err(),
-        "no such account any more"
-    );
-    assert!(
-        ready(authenticators.authenticate(
-            &parts,
-            &PeerCertificates::default(),
-            &cluster(),
-            NOW + 400 * 86_400,
-            &mut Notes::default()
-        ))
-        .is_err(),
-        "expired"
-    );
+    assert!(shown(&gone, NOW).is_err(), "no such account any more");
+    assert!(shown(&cluster(), NOW + 400 * 86_400).is_err(), "expired");
 }
 
 #[test]
