@@ -20,8 +20,6 @@ mod certificate_requestor;
 mod certificate_signing;
 mod certificate_subject_restriction;
 mod default_class;
-mod default_ingress_class;
-mod default_storage_class;
 mod default_toleration_seconds;
 mod deny_service_external_ips;
 mod expression;
@@ -313,7 +311,7 @@ impl Admission {
             waiting(pod_security),
             priority::Priority.into(),
             default_toleration_seconds::DefaultTolerationSeconds.into(),
-            default_storage_class::DefaultStorageClass.into(),
+            default_class::STORAGE.into(),
             storage_object_in_use_protection::StorageObjectInUseProtection.into(),
             persistent_volume_claim_resize::PersistentVolumeClaimResize.into(),
             runtime_class::RuntimeClass.into(),
@@ -321,7 +319,7 @@ impl Admission {
             waiting(certificate_approval::CertificateApproval(authorizer.clone())),
             waiting(certificate_signing::CertificateSigning(authorizer.clone())),
             certificate_subject_restriction::CertificateSubjectRestriction.into(),
-            default_ingress_class::DefaultIngressClass.into(),
+            default_class::INGRESS.into(),
             deny_service_external_ips::DenyServiceExternalIps.into(),
             pod_topology_labels::PodTopologyLabels.into(),
             waiting(rbac_escalation::RbacEscalation(authorizer)),
