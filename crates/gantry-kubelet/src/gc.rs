@@ -15,15 +15,25 @@ const KEEP: usize = 2;
 
 /// Looks after logs and dead instances until shutdown.
 pub async fn run(agent: Arc<Agent>, shutdown: CancellationToken) {
-    let mut timer = tokio::time::interval(PERIOD);
+    every(PERIOD, &shutdown, "garbage collection", || pass(&agent)).await;
+}
+
+/// Calls `pass` now and every `period` until shutdown; `what` it does, for the log.
+pub async fn every<Pass: Future<Output = Result<(), gantry_cri::CriError>>>(
+    period: Duration,
+    shutdown: &CancellationToken,
+    what: &'static str,
+    pass: impl Fn() -> Pass,
+) {
+    let mut timer = tokio::time::interval(period);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
             _ = timer.tick() => {}
         }
-        if let Err(error) = pass(&agent).await {
-            tracing::debug!(%error, "garbage collection waits for the runtime");
+        if let Err(error) = pass().await {
+            tracing::debug!(%error, "{what} waits for the runtime");
         }
     }
 }

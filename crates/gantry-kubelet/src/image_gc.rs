@@ -12,7 +12,7 @@ use gantry_cri::v1 as cri;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{agent::Agent, image, machine, pod};
+use crate::{agent::Agent, gc::every, image, machine, pod};
 
 /// How often the disk is looked at.
 const PERIOD: Duration = Duration::from_secs(300);
@@ -81,17 +81,7 @@ pub async fn run(agent: Arc<Agent>, shutdown: CancellationToken) {
         () = shutdown.cancelled() => return,
         _ = agent.listed.wait() => {}
     }
-    let mut timer = tokio::time::interval(PERIOD);
-    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            _ = timer.tick() => {}
-        }
-        if let Err(error) = pass(&agent).await {
-            tracing::debug!(%error, "image garbage collection waits for the runtime");
-        }
-    }
+    every(PERIOD, &shutdown, "image garbage collection", || pass(&agent)).await;
 }
 
 async fn pass(agent: &Agent) -> Result<(), gantry_cri::CriError> {
