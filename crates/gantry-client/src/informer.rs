@@ -116,6 +116,13 @@ impl<T> Changes<T> {
     pub fn try_next(&mut self) -> Option<Change<T>> {
         self.changes.try_recv().ok()
     }
+
+    /// Hands every change to `follow`, until shutdown.
+    pub async fn each(mut self, mut follow: impl FnMut(Change<T>)) {
+        while let Some(change) = self.next().await {
+            follow(change);
+        }
+    }
 }
 
 /// What happened to an object.

@@ -34,33 +34,25 @@ pub async fn run(context: Context) {
     let (crons, jobs) = (context.informers.get::<CronJob>(), context.informers.get::<Job>());
     crons.synced().await;
     jobs.synced().await;
-    let (mut of_crons, mut of_jobs) = (crons.changes(), jobs.changes());
     let queue = WorkQueue::new();
-    let follow = async {
-        loop {
-            tokio::select! {
-                Some(change) = of_crons.next() => {
+    let of_crons = crons.changes().each(|change| {
                     // What is written here changes nothing about when to look again.
                     let own = |change: &Change<CronJob>| matches!(change, Change::Applied { old: Some(old), new }
                         if old.spec == new.spec && old.metadata.deletion_timestamp == new.metadata.deletion_timestamp);
                     if !own(&change) {
                         queue.add(ObjectKey::of(&change.object().metadata));
                     }
-                }
-                Some(change) = of_jobs.next() => {
-                    let meta = &change.object().metadata;
-                    if let Some(owner) = controller_of(meta).filter(|owner| owner.kind == "CronJob") {
-                        queue.add(ObjectKey::new(meta.namespace.clone().unwrap_or_default(), &owner.name));
-                    }
-                }
-                else => break,
-            }
+                });
+    let of_jobs = jobs.changes().each(|change| {
+        let meta = &change.object().metadata;
+        if let Some(owner) = controller_of(meta).filter(|owner| owner.kind == "CronJob") {
+            queue.add(ObjectKey::new(meta.namespace.clone().unwrap_or_default(), &owner.name));
         }
-    };
+    });
     let controller = Controller { context: context.clone(), crons, jobs };
     let reconcile = |key| controller.reconcile(key);
     let workers = run_workers("cronjob", queue.clone(), WORKERS, reconcile, context.shutdown.clone());
-    tokio::join!(follow, workers);
+    tokio::join!(of_crons, of_jobs, workers);
 }
 
 struct Controller {

@@ -33,27 +33,21 @@ struct NotAllowed {
 pub async fn run(context: Context) {
     let requests = context.informers.get::<CertificateSigningRequest>();
     let nodes = context.informers.get::<Node>();
-    let (mut of_requests, mut of_nodes) = (requests.changes(), nodes.changes());
     requests.synced().await;
     nodes.synced().await;
     let queue = WorkQueue::new();
-    let watch = async {
-        loop {
-            tokio::select! {
-                Some(change) = of_requests.next() => {
-                    if let Change::Applied { new, .. } = &change && !is_decided(new) {
-                        queue.add(ObjectKey::of(&new.metadata).name);
-                    }
-                }
-                Some(change) = of_nodes.next() => {
-                    let name = change.object().metadata.name.as_deref();
-                    let waiting = requests.list().into_iter().filter(|each| !is_decided(each) && node_of(each) == name);
-                    waiting.for_each(|each| queue.add(ObjectKey::of(&each.metadata).name));
-                }
-                else => break,
-            }
+    let of_requests = requests.changes().each(|change| {
+        if let Change::Applied { new, .. } = &change
+            && !is_decided(new)
+        {
+            queue.add(ObjectKey::of(&new.metadata).name);
         }
-    };
+    });
+    let of_nodes = nodes.changes().each(|change| {
+        let name = change.object().metadata.name.as_deref();
+        let waiting = requests.list().into_iter().filter(|each| !is_decided(each) && node_of(each) == name);
+        waiting.for_each(|each| queue.add(ObjectKey::of(&each.metadata).name));
+    });
     let reconcile = async |name: String| {
         let request = requests.get(&ObjectKey::new("", &*name)).filter(|request| !is_decided(request));
         let Some(request) = request else { return Ok(None) };
@@ -61,7 +55,7 @@ pub async fn run(context: Context) {
         decide(&context, request, node.as_deref()).await.map(|()| None)
     };
     let work = run_workers("csrapproving", queue.clone(), 2, reconcile, context.shutdown.clone());
-    tokio::join!(watch, work);
+    tokio::join!(of_requests, of_nodes, work);
 }
 
 async fn decide(

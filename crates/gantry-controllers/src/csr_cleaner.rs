@@ -20,16 +20,13 @@ const PENDING: SignedDuration = SignedDuration::from_hours(24);
 /// Runs until shutdown.
 pub async fn run(context: Context) {
     let requests = context.informers.get::<CertificateSigningRequest>();
-    let mut changes = requests.changes();
     requests.synced().await;
     let queue = WorkQueue::new();
-    let watch = async {
-        while let Some(change) = changes.next().await {
-            if let Change::Applied { new, .. } = &change {
-                queue.add(ObjectKey::of(&new.metadata).name);
-            }
+    let watch = requests.changes().each(|change| {
+        if let Change::Applied { new, .. } = &change {
+            queue.add(ObjectKey::of(&new.metadata).name);
         }
-    };
+    });
     let reconcile = async |name: String| {
         let Some(request) = requests.get(&ObjectKey::new("", &*name)) else { return Ok(None) };
         let left = expires(&request).duration_since(Timestamp::now());

@@ -33,18 +33,15 @@ pub async fn run(context: Context) {
     };
     let longest = context.config.certificate_lifetime;
     let requests = context.informers.get::<CertificateSigningRequest>();
-    let mut changes = requests.changes();
     requests.synced().await;
     let queue = WorkQueue::new();
-    let watch = async {
-        while let Some(change) = changes.next().await {
-            if let Change::Applied { new, .. } = &change
-                && is_waiting(new)
-            {
-                queue.add(ObjectKey::of(&new.metadata).name);
-            }
+    let watch = requests.changes().each(|change| {
+        if let Change::Applied { new, .. } = &change
+            && is_waiting(new)
+        {
+            queue.add(ObjectKey::of(&new.metadata).name);
         }
-    };
+    });
     let reconcile = async |name: String| {
         let request = requests.get(&ObjectKey::new("", &*name)).filter(|request| is_waiting(request));
         let Some(request) = request else { return Ok(None) };

@@ -49,7 +49,6 @@ pub async fn run(context: Context) {
     pods.synced().await;
     nodes.synced().await;
     revisions.synced().await;
-    let (mut of_sets, mut of_pods, mut of_nodes) = (sets.changes(), pods.changes(), nodes.changes());
     let controller = Controller {
         context: context.clone(),
         sets,
@@ -61,20 +60,13 @@ pub async fn run(context: Context) {
         orphans: Orphans::default(),
         failures: Mutex::default(),
     };
-    let follow = async {
-        loop {
-            tokio::select! {
-                Some(change) = of_sets.next() => controller.set_changed(&change),
-                Some(change) = of_pods.next() => controller.pod_changed(&change),
-                Some(change) = of_nodes.next() => controller.node_changed(&change),
-                else => break,
-            }
-        }
-    };
+    let of_sets = controller.sets.changes().each(|change| controller.set_changed(&change));
+    let of_pods = controller.pods.changes().each(|change| controller.pod_changed(&change));
+    let of_nodes = controller.nodes.changes().each(|change| controller.node_changed(&change));
     let reconcile = |key| controller.reconcile(key);
     let workers =
         run_workers("daemonset", controller.queue.clone(), WORKERS, reconcile, context.shutdown.clone());
-    tokio::join!(follow, workers);
+    tokio::join!(of_sets, of_pods, of_nodes, workers);
 }
 
 struct Controller {

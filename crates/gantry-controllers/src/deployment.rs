@@ -52,7 +52,6 @@ pub async fn run(context: Context) {
     deployments.synced().await;
     sets.synced().await;
     pods.synced().await;
-    let (mut deployment_changes, mut set_changes) = (deployments.changes(), sets.changes());
     let controller = Controller {
         context: context.clone(),
         deployments,
@@ -61,21 +60,14 @@ pub async fn run(context: Context) {
         queue: WorkQueue::new(),
         orphans: Orphans::default(),
     };
-    let follow = async {
-        loop {
-            tokio::select! {
-                Some(change) = deployment_changes.next() => {
-                    controller.queue.add(ObjectKey::of(&change.object().metadata));
-                }
-                Some(change) = set_changes.next() => controller.set_changed(&change),
-                else => break,
-            }
-        }
-    };
+    let of_deployments = controller.deployments.changes().each(|change| {
+        controller.queue.add(ObjectKey::of(&change.object().metadata));
+    });
+    let of_sets = controller.sets.changes().each(|change| controller.set_changed(&change));
     let reconcile = |key| controller.reconcile(key);
     let workers =
         run_workers("deployment", controller.queue.clone(), WORKERS, reconcile, context.shutdown.clone());
-    tokio::join!(follow, workers);
+    tokio::join!(of_deployments, of_sets, workers);
 }
 
 struct Controller {

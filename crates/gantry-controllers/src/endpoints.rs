@@ -51,7 +51,7 @@ pub async fn run(context: Context) {
         context,
     };
     let controller = &controller;
-    let (mut services, mut pods, mut endpoints) =
+    let (services, pods, mut endpoints) =
         (controller.services.changes(), controller.pods.changes(), controller.endpoints.changes());
     controller.services.synced().await;
     controller.pods.synced().await;
@@ -61,20 +61,13 @@ pub async fn run(context: Context) {
     while let Some(change) = endpoints.try_next() {
         queue.add(ObjectKey::of(&change.object().metadata));
     }
-    let watch = async {
-        loop {
-            tokio::select! {
-                Some(change) = services.next() => queue.add(ObjectKey::of(&change.object().metadata)),
-                Some(change) = endpoints.next() => controller.endpoints_changed(&change),
-                Some(change) = pods.next() => controller.pod_changed(&change),
-                else => break,
-            }
-        }
-    };
+    let of_services = services.each(|change| queue.add(ObjectKey::of(&change.object().metadata)));
+    let of_endpoints = endpoints.each(|change| controller.endpoints_changed(&change));
+    let of_pods = pods.each(|change| controller.pod_changed(&change));
     let shutdown = controller.context.shutdown.clone();
     let reconcile = async |key| controller.reconcile(key).await;
     let work = run_workers("endpoints", queue.clone(), WORKERS, reconcile, shutdown);
-    tokio::join!(watch, work);
+    tokio::join!(of_services, of_endpoints, of_pods, work);
 }
 
 impl Controller {

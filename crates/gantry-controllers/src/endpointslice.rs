@@ -55,26 +55,17 @@ pub async fn run(context: Context) {
         context,
     };
     let controller = &controller;
-    let (mut services, mut pods, mut slices) =
-        (controller.services.changes(), controller.pods.changes(), controller.slices.changes());
     controller.services.synced().await;
     controller.pods.synced().await;
     controller.slices.synced().await;
     controller.nodes.synced().await;
-    let watch = async {
-        loop {
-            tokio::select! {
-                Some(change) = services.next() => controller.service_changed(&change),
-                Some(change) = pods.next() => controller.pod_changed(&change),
-                Some(change) = slices.next() => controller.slice_changed(&change),
-                else => break,
-            }
-        }
-    };
+    let of_services = controller.services.changes().each(|change| controller.service_changed(&change));
+    let of_pods = controller.pods.changes().each(|change| controller.pod_changed(&change));
+    let of_slices = controller.slices.changes().each(|change| controller.slice_changed(&change));
     let shutdown = controller.context.shutdown.clone();
     let reconcile = async |key| controller.reconcile(key).await;
     let work = run_workers("endpointslice", controller.queue.clone(), WORKERS, reconcile, shutdown);
-    tokio::join!(watch, work);
+    tokio::join!(of_services, of_pods, of_slices, work);
 }
 
 impl Controller {

@@ -43,26 +43,18 @@ pub async fn run(context: Context) {
         context,
     };
     let controller = &controller;
-    let (mut services, mut endpoints, mut slices) =
-        (controller.services.changes(), controller.endpoints.changes(), controller.slices.changes());
     controller.services.synced().await;
     controller.endpoints.synced().await;
     controller.slices.synced().await;
     let queue = &controller.queue;
-    let watch = async {
-        loop {
-            tokio::select! {
-                Some(change) = services.next() => controller.service_changed(&change),
-                Some(change) = endpoints.next() => queue.add(ObjectKey::of(&change.object().metadata)),
-                Some(change) = slices.next() => controller.slice_changed(&change),
-                else => break,
-            }
-        }
-    };
+    let of_services = controller.services.changes().each(|change| controller.service_changed(&change));
+    let of_endpoints =
+        controller.endpoints.changes().each(|change| queue.add(ObjectKey::of(&change.object().metadata)));
+    let of_slices = controller.slices.changes().each(|change| controller.slice_changed(&change));
     let shutdown = controller.context.shutdown.clone();
     let reconcile = async |key| controller.reconcile(key).await;
     let work = run_workers("endpointslicemirroring", queue.clone(), WORKERS, reconcile, shutdown);
-    tokio::join!(watch, work);
+    tokio::join!(of_services, of_endpoints, of_slices, work);
 }
 
 impl Controller {

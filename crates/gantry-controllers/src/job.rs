@@ -75,7 +75,6 @@ pub async fn run(context: Context) {
     let (jobs, pods) = (context.informers.get::<Job>(), context.informers.get::<PodView>());
     jobs.synced().await;
     pods.synced().await;
-    let (mut of_jobs, mut of_pods) = (jobs.changes(), pods.changes());
     let controller = Controller {
         context: context.clone(),
         jobs,
@@ -85,21 +84,14 @@ pub async fn run(context: Context) {
         orphans: Orphans::default(),
         failures: Mutex::default(),
     };
-    let follow = async {
-        loop {
-            tokio::select! {
-                Some(change) = of_jobs.next() => controller.job_changed(&change),
-                Some(change) = of_pods.next() => controller.pod_changed(&change),
-                else => break,
-            }
-        }
-    };
+    let of_jobs = controller.jobs.changes().each(|change| controller.job_changed(&change));
+    let of_pods = controller.pods.changes().each(|change| controller.pod_changed(&change));
     let work = async |work| match work {
         Work::Job(key) => controller.reconcile(key).await,
         Work::Pod(key) => controller.release(&key).await,
     };
     let workers = run_workers("job", controller.queue.clone(), WORKERS, work, context.shutdown.clone());
-    tokio::join!(follow, workers);
+    tokio::join!(of_jobs, of_pods, workers);
 }
 
 struct Controller {

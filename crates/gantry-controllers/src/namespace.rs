@@ -38,30 +38,28 @@ struct NotEmptied {
 pub async fn run(context: Context) {
     let namespaces: Informer<Namespace> = context.informers.get();
     let pods: Informer<PodView> = context.informers.get();
-    let (mut of_namespaces, mut of_pods) = (namespaces.changes(), pods.changes());
     namespaces.synced().await;
     let queue = WorkQueue::new();
     let leaves = |namespace: &Namespace| namespace.metadata.deletion_timestamp.is_some();
-    let watch = async {
-        loop {
-            tokio::select! {
-                Some(change) = of_namespaces.next() => if let Change::Applied { new, .. } = change && leaves(&new) {
-                    queue.add(ObjectKey::of(&new.metadata).name);
-                },
-                Some(change) = of_pods.next() => if let Change::Deleted(pod) = change {
-                    // The last of them may be what the namespace waits for.
-                    let name = pod.metadata.namespace.clone().unwrap_or_default();
-                    if namespaces.get(&ObjectKey::new("", &*name)).is_some_and(|namespace| leaves(&namespace)) {
-                        queue.add(name);
-                    }
-                },
-                else => break,
+    let of_namespaces = namespaces.changes().each(|change| {
+        if let Change::Applied { new, .. } = change
+            && leaves(&new)
+        {
+            queue.add(ObjectKey::of(&new.metadata).name);
+        }
+    });
+    let of_pods = pods.changes().each(|change| {
+        if let Change::Deleted(pod) = change {
+            // The last of them may be what the namespace waits for.
+            let name = pod.metadata.namespace.clone().unwrap_or_default();
+            if namespaces.get(&ObjectKey::new("", &*name)).is_some_and(|namespace| leaves(&namespace)) {
+                queue.add(name);
             }
         }
-    };
+    });
     let reconcile = async |name| reconcile(&context, name).await;
     let work = run_workers("namespace", queue.clone(), WORKERS, reconcile, context.shutdown.clone());
-    tokio::join!(watch, work);
+    tokio::join!(of_namespaces, of_pods, work);
 }
 
 async fn reconcile(context: &Context, name: String) -> Result<Option<Duration>, Failure> {

@@ -27,27 +27,24 @@ const NOTHING_LEFT: &str = "CIDRNotAvailable";
 pub async fn run(context: Context) {
     let nodes = context.informers.get::<Node>();
     nodes.synced().await;
-    let mut changes = nodes.changes();
     let ranges = Mutex::new(Ranges::new(context.config.cluster_cidr));
     let waiting = Mutex::new(BTreeSet::<String>::new());
     for node in nodes.list() {
         note(&mut ranges.lock(), &ObjectKey::of(&node.metadata), Some(&node));
     }
     let queue = WorkQueue::new();
-    let watch = async {
-        while let Some(change) = changes.next().await {
-            let key = ObjectKey::of(&change.object().metadata);
-            // The latest state counts: what this change says may be overtaken already.
-            let freed = {
-                let mut ranges = ranges.lock();
-                note(&mut ranges, &key, nodes.get(&key).as_deref())
-            };
-            if freed {
-                std::mem::take(&mut *waiting.lock()).into_iter().for_each(|name| queue.add(name));
-            }
-            queue.add(key.name);
+    let watch = nodes.changes().each(|change| {
+        let key = ObjectKey::of(&change.object().metadata);
+        // The latest state counts: what this change says may be overtaken already.
+        let freed = {
+            let mut ranges = ranges.lock();
+            note(&mut ranges, &key, nodes.get(&key).as_deref())
+        };
+        if freed {
+            std::mem::take(&mut *waiting.lock()).into_iter().for_each(|name| queue.add(name));
         }
-    };
+        queue.add(key.name);
+    });
     let reconcile = async |name: String| {
         let key = ObjectKey::new("", &*name);
         let (node, range) = {

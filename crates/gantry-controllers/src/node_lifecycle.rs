@@ -38,22 +38,14 @@ pub async fn run(context: Context) {
     nodes.synced().await;
     leases.synced().await;
     pods.synced().await;
-    let (mut of_nodes, mut of_leases, mut of_pods) = (nodes.changes(), leases.changes(), pods.changes());
     let watcher = Watcher { context, nodes, pods, queue: WorkQueue::new(), known: Mutex::default() };
-    let watch = async {
-        loop {
-            tokio::select! {
-                Some(change) = of_nodes.next() => watcher.node(&change),
-                Some(change) = of_leases.next() => watcher.lease(&change),
-                Some(change) = of_pods.next() => watcher.pod(&change),
-                else => break,
-            }
-        }
-    };
+    let of_nodes = watcher.nodes.changes().each(|change| watcher.node(&change));
+    let of_leases = leases.changes().each(|change| watcher.lease(&change));
+    let of_pods = watcher.pods.changes().each(|change| watcher.pod(&change));
     let reconcile = |work| watcher.reconcile(work);
     let shutdown = watcher.context.shutdown.clone();
     let work = run_workers("node-lifecycle-controller", watcher.queue.clone(), 4, reconcile, shutdown);
-    tokio::join!(watch, work);
+    tokio::join!(of_nodes, of_leases, of_pods, work);
 }
 
 /// What is to be looked at.

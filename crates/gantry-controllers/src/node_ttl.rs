@@ -25,21 +25,18 @@ const STEPS: [(usize, usize, u32); 5] =
 pub async fn run(context: Context) {
     let nodes = context.informers.get::<Node>();
     nodes.synced().await;
-    let mut changes = nodes.changes();
     let current = Mutex::new(step(0, nodes.list().len()));
     let queue = WorkQueue::new();
-    let watch = async {
-        while let Some(change) = changes.next().await {
-            let all = nodes.list();
-            let mut current = current.lock();
-            let next = step(*current, all.len());
-            if std::mem::replace(&mut *current, next) != next {
-                all.iter().for_each(|node| queue.add(ObjectKey::of(&node.metadata).name));
-            } else if let Change::Applied { new, .. } = change {
-                queue.add(ObjectKey::of(&new.metadata).name);
-            }
+    let watch = nodes.changes().each(|change| {
+        let all = nodes.list();
+        let mut current = current.lock();
+        let next = step(*current, all.len());
+        if std::mem::replace(&mut *current, next) != next {
+            all.iter().for_each(|node| queue.add(ObjectKey::of(&node.metadata).name));
+        } else if let Change::Applied { new, .. } = change {
+            queue.add(ObjectKey::of(&new.metadata).name);
         }
-    };
+    });
     let reconcile = async |name: String| {
         let Some(node) = nodes.get(&ObjectKey::new("", &*name)) else { return Ok(None) };
         let seconds = STEPS[*current.lock()].2.to_string();

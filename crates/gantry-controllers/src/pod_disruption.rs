@@ -39,37 +39,32 @@ pub async fn run(context: Context) {
     pods.synced().await;
     sets.synced().await;
     deployments.synced().await;
-    let (mut of_budgets, mut of_pods) = (budgets.changes(), pods.changes());
-    let (mut of_sets, mut of_deployments) = (sets.changes(), deployments.changes());
     let controller =
         Controller { context: context.clone(), budgets, pods, sets, deployments, queue: WorkQueue::new() };
-    let follow = async {
-        loop {
-            tokio::select! {
-                Some(change) = of_budgets.next() => {
-                    controller.queue.add(ObjectKey::of(&change.object().metadata));
-                }
-                Some(change) = of_pods.next() => controller.pod_changed(&change),
-                Some(change) = of_sets.next() => {
-                    let replicas = |set: &ReplicaSet| set.spec.as_ref().and_then(|spec| spec.replicas);
-                    if let Change::Applied { old: Some(old), new } = change && replicas(&old) != replicas(&new) {
-                        controller.scaled(&new.metadata);
-                    }
-                }
-                Some(change) = of_deployments.next() => {
-                    let replicas = |of: &Deployment| of.spec.as_ref().and_then(|spec| spec.replicas);
-                    if let Change::Applied { old: Some(old), new } = change && replicas(&old) != replicas(&new) {
-                        controller.scaled(&new.metadata);
-                    }
-                }
-                else => break,
-            }
+    let of_budgets = controller.budgets.changes().each(|change| {
+        controller.queue.add(ObjectKey::of(&change.object().metadata));
+    });
+    let of_pods = controller.pods.changes().each(|change| controller.pod_changed(&change));
+    let of_sets = controller.sets.changes().each(|change| {
+        let replicas = |set: &ReplicaSet| set.spec.as_ref().and_then(|spec| spec.replicas);
+        if let Change::Applied { old: Some(old), new } = change
+            && replicas(&old) != replicas(&new)
+        {
+            controller.scaled(&new.metadata);
         }
-    };
+    });
+    let of_deployments = controller.deployments.changes().each(|change| {
+        let replicas = |of: &Deployment| of.spec.as_ref().and_then(|spec| spec.replicas);
+        if let Change::Applied { old: Some(old), new } = change
+            && replicas(&old) != replicas(&new)
+        {
+            controller.scaled(&new.metadata);
+        }
+    });
     let reconcile = |key| controller.reconcile(key);
     let workers =
         run_workers("disruption", controller.queue.clone(), WORKERS, reconcile, context.shutdown.clone());
-    tokio::join!(follow, workers);
+    tokio::join!(of_budgets, of_pods, of_sets, of_deployments, workers);
 }
 
 struct Controller {

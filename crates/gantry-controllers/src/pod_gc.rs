@@ -35,21 +35,13 @@ pub async fn run(context: Context) {
     let pods = context.informers.get::<PodView>();
     nodes.synced().await;
     pods.synced().await;
-    let (mut of_nodes, mut of_pods) = (nodes.changes(), pods.changes());
     let collector = Collector { context, nodes, pods, queue: WorkQueue::new(), ended: Mutex::default() };
-    let watch = async {
-        loop {
-            tokio::select! {
-                Some(change) = of_nodes.next() => collector.node(&change),
-                Some(change) = of_pods.next() => collector.pod(&change),
-                else => break,
-            }
-        }
-    };
+    let of_nodes = collector.nodes.changes().each(|change| collector.node(&change));
+    let of_pods = collector.pods.changes().each(|change| collector.pod(&change));
     let reconcile = |work| collector.reconcile(work);
     let shutdown = collector.context.shutdown.clone();
     let work = run_workers("pod-garbage-collector", collector.queue.clone(), 4, reconcile, shutdown);
-    tokio::join!(watch, work);
+    tokio::join!(of_nodes, of_pods, work);
 }
 
 /// What is to be looked at.

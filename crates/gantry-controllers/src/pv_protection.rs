@@ -15,17 +15,14 @@ const FINALIZER: &str = "kubernetes.io/pv-protection";
 pub async fn run(context: Context) {
     let volumes = context.informers.get::<PersistentVolume>();
     volumes.synced().await;
-    let mut changes = volumes.changes();
     let queue = WorkQueue::new();
-    let follow = async {
-        while let Some(change) = changes.next().await {
-            if let Change::Applied { new, .. } = change
-                && step(&*new, FINALIZER) != Step::Leave
-            {
-                queue.add(ObjectKey::of(&new.metadata));
-            }
+    let follow = volumes.changes().each(|change| {
+        if let Change::Applied { new, .. } = change
+            && step(&*new, FINALIZER) != Step::Leave
+        {
+            queue.add(ObjectKey::of(&new.metadata));
         }
-    };
+    });
     let work = async |key: ObjectKey| {
         let Some(volume) = volumes.get(&key) else { return Ok(None) };
         let api: Api<PersistentVolume> = Api::all(context.client.clone());

@@ -19,29 +19,23 @@ pub async fn run(context: Context) {
     let claims = context.informers.get::<PersistentVolumeClaim>();
     let pods = context.informers.get::<PodView>();
     claims.synced().await;
-    let (mut of_claims, mut of_pods) = (claims.changes(), pods.changes());
     let queue = WorkQueue::new();
-    let follow = async {
-        loop {
-            tokio::select! {
-                Some(change) = of_claims.next() => {
-                    if let Change::Applied { new, .. } = change && step(&*new, FINALIZER) != Step::Leave {
-                        queue.add(ObjectKey::of(&new.metadata));
-                    }
-                }
-                Some(change) = of_pods.next() => {
-                    if let Change::Deleted(pod) = change {
-                        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-                        let claims = claims.in_namespace(&namespace).into_iter();
-                        for claim in claims.filter(|claim| step(&**claim, FINALIZER) == Step::RemoveUnlessUsed) {
-                            queue.add(ObjectKey::of(&claim.metadata));
-                        }
-                    }
-                }
-                else => break,
+    let of_claims = claims.changes().each(|change| {
+        if let Change::Applied { new, .. } = change
+            && step(&*new, FINALIZER) != Step::Leave
+        {
+            queue.add(ObjectKey::of(&new.metadata));
+        }
+    });
+    let of_pods = pods.changes().each(|change| {
+        if let Change::Deleted(pod) = change {
+            let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+            let claims = claims.in_namespace(&namespace).into_iter();
+            for claim in claims.filter(|claim| step(&**claim, FINALIZER) == Step::RemoveUnlessUsed) {
+                queue.add(ObjectKey::of(&claim.metadata));
             }
         }
-    };
+    });
     let work = async |key: ObjectKey| {
         let Some(claim) = claims.get(&key) else { return Ok(None) };
         let api: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), &key.namespace);
@@ -53,7 +47,7 @@ pub async fn run(context: Context) {
         keep(&api, &claim, FINALIZER, used).await
     };
     let workers = run_workers("pvc-protection", queue.clone(), 4, work, context.shutdown.clone());
-    tokio::join!(follow, workers);
+    tokio::join!(of_claims, of_pods, workers);
 }
 
 /// Whether a node may be using the claim for the pod.

@@ -65,7 +65,7 @@ async fn run_for<O: Replicated>(context: Context) {
     let pods = context.informers.get::<PodView>();
     sets.synced().await;
     pods.synced().await;
-    let (mut set_changes, mut pod_changes) = (sets.changes(), pods.changes());
+    let (set_changes, mut pod_changes) = (sets.changes(), pods.changes());
     let controller = Controller {
         context: context.clone(),
         sets,
@@ -79,19 +79,12 @@ async fn run_for<O: Replicated>(context: Context) {
     while let Some(change) = pod_changes.try_next() {
         controller.pod_changed(&change);
     }
-    let follow = async {
-        loop {
-            tokio::select! {
-                Some(change) = set_changes.next() => controller.set_changed(&change),
-                Some(change) = pod_changes.next() => controller.pod_changed(&change),
-                else => break,
-            }
-        }
-    };
+    let of_sets = set_changes.each(|change| controller.set_changed(&change));
+    let of_pods = pod_changes.each(|change| controller.pod_changed(&change));
     let reconcile = |key| controller.reconcile(key);
     let workers =
         run_workers(O::NAME, controller.queue.clone(), WORKERS, reconcile, context.shutdown.clone());
-    tokio::join!(follow, workers);
+    tokio::join!(of_sets, of_pods, workers);
 }
 
 struct Controller<O> {

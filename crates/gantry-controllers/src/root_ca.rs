@@ -45,19 +45,12 @@ impl Cached for RootCa {
 pub async fn run(context: Context) {
     let namespaces = context.informers.get::<Namespace>();
     let maps = context.informers.get::<RootCa>();
-    let (mut of_namespaces, mut of_maps) = (namespaces.changes(), maps.changes());
     namespaces.synced().await;
     maps.synced().await;
     let queue = WorkQueue::new();
-    let watch = async {
-        loop {
-            tokio::select! {
-                Some(change) = of_namespaces.next() => queue.add(ObjectKey::of(&change.object().metadata).name),
-                Some(change) = of_maps.next() => queue.add(ObjectKey::of(change.object().meta()).namespace),
-                else => break,
-            }
-        }
-    };
+    let of_namespaces =
+        namespaces.changes().each(|change| queue.add(ObjectKey::of(&change.object().metadata).name));
+    let of_maps = maps.changes().each(|change| queue.add(ObjectKey::of(change.object().meta()).namespace));
     let reconcile = async |name: String| {
         let namespace = namespaces.get(&ObjectKey::new("", &*name));
         if !namespace.is_some_and(|namespace| is_active(&namespace)) {
@@ -78,7 +71,7 @@ pub async fn run(context: Context) {
         }
     };
     let work = run_workers("root-ca-cert-publisher", queue.clone(), 2, reconcile, context.shutdown.clone());
-    tokio::join!(watch, work);
+    tokio::join!(of_namespaces, of_maps, work);
 }
 
 /// What the ConfigMap has to become; `None` where it is right.

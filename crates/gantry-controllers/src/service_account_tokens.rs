@@ -67,27 +67,19 @@ pub async fn run(context: Context) {
     let Some(sign) = context.config.sign_token.clone() else { return };
     let informers = &context.informers;
     let (secrets, accounts) = (informers.get::<TokenSecret>(), informers.get::<ServiceAccount>());
-    let (mut of_secrets, mut of_accounts) = (secrets.changes(), accounts.changes());
     secrets.synced().await;
     accounts.synced().await;
     let controller = Controller { context, sign, secrets, accounts, queue: WorkQueue::new() };
     let controller = &controller;
-    let watch = async {
-        loop {
-            tokio::select! {
-                Some(change) = of_secrets.next() => controller.secret_changed(&change),
-                Some(change) = of_accounts.next() => controller.account_changed(&change),
-                else => break,
-            }
-        }
-    };
+    let of_secrets = controller.secrets.changes().each(|change| controller.secret_changed(&change));
+    let of_accounts = controller.accounts.changes().each(|change| controller.account_changed(&change));
     let reconcile = async |work| match work {
         Work::Secret(key) => controller.secret(&key).await,
         Work::Gone { account, uid, secret } => controller.unlist(&account, uid.as_deref(), &secret).await,
     };
     let shutdown = controller.context.shutdown.clone();
     let work = run_workers("serviceaccount-token", controller.queue.clone(), WORKERS, reconcile, shutdown);
-    tokio::join!(watch, work);
+    tokio::join!(of_secrets, of_accounts, work);
 }
 
 impl Controller {

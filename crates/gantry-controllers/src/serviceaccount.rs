@@ -17,24 +17,17 @@ const DEFAULT: &str = "default";
 pub async fn run(context: Context) {
     let namespaces = context.informers.get::<Namespace>();
     let accounts = context.informers.get::<ServiceAccount>();
-    let (mut of_namespaces, mut of_accounts) = (namespaces.changes(), accounts.changes());
     namespaces.synced().await;
     accounts.synced().await;
     let queue = WorkQueue::new();
-    let watch = async {
-        loop {
-            tokio::select! {
-                Some(change) = of_namespaces.next() => queue.add(ObjectKey::of(&change.object().metadata).name),
-                Some(change) = of_accounts.next() => {
-                    let key = ObjectKey::of(&change.object().metadata);
-                    if matches!(change, Change::Deleted(_)) && key.name == DEFAULT {
-                        queue.add(key.namespace);
-                    }
-                }
-                else => break,
-            }
+    let of_namespaces =
+        namespaces.changes().each(|change| queue.add(ObjectKey::of(&change.object().metadata).name));
+    let of_accounts = accounts.changes().each(|change| {
+        let key = ObjectKey::of(&change.object().metadata);
+        if matches!(change, Change::Deleted(_)) && key.name == DEFAULT {
+            queue.add(key.namespace);
         }
-    };
+    });
     let reconcile = async |name: String| {
         let namespace = namespaces.get(&ObjectKey::new("", &*name));
         let there = accounts.get(&ObjectKey::new(&*name, DEFAULT)).is_some();
@@ -52,7 +45,7 @@ pub async fn run(context: Context) {
         }
     };
     let work = run_workers("serviceaccount", queue.clone(), 2, reconcile, context.shutdown.clone());
-    tokio::join!(watch, work);
+    tokio::join!(of_namespaces, of_accounts, work);
 }
 
 /// Whether new objects may be made in `namespace`.

@@ -45,27 +45,20 @@ pub async fn run(context: Context) {
     sets.synced().await;
     pods.synced().await;
     revisions.synced().await;
-    let (mut of_sets, mut of_pods) = (sets.changes(), pods.changes());
     let queue = WorkQueue::new();
     let controller =
         Controller { context: context.clone(), sets, pods, revisions, orphans: Orphans::default() };
     let selector = |set: &StatefulSet| set.spec.as_ref().map(|spec| spec.selector.clone());
-    let follow = async {
-        loop {
-            tokio::select! {
-                Some(change) = of_sets.next() => queue.add(ObjectKey::of(&change.object().metadata)),
-                Some(change) = of_pods.next() => {
-                    for key in controller.orphans.concerned(&change, owner, &controller.sets, selector) {
-                        queue.add(key);
-                    }
-                }
-                else => break,
-            }
+    let of_sets =
+        controller.sets.changes().each(|change| queue.add(ObjectKey::of(&change.object().metadata)));
+    let of_pods = controller.pods.changes().each(|change| {
+        for key in controller.orphans.concerned(&change, owner, &controller.sets, selector) {
+            queue.add(key);
         }
-    };
+    });
     let reconcile = |key| controller.reconcile(key);
     let workers = run_workers("statefulset", queue.clone(), WORKERS, reconcile, context.shutdown.clone());
-    tokio::join!(follow, workers);
+    tokio::join!(of_sets, of_pods, workers);
 }
 
 struct Controller {

@@ -29,21 +29,13 @@ pub async fn run(context: Context) {
     let pods = context.informers.get::<PodView>();
     nodes.synced().await;
     pods.synced().await;
-    let (mut of_nodes, mut of_pods) = (nodes.changes(), pods.changes());
     let evictor = Evictor { context, nodes, pods, queue: WorkQueue::new(), leaving: Mutex::default() };
-    let watch = async {
-        loop {
-            tokio::select! {
-                Some(change) = of_nodes.next() => evictor.node(&change),
-                Some(change) = of_pods.next() => evictor.pod(&change),
-                else => break,
-            }
-        }
-    };
+    let of_nodes = evictor.nodes.changes().each(|change| evictor.node(&change));
+    let of_pods = evictor.pods.changes().each(|change| evictor.pod(&change));
     let reconcile = |key| evictor.reconcile(key);
     let shutdown = evictor.context.shutdown.clone();
     let work = run_workers("taint-eviction-controller", evictor.queue.clone(), 8, reconcile, shutdown);
-    tokio::join!(watch, work);
+    tokio::join!(of_nodes, of_pods, work);
 }
 
 struct Evictor {

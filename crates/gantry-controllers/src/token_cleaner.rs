@@ -43,19 +43,16 @@ impl Cached for Token {
 /// Runs until shutdown.
 pub async fn run(context: Context) {
     let tokens = context.informers.get::<Token>();
-    let mut changes = tokens.changes();
     tokens.synced().await;
     let queue = WorkQueue::new();
-    let watch = async {
-        while let Some(change) = changes.next().await {
-            if let Change::Applied { new, .. } = &change
-                && new.metadata.namespace.as_deref() == Some(NAMESPACE)
-                && new.expires.is_some()
-            {
-                queue.add(ObjectKey::of(&new.metadata));
-            }
+    let watch = tokens.changes().each(|change| {
+        if let Change::Applied { new, .. } = &change
+            && new.metadata.namespace.as_deref() == Some(NAMESPACE)
+            && new.expires.is_some()
+        {
+            queue.add(ObjectKey::of(&new.metadata));
         }
-    };
+    });
     let reconcile = async |key: ObjectKey| {
         let Some(token) = tokens.get(&key) else { return Ok(None) };
         let Some(expires) = token.expires else { return Ok(None) };

@@ -22,17 +22,14 @@ const WORKERS: usize = 5;
 pub async fn run(context: Context) {
     let jobs = context.informers.get::<Job>();
     jobs.synced().await;
-    let mut changes = jobs.changes();
     let queue = WorkQueue::new();
-    let follow = async {
-        while let Some(change) = changes.next().await {
-            if let Change::Applied { new, .. } = change
-                && left(&new, Timestamp::now()).is_some()
-            {
-                queue.add(ObjectKey::of(&new.metadata));
-            }
+    let follow = jobs.changes().each(|change| {
+        if let Change::Applied { new, .. } = change
+            && left(&new, Timestamp::now()).is_some()
+        {
+            queue.add(ObjectKey::of(&new.metadata));
         }
-    };
+    });
     let work = async |key: ObjectKey| {
         let Some(job) = jobs.get(&key) else { return Ok(None) };
         match left(&job, Timestamp::now()) {

@@ -21,8 +21,6 @@ pub async fn run(context: Context) {
     classes.synced().await;
     claims.synced().await;
     volumes.synced().await;
-    let (mut of_classes, mut of_claims, mut of_volumes) =
-        (classes.changes(), claims.changes(), volumes.changes());
     let queue = WorkQueue::new();
     let freed = || {
         for class in
@@ -31,20 +29,15 @@ pub async fn run(context: Context) {
             queue.add(ObjectKey::of(&class.metadata));
         }
     };
-    let follow = async {
-        loop {
-            tokio::select! {
-                Some(change) = of_classes.next() => {
-                    if let Change::Applied { new, .. } = change && step(&*new, FINALIZER) != Step::Leave {
-                        queue.add(ObjectKey::of(&new.metadata));
-                    }
-                }
-                Some(_) = of_claims.next() => freed(),
-                Some(_) = of_volumes.next() => freed(),
-                else => break,
-            }
+    let of_classes = classes.changes().each(|change| {
+        if let Change::Applied { new, .. } = change
+            && step(&*new, FINALIZER) != Step::Leave
+        {
+            queue.add(ObjectKey::of(&new.metadata));
         }
-    };
+    });
+    let of_claims = claims.changes().each(|_| freed());
+    let of_volumes = volumes.changes().each(|_| freed());
     let work = async |key: ObjectKey| {
         let Some(class) = classes.get(&key) else { return Ok(None) };
         let name = class.name_any();
@@ -58,7 +51,7 @@ pub async fn run(context: Context) {
         keep(&api, &class, FINALIZER, used).await
     };
     let workers = run_workers("vac-protection", queue.clone(), 2, work, context.shutdown.clone());
-    tokio::join!(follow, workers);
+    tokio::join!(of_classes, of_claims, of_volumes, workers);
 }
 
 /// The classes that a claim has, wants or is coming to.
