@@ -1,6 +1,9 @@
 //! Discovery documents: which groups, versions and resources there are.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::group_priority::{self, Priority};
 use crate::registry::{Kind, Registry, Subresource};
@@ -90,7 +93,7 @@ pub fn api_resource_list(registry: &Registry, group: &str, version: &str) -> Opt
         return None;
     }
     let mut resources = Vec::new();
-    for kind in registry.iter().filter(|kind| kind.group == group && kind.version == version) {
+    for kind in kinds(registry, group, version) {
         let mut entry = json!({
             "name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind,
             "verbs": kind.verbs,
@@ -101,6 +104,9 @@ pub fn api_resource_list(registry: &Registry, group: &str, version: &str) -> Opt
         if !kind.categories.is_empty() {
             entry["categories"] = json!(kind.categories);
         }
+        if let Some(hash) = storage_version_hash(registry, kind) {
+            entry["storageVersionHash"] = hash.into();
+        }
         resources.push(entry);
         resources.extend(kind.subresources.iter().map(|each| subresource(kind, each)));
     }
@@ -108,6 +114,29 @@ pub fn api_resource_list(registry: &Registry, group: &str, version: &str) -> Opt
     Some(json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": resources,
     }))
+}
+
+/// The kinds of a version, by the names of their resources.
+fn kinds<'a>(registry: &'a Registry, group: &str, version: &str) -> Vec<&'a Kind> {
+    let all = registry.iter().map(|kind| &**kind);
+    let mut kinds: Vec<&Kind> = all.filter(|kind| kind.group == group && kind.version == version).collect();
+    kinds.sort_by(|a, b| a.plural.cmp(&b.plural));
+    kinds
+}
+
+/// Tells clients when what is kept of a kind changes its form; `None` where nothing is kept.
+fn storage_version_hash(registry: &Registry, kind: &Kind) -> Option<String> {
+    let kept = match kind.stored {
+        Some(stored) => {
+            let mut own = registry.iter().filter(|each| each.stored.is_none());
+            own.find(|each| (&*each.group, &*each.plural) == (stored.group, stored.plural))?
+        }
+        None => kind,
+    };
+    let version = kind.as_custom().map_or(&*kept.version, |custom| &custom.definition.storage().name);
+    let watched = kind.verbs.contains(&"watch");
+    let hash = || Sha256::digest(format!("{}/{version}/{}", kept.group, kept.kind));
+    watched.then(|| BASE64_STANDARD.encode(&hash()[..8]))
 }
 
 fn subresource(kind: &Kind, each: &Subresource) -> Value {
@@ -201,7 +230,7 @@ fn aggregated_resources(registry: &Registry, group: &str, version: &str) -> Vec<
     let response =
         |[group, version, kind]: [&str; 3]| json!({"group": group, "version": version, "kind": kind});
     let mut resources = Vec::new();
-    for kind in registry.iter().filter(|kind| kind.group == group && kind.version == version) {
+    for kind in kinds(registry, group, version) {
         let mut entry = json!({
             "resource": kind.plural, "responseKind": response([&kind.group, &kind.version, &kind.kind]),
             "scope": scope(kind.namespaced), "singularResource": kind.singular, "verbs": kind.verbs,
@@ -257,6 +286,30 @@ mod tests {
         let aggregated = aggregated(Registry::builtin(), &others, false);
         let last = aggregated["items"].as_array().unwrap().last().unwrap();
         assert_eq!(last["versions"], json!([{"version": "v1", "freshness": "Stale"}]));
+    }
+
+    #[test]
+    fn resources_are_in_order_and_tell_what_is_kept() {
+        let of = |group, version| api_resource_list(Registry::builtin(), group, version).unwrap();
+        let text = |list: &Value, name: &str, key: &str| {
+            let found = list["resources"].as_array().unwrap().iter().find(|each| each["name"] == name);
+            found.unwrap()[key].as_str().map(str::to_owned)
+        };
+        let core = of("", "v1");
+        assert!(core["resources"].as_array().unwrap().is_sorted_by_key(|each| each["name"].as_str()));
+        // What v1.35 itself says of them.
+        let hash = |list: &Value, name: &str| text(list, name, "storageVersionHash");
+        assert_eq!(hash(&core, "pods").unwrap(), "xPOwRZ+Yhw8=");
+        assert_eq!(hash(&core, "services").unwrap(), "0/CO1lhkEBI=");
+        assert_eq!(hash(&of("events.k8s.io", "v1"), "events").unwrap(), "r2yiGXH7wu8=");
+        assert_eq!(hash(&core, "bindings"), None);
+        assert_eq!(hash(&core, "componentstatuses"), None);
+        assert_eq!(hash(&of("authentication.k8s.io", "v1"), "tokenreviews"), None);
+        let scalers = |version| hash(&of("autoscaling", version), "horizontalpodautoscalers").unwrap();
+        assert_eq!(scalers("v1"), scalers("v2"));
+        assert_eq!(text(&core, "nodes/proxy", "kind").unwrap(), "NodeProxyOptions");
+        assert_eq!(text(&core, "pods/proxy", "kind").unwrap(), "PodProxyOptions");
+        assert_eq!(text(&core, "services/proxy", "kind").unwrap(), "ServiceProxyOptions");
     }
 
     #[test]

@@ -491,12 +491,6 @@ impl<'a> Subject<'a> {
     /// Requests that are passed on to a node, a pod or a service.
     fn connect(&self, each: &Subresource, suffix: &str, end: &str) -> Vec<Operation> {
         let kind = &self.kind.kind;
-        let options = match (&**kind, each.kind) {
-            (_, Some(options)) => options,
-            ("Node", None) => ["", "v1", "NodeProxyOptions"],
-            ("Service", None) => ["", "v1", "ServiceProxyOptions"],
-            _ => ["", "v1", "PodProxyOptions"],
-        };
         let (parameters, methods): (_, &[&'static str]) = match each.name {
             "attach" => (parameters::ATTACH, &["get", "post"]),
             "exec" => (parameters::EXEC, &["get", "post"]),
@@ -507,7 +501,7 @@ impl<'a> Subject<'a> {
             let id = format!("connect{}{}{}{kind}{suffix}{end}", self.title, capital(method), self.scope);
             let about = format!("connect {} requests to {} of a {kind}", method.to_uppercase(), each.name);
             Operation {
-                kind: Some(options.map(Name::Borrowed)),
+                kind: each.kind.map(|options| options.map(Name::Borrowed)),
                 parameters,
                 produces: ANY,
                 answer: Answer::Text,

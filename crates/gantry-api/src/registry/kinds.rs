@@ -512,7 +512,7 @@ pub(super) fn kind(row: &Row) -> Option<Kind> {
         short_names: names(row.short_names),
         categories: names(row.categories),
         verbs: row.verbs,
-        subresources: row.subresources.iter().map(|name| subresource(name)).collect(),
+        subresources: row.subresources.iter().map(|name| subresource(row.kind, name)).collect(),
         namespaced: row.namespaced,
         schema: Schemas::builtin().by_kind(row.group, row.version, row.kind)?,
         selectable_fields: names(row.selectable),
@@ -525,7 +525,7 @@ pub(super) fn kind(row: &Row) -> Option<Kind> {
     })
 }
 
-fn subresource(name: &'static str) -> Subresource {
+fn subresource(of: &str, name: &'static str) -> Subresource {
     let (kind, verbs) = match name {
         "attach" => (Some(["", "v1", "PodAttachOptions"]), CONNECT),
         "exec" => (Some(["", "v1", "PodExecOptions"]), CONNECT),
@@ -536,7 +536,9 @@ fn subresource(name: &'static str) -> Subresource {
         "scale" => (Some(["autoscaling", "v1", "Scale"]), STATUS),
         "log" => (None, &["get"][..]),
         "finalize" => (None, &["update"][..]),
-        "proxy" => (None, PROXY),
+        "proxy" if of == "Node" => (Some(["", "v1", "NodeProxyOptions"]), PROXY),
+        "proxy" if of == "Service" => (Some(["", "v1", "ServiceProxyOptions"]), PROXY),
+        "proxy" => (Some(["", "v1", "PodProxyOptions"]), PROXY),
         _ => (None, STATUS),
     };
     Subresource { name, kind, verbs }

@@ -113,13 +113,7 @@ impl Context<'_> {
         let kind = self.kind;
         let part = kind.subresources.iter().find(|each| *each.name == *self.info.subresource);
         let own: [&str; 3] = [&kind.group, &kind.version, &kind.kind];
-        let proxied = self.info.subresource == "proxy";
-        let object_kind = match (proxied, &*kind.kind) {
-            (true, "Pod") => ["", "v1", "PodProxyOptions"],
-            (true, "Service") => ["", "v1", "ServiceProxyOptions"],
-            (true, "Node") => ["", "v1", "NodeProxyOptions"],
-            _ => part.and_then(|part| part.kind).unwrap_or(own),
-        };
+        let object_kind = part.and_then(|part| part.kind).unwrap_or(own);
         admission::Request {
             operation,
             registry: self.registry,
