@@ -18,7 +18,7 @@ mod time;
 pub(crate) mod wire;
 
 pub use decode::decode;
-pub use encode::{document, event, item, list_head, message, partial, value};
+pub use encode::{List, document, event, message, partial, value};
 pub use envelope::{Envelope, MAGIC};
 
 /// The media type.

@@ -19,13 +19,20 @@ pub enum IncludeObject {
     Object,
 }
 
-/// An object's metadata alone.
-pub fn partial(object: &Value) -> Value {
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
+/// An object's metadata alone, in this version of `meta.k8s.io`.
+pub fn partial(object: &Value, api_version: &str) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": object["metadata"]})
 }
 
-/// The Table of `items`, of one kind, with list metadata `meta`.
-pub fn table(kind: &Kind, items: &[Value], meta: Value, include: IncludeObject, now: Timestamp) -> Value {
+/// The Table of `items`, of one kind, with list metadata `meta`, in this version of `meta.k8s.io`.
+pub fn table(
+    kind: &Kind,
+    items: &[Value],
+    meta: Value,
+    include: IncludeObject,
+    api_version: &str,
+    now: Timestamp,
+) -> Value {
     let custom = kind.as_custom();
     let columns = columns::of(kind);
     let definitions = custom.map(CustomKind::columns).unwrap_or_else(|| {
@@ -54,16 +61,16 @@ pub fn table(kind: &Kind, items: &[Value], meta: Value, include: IncludeObject, 
             if let Some(condition) = columns::over(kind, item) {
                 row["conditions"] = json!([condition]);
             }
-            match include {
-                IncludeObject::None => {}
-                IncludeObject::Metadata => row["object"] = partial(item),
-                IncludeObject::Object => row["object"] = item.clone(),
-            }
+            row["object"] = match include {
+                IncludeObject::None => Value::Null,
+                IncludeObject::Metadata => partial(item, api_version),
+                IncludeObject::Object => item.clone(),
+            };
             row
         })
         .collect();
     json!({
-        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "columnDefinitions": definitions,
+        "kind": "Table", "apiVersion": api_version, "metadata": meta, "columnDefinitions": definitions,
         "rows": rows,
     })
 }

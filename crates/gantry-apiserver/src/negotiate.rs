@@ -11,10 +11,13 @@ use crate::request::Query;
 pub enum Shape {
     /// The object itself.
     Object,
-    /// `meta.k8s.io/v1` Table.
+    /// A Table.
     Table,
-    /// `meta.k8s.io/v1` PartialObjectMetadata, or its list.
-    Metadata,
+    /// PartialObjectMetadata; of a list its list, where that is asked for.
+    Metadata {
+        /// Whether the list is asked for.
+        list: bool,
+    },
 }
 
 /// What an answer is encoded in.
@@ -35,11 +38,20 @@ pub struct Output {
     pub encoding: Encoding,
     /// What the answer is shaped as.
     pub shape: Shape,
+    /// The API version of what another shape than the object's is made of.
+    pub meta: &'static str,
     /// Whether the JSON is indented for people.
     pub pretty: bool,
     /// Whether the client takes gzip.
     pub gzip: bool,
 }
+
+/// The API versions that tables and metadata are served in.
+const META: [&str; 2] = ["meta.k8s.io/v1", "meta.k8s.io/v1beta1"];
+
+/// Encodings of a watch, in the words of an error.
+pub const STREAMED: [&str; 2] =
+    ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
 
 /// Encodings of bodies that are understood, in the words of an error.
 pub const ACCEPTED: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
@@ -47,36 +59,38 @@ pub const ACCEPTED: [&str; 3] = ["application/json", "application/yaml", protobu
 impl Output {
     /// Plain JSON.
     pub const JSON: Self =
-        Self { encoding: Encoding::Json, shape: Shape::Object, pretty: false, gzip: false };
+        Self { encoding: Encoding::Json, shape: Shape::Object, meta: META[0], pretty: false, gzip: false };
 
     /// What `headers` and `query` accept, best quality first; `None`: nothing we can make.
     pub fn negotiate(headers: &HeaderMap, query: &Query) -> Option<Self> {
-        Self::choose(headers, query, |_| true)
+        Self::choose(headers, query, |_, _| true)
     }
 
     /// What is accepted of an object that has no protobuf form.
     pub fn without_protobuf(headers: &HeaderMap, query: &Query) -> Option<Self> {
-        Self::choose(headers, query, |form| form != (Encoding::Protobuf, Shape::Object))
+        Self::choose(headers, query, |encoding, shape| {
+            (encoding, shape) != (Encoding::Protobuf, Shape::Object)
+        })
     }
 
-    /// What is accepted of an object that is shown in no other shape: what is asked, not kept.
+    /// What is accepted of an object that is shown in no other shape: what is asked, not kept, and errors.
     pub fn of_answers(headers: &HeaderMap, query: &Query) -> Option<Self> {
-        Self::choose(headers, query, |(_, shape)| shape == Shape::Object)
+        Self::choose(headers, query, |_, shape| shape == Shape::Object)
     }
 
-    fn choose(headers: &HeaderMap, query: &Query, can: impl Fn(Form) -> bool) -> Option<Self> {
-        let watch = query.flag("watch");
-        let (encoding, shape) = match headers.get(ACCEPT).map(|value| value.to_str()) {
-            None => (Encoding::Json, Shape::Object),
+    fn choose(headers: &HeaderMap, query: &Query, can: impl Fn(Encoding, Shape) -> bool) -> Option<Self> {
+        let form = match headers.get(ACCEPT).map(|value| value.to_str()) {
+            None => Form::JSON,
             Some(Err(_)) => return None,
-            Some(Ok(accept)) => form(accept, watch, can)?,
+            Some(Ok(accept)) => form(accept, can)?,
         };
         let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let pretty = match query.get("pretty") {
+        let pretty = match query.filled("pretty") {
             Some(_) => query.flag("pretty"),
             None => ["curl", "Wget", "Mozilla/5.0"].iter().any(|name| agent.starts_with(name)),
         };
-        Some(Self { encoding, shape, pretty, gzip: accepts_gzip(headers) })
+        let Form { encoding, shape, meta, pretty: asked } = form;
+        Some(Self { encoding, shape, meta, pretty: pretty || asked, gzip: accepts_gzip(headers) })
     }
 }
 
@@ -94,55 +108,96 @@ fn takes_gzip(coding: &str) -> bool {
     named && quality.is_none_or(|quality| quality.parse::<f32>().is_ok_and(|quality| quality > 0.0))
 }
 
-type Form = (Encoding, Shape);
-
-fn form(accept: &str, watch: bool, can: impl Fn(Form) -> bool) -> Option<Form> {
-    let ranges = accept.split(',').filter(|range| !range.trim().is_empty());
-    let mut choices: Vec<(f32, Option<Form>)> = ranges.map(|range| media_range(range, watch)).collect();
-    if choices.is_empty() {
-        return Some((Encoding::Json, Shape::Object));
-    }
-    // A stable sort keeps the client's order among equals.
-    choices.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    choices
-        .into_iter()
-        .filter(|(quality, _)| *quality > 0.0)
-        .find_map(|(_, form)| form.filter(|form| can(*form)))
+/// What one of the accepted media types asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Form {
+    encoding: Encoding,
+    shape: Shape,
+    meta: &'static str,
+    pretty: bool,
 }
 
-fn media_range(range: &str, watch: bool) -> (f32, Option<Form>) {
-    let mut parts = range.split(';').map(str::trim);
-    let name = parts.next().unwrap_or_default();
-    let (mut quality, mut target, mut group, mut version) = (1.0, None, None, None);
-    let mut stream = None;
-    for (key, value) in parts.filter_map(|part| part.split_once('=')) {
-        match key.trim() {
-            "q" => quality = value.trim().parse().unwrap_or(0.0),
-            "as" => target = Some(value.trim()),
-            "g" => group = Some(value.trim()),
-            "v" => version = Some(value.trim()),
-            "stream" => stream = Some(value.trim()),
+impl Form {
+    const JSON: Self = Self { encoding: Encoding::Json, shape: Shape::Object, meta: META[0], pretty: false };
+}
+
+/// One of the media types that a client accepts.
+struct Range<'a> {
+    kind: &'a str,
+    subtype: &'a str,
+    quality: f32,
+    parameters: &'a str,
+}
+
+fn form(accept: &str, can: impl Fn(Encoding, Shape) -> bool) -> Option<Form> {
+    if accept.is_empty() || accept == "application/json" {
+        return Some(Form::JSON);
+    }
+    let mut ranges: Vec<Range> = accept.split(',').filter_map(range).collect();
+    // A stable sort keeps the client's order among equals; what says more goes first.
+    let wild = |range: &Range| (range.kind == "*", range.subtype == "*");
+    ranges.sort_by(|a, b| b.quality.total_cmp(&a.quality).then_with(|| wild(a).cmp(&wild(b))));
+    ranges.iter().find_map(|range| {
+        [Encoding::Json, Encoding::Yaml, Encoding::Protobuf].into_iter().find_map(|encoding| {
+            let subtype = match encoding {
+                Encoding::Json => "json",
+                Encoding::Yaml => "yaml",
+                Encoding::Protobuf => "vnd.kubernetes.protobuf",
+            };
+            let named = range.kind == "application" && (range.subtype == subtype || range.subtype == "*");
+            let any = range.kind == "*" && range.subtype == "*";
+            let form = (named || any).then(|| asked(encoding, range.parameters))??;
+            can(form.encoding, form.shape).then_some(form)
+        })
+    })
+}
+
+/// One media type with its parameters; `None`: it is none, and not looked at.
+fn range(text: &str) -> Option<Range<'_>> {
+    let (name, parameters) = text.split_once(';').unwrap_or((text, ""));
+    let (kind, subtype) = match name.trim() {
+        "*" => ("*", "*"),
+        name => name.split_once('/').filter(|(_, subtype)| !subtype.is_empty() && !subtype.contains('/'))?,
+    };
+    let quality = parameters_of(parameters).filter(|(name, _)| *name == "q");
+    let quality = quality.last().map_or(1.0, |(_, value)| value.parse().unwrap_or(0.0));
+    Some(Range { kind: kind.trim(), subtype: subtype.trim(), quality, parameters })
+}
+
+fn parameters_of(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = text.split(';').filter_map(|part| part.split_once('='));
+    let pairs = pairs.filter(|(_, value)| !value.is_empty() && !value.contains('='));
+    pairs.map(|(name, value)| (name.trim(), value.trim()))
+}
+
+/// What `parameters` ask of an encoding; `None`: what is not made in it.
+fn asked(encoding: Encoding, parameters: &str) -> Option<Form> {
+    let (mut target, mut group, mut version, mut converted) = ("", "", "", false);
+    let mut form = Form { encoding, ..Form::JSON };
+    for (name, value) in parameters_of(parameters) {
+        match name {
+            "as" => (target, converted) = (value, true),
+            "g" => (group, converted) = (value, true),
+            "v" => (version, converted) = (value, true),
+            // A YAML document does not say where it ends.
+            "stream" if !value.is_empty() && (value != "watch" || encoding == Encoding::Yaml) => return None,
+            "sv" if !matches!(value, "" | "v1") => return None,
+            "pretty" => form.pretty = value == "1",
             _ => {}
         }
     }
-    let encoding = match name {
-        "application/json" | "application/*" | "*/*" => Encoding::Json,
-        "application/yaml" if !watch => Encoding::Yaml,
-        protobuf::MEDIA_TYPE => Encoding::Protobuf,
-        _ => return (quality, None),
-    };
-    if stream.is_some_and(|stream| stream != "watch") {
-        return (quality, None);
+    if !converted {
+        return Some(form);
     }
-    let meta = group == Some("meta.k8s.io") && version == Some("v1");
-    let shape = match target {
-        None => Some(Shape::Object),
+    form.meta = META.into_iter().find(|meta| meta.split_once('/') == Some((group, version)))?;
+    form.shape = match target {
         // A table has cells of any type, which protobuf has no form for.
-        Some("Table") if meta && encoding != Encoding::Protobuf => Some(Shape::Table),
-        Some("PartialObjectMetadata" | "PartialObjectMetadataList") if meta => Some(Shape::Metadata),
-        Some(_) => None,
+        "Table" if encoding != Encoding::Protobuf => Shape::Table,
+        "PartialObjectMetadata" => Shape::Metadata { list: false },
+        "PartialObjectMetadataList" => Shape::Metadata { list: true },
+        _ => return None,
     };
-    (quality, shape.map(|shape| (encoding, shape)))
+    Some(form)
 }
 
 /// A request body's media type in lower case, without its parameters; JSON where none is said.
@@ -156,47 +211,4 @@ pub fn content_type(headers: &HeaderMap) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(accept: &str, expect: Option<Shape>) {
-        assert_eq!(form(accept, false, |_| true).map(|(_, shape)| shape), expect, "{accept}");
-    }
-
-    #[test]
-    fn the_best_accepted_encoding_is_chosen() {
-        let check = |accept, watch, expect| {
-            assert_eq!(form(accept, watch, |_| true).map(|(encoding, _)| encoding), expect, "{accept}");
-        };
-        check("application/vnd.kubernetes.protobuf,application/json", false, Some(Encoding::Protobuf));
-        check("application/vnd.kubernetes.protobuf;q=0.5,application/json", false, Some(Encoding::Json));
-        check("application/vnd.kubernetes.protobuf;stream=watch", true, Some(Encoding::Protobuf));
-        check("application/yaml", false, Some(Encoding::Yaml));
-        check("application/yaml", true, None);
-        check("application/cbor", false, None);
-    }
-
-    #[test]
-    fn the_best_accepted_shape_is_chosen() {
-        check("application/json", Some(Shape::Object));
-        check("*/*", Some(Shape::Object));
-        check("", Some(Shape::Object));
-        check("application/vnd.kubernetes.protobuf", Some(Shape::Object));
-        check("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", None);
-        check(
-            "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
-            Some(Shape::Metadata),
-        );
-        check(
-            "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
-            Some(Shape::Table),
-        );
-        check("application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json", Some(Shape::Object));
-        check("application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io", Some(Shape::Metadata));
-        check(
-            "application/json;q=0.5, application/json;as=Table;v=v1;g=meta.k8s.io;q=0.9",
-            Some(Shape::Table),
-        );
-        check("text/html", None);
-    }
-}
+mod tests;

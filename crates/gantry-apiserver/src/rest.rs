@@ -38,7 +38,7 @@ use serde_json::Value;
 
 use crate::audit::Annotations;
 use crate::body::Body;
-use crate::negotiate::{ACCEPTED, Encoding, Output, Shape};
+use crate::negotiate::{ACCEPTED, Encoding, Output, STREAMED, Shape};
 use crate::request::{Query, RequestInfo};
 use crate::{ApiServer, User, respond, storage, trace};
 
@@ -111,8 +111,8 @@ impl Context<'_> {
     }
 
     /// An entry, shaped as the client asked.
-    fn entry(&self, code: StatusCode, entry: &Entry) -> Response<Body> {
-        match self.output.shape {
+    fn entry(&self, code: StatusCode, entry: &Entry) -> Result<Response<Body>, ApiError> {
+        Ok(match self.output.shape {
             Shape::Object if self.kind.stored.is_none() && self.output.encoding == Encoding::Protobuf => {
                 let (api_version, kind) = (self.kind.api_version(), &self.kind.kind);
                 let message = protobuf::message(self.kind.schema, &entry.value);
@@ -124,14 +124,15 @@ impl Context<'_> {
             Shape::Object if self.kind.stored.is_none() => {
                 respond::stored(code, entry.value.clone(), self.output)
             }
-            _ => self.object(code, list::value(self.kind, entry).unwrap_or_default()),
-        }
+            _ => return self.object(code, list::value(self.kind, entry).unwrap_or_default()),
+        })
     }
 
     /// An object, shaped as the client asked.
-    fn object(&self, code: StatusCode, object: Value) -> Response<Body> {
-        let shaped = shape::object(self.kind, object, self.output.shape, self.query);
-        respond::json(code, &shaped, self.output)
+    fn object(&self, code: StatusCode, object: Value) -> Result<Response<Body>, ApiError> {
+        shape::check(self.kind, false, self.output, self.query)?;
+        let shaped = shape::object(self.kind, object, self.output, self.query);
+        Ok(respond::json(code, &shaped, self.output))
     }
 }
 
@@ -193,10 +194,13 @@ pub(crate) async fn serve(
         // Custom resources have no protobuf form; their metadata has.
         Output { encoding: Encoding::Protobuf, shape: Shape::Object, .. } if kind.as_custom().is_some() => {
             let other = Output::without_protobuf(request.headers(), query);
-            other.ok_or_else(|| ApiError::not_acceptable(&ACCEPTED[..2]))?
+            other.ok_or_else(|| ApiError::not_acceptable(&ACCEPTED))?
         }
         output => output,
     };
+    if info.verb == "watch" && output.encoding == Encoding::Yaml {
+        return Err(ApiError::not_acceptable(&STREAMED));
+    }
     let annotations = request.extensions().get::<Annotations>().cloned();
     let annotations = annotations.as_ref();
     let warnings = Vec::new();
@@ -272,7 +276,7 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
             let facts = trace::facts(|id| vec![audited(id), trace::text("key", context.key())]);
             let current = trace::step("cacher.Get", facts, context.current()).await?;
             trace::event("About to write a response");
-            Ok(context.entry(StatusCode::OK, &current))
+            context.entry(StatusCode::OK, &current)
         }
         "list" => {
             let options = ListOptions::parse(context.query, false)?;
@@ -284,12 +288,13 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
             let page = trace::step("cacher list", facts, page).await;
             trace::event("Listing from storage done");
             match page {
-                Ok(page) => Ok(list::respond(context, page)),
+                Ok(page) => list::respond(context, page),
                 Err(error) => list::restart(&options, error),
             }
         }
         "watch" => {
             let options = ListOptions::parse(context.query, true)?;
+            shape::check_options(context.output, context.query)?;
             let request = watch::Request {
                 kind: context.kind.clone(),
                 namespace: context.namespace().to_owned(),

@@ -252,14 +252,23 @@ async fn representations_that_nobody_makes() -> Result<()> {
     for (path, accepted) in [
         (MAPS, "text/html"),
         (MAPS, "application/cbor"),
-        (MAPS, "application/json;as=Table;v=v1beta1;g=meta.k8s.io"),
+        (MAPS, "application/json;as=Table;v=v1alpha1;g=meta.k8s.io"),
         (MAPS, "application/json;as=Chair;v=v1;g=meta.k8s.io"),
-        (MAPS, "application/json;q=0"),
-        ("/api/v1/namespaces/default/configmaps?watch=true", "application/yaml"),
+        ("/api/v1/namespaces/default/configmaps?watch=true", "text/html"),
         ("/api/v1", "image/png"),
         ("/apis", "image/png"),
     ] {
         check(&accept(&server, path, accepted).await?, 406, "NotAcceptable", message);
+    }
+    let streamed = "only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+    for accepted in ["application/yaml", "application/yaml, application/json;q=0.9"] {
+        let path = format!("{MAPS}?watch=true");
+        let reply = accept(&server, &path, accepted).await?;
+        assert!(reply.text().contains(streamed), "{}", reply.text());
+        assert_eq!(
+            (reply.code, &reply.headers["content-type"]),
+            (http::StatusCode::NOT_ACCEPTABLE, &"application/yaml".parse()?)
+        );
     }
     // What is asked and not kept has no table.
     let review = json!({"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}}).to_string();

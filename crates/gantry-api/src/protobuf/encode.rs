@@ -46,20 +46,37 @@ pub fn value(object: &Value) -> Result<Vec<u8>, Error> {
     Ok(document(api_version, kind, &out))
 }
 
-/// Adds an item of a list, whose message is given.
-pub fn item(out: &mut Vec<u8>, message: &[u8]) {
-    wire::put_bytes(out, 2, message);
+/// The document of a list, whose items are written before what goes before them, which tells their length.
+#[derive(Debug, Clone, Copy)]
+pub struct List<'a> {
+    api_version: &'a str,
+    kind: &'a str,
+    message: MessageId,
+    items: u32,
 }
 
-/// What goes before a list's items, which take `length` bytes.
-pub fn list_head(api_version: &str, kind: &str, metadata: &Value, length: usize) -> Result<Vec<u8>, Error> {
-    let layout = Layout::builtin();
-    let list = layout.by_kind(api_version, kind)?;
-    let mut meta = Vec::new();
-    field(layout, list, "metadata", metadata.to_string().as_bytes(), &mut meta)?;
-    let mut head = envelope::head(api_version, kind, meta.len() + length);
-    head.append(&mut meta);
-    Ok(head)
+impl<'a> List<'a> {
+    /// A list of this kind.
+    pub fn of(api_version: &'a str, kind: &'a str) -> Result<Self, Error> {
+        let layout = Layout::builtin();
+        let message = layout.by_kind(api_version, kind)?;
+        let items = layout.get(message).slot(b"items").and_then(|slot| slot.path.last().copied());
+        Ok(Self { api_version, kind, message, items: items.unwrap_or(2) })
+    }
+
+    /// Adds an item, whose message is given.
+    pub fn item(&self, out: &mut Vec<u8>, message: &[u8]) {
+        wire::put_bytes(out, self.items, message);
+    }
+
+    /// What goes before the items, which take `length` bytes.
+    pub fn head(&self, metadata: &Value, length: usize) -> Result<Vec<u8>, Error> {
+        let mut meta = Vec::new();
+        field(Layout::builtin(), self.message, "metadata", metadata.to_string().as_bytes(), &mut meta)?;
+        let mut head = envelope::head(self.api_version, self.kind, meta.len() + length);
+        head.append(&mut meta);
+        Ok(head)
+    }
 }
 
 /// A watch event's frame: its length in four bytes, then the event with the object's document.

@@ -150,7 +150,7 @@ impl Message {
 /// The messages of all definitions.
 #[derive(Debug)]
 pub(super) struct Layout {
-    /// One for each definition in its place, then the two of partial metadata.
+    /// One for each definition in its place, then the three of partial metadata.
     messages: Vec<Message>,
     /// `JSONSchemaProps`.
     pub schema: MessageId,
@@ -176,7 +176,7 @@ impl Layout {
 
     /// The message of partial metadata.
     pub fn partial(&self) -> MessageId {
-        MessageId(self.messages.len() - 2)
+        MessageId(self.messages.len() - 3)
     }
 
     /// The message of a kind.
@@ -184,7 +184,9 @@ impl Layout {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let found = match (group, kind) {
             ("meta.k8s.io", "PartialObjectMetadata") => Some(self.partial()),
-            ("meta.k8s.io", "PartialObjectMetadataList") => Some(MessageId(self.partial().0 + 1)),
+            ("meta.k8s.io", "PartialObjectMetadataList") => {
+                Some(MessageId(self.partial().0 + if version == "v1beta1" { 2 } else { 1 }))
+            }
             _ => Schemas::builtin().by_kind(group, version, kind).and_then(|id| self.of(id)),
         };
         found.ok_or_else(|| Error::Kind { api_version: api_version.into(), kind: kind.into() })
@@ -218,7 +220,9 @@ fn parse(schemas: &Schemas, text: &str) -> Layout {
         messages.push(Message::new(slots.collect()));
     }
     let partial = MessageId(messages.len());
-    for (meta, items) in [("ObjectMeta", false), ("ListMeta", true)] {
+    // The older list got its metadata after its items.
+    for (meta, number, items) in [("ObjectMeta", 1, None), ("ListMeta", 1, Some(2)), ("ListMeta", 2, Some(1))]
+    {
         let meta = Shape::Message(machinery(schemas, &format!("apimachinery.pkg.apis.meta.v1.{meta}")));
         let slot = |name: &str, number, shape| Slot {
             name: name.into(),
@@ -226,8 +230,9 @@ fn parse(schemas: &Schemas, text: &str) -> Layout {
             shape,
             zero_left_out: false,
         };
-        let mut slots = vec![slot("metadata", 1, meta)];
-        slots.extend(items.then(|| slot("items", 2, Shape::List(Box::new(Shape::Message(partial))))));
+        let mut slots = vec![slot("metadata", number, meta)];
+        let listed = || Shape::List(Box::new(Shape::Message(partial)));
+        slots.extend(items.map(|number| slot("items", number, listed())));
         messages.push(Message::new(slots));
     }
     let schema = machinery(schemas, "apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps");

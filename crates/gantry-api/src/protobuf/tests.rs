@@ -237,13 +237,14 @@ fn stored_bytes_and_values_are_written_the_same() {
 #[test]
 fn a_list_is_its_head_and_its_items() {
     let id = Schemas::builtin().by_kind("", "v1", "ConfigMap").expect("there");
+    let list = List::of("v1", "ConfigMapList").expect("known");
     let mut items = Vec::new();
     for name in ["a", "b"] {
         let object = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name}});
-        item(&mut items, &encode::message(id, object.to_string().as_bytes()).expect("encodes"));
+        list.item(&mut items, &encode::message(id, object.to_string().as_bytes()).expect("encodes"));
     }
     let metadata = json!({"resourceVersion": "7", "remainingItemCount": 3});
-    let mut document = list_head("v1", "ConfigMapList", &metadata, items.len()).expect("encodes");
+    let mut document = list.head(&metadata, items.len()).expect("encodes");
     document.extend(items);
     assert_eq!(
         decode(&document, None).expect("decodes"),
@@ -252,6 +253,21 @@ fn a_list_is_its_head_and_its_items() {
             "items": [{"metadata": {"name": "a"}}, {"metadata": {"name": "b"}}],
         })
     );
+}
+
+#[test]
+fn lists_of_metadata_have_other_numbers_in_the_older_version() {
+    let metadata = json!({"resourceVersion": "7"});
+    for (api_version, number) in [("meta.k8s.io/v1", 2), ("meta.k8s.io/v1beta1", 1)] {
+        let list = List::of(api_version, "PartialObjectMetadataList").expect("known");
+        let mut items = Vec::new();
+        list.item(&mut items, b"");
+        assert_eq!(items, [number << 3 | 2, 0]);
+        let mut document = list.head(&metadata, items.len()).expect("encodes");
+        document.extend(items);
+        let decoded = decode(&document, None).expect("decodes");
+        assert_eq!((&decoded["metadata"], &decoded["items"]), (&metadata, &json!([{}])));
+    }
 }
 
 /// A message of fields: numbers and what they hold.

@@ -36,5 +36,5 @@ pub(super) async fn serve(
         }
         context.warnings.append(&mut each.warnings);
     }
-    Ok(list::respond(context, page))
+    list::respond(context, page)
 }

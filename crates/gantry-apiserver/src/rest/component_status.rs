@@ -19,15 +19,16 @@ pub(super) fn serve(context: &Context<'_>) -> Result<Response<Body>, ApiError> {
         if context.info.name != STORE {
             return Err(context.not_found());
         }
-        return Ok(context.object(StatusCode::OK, status()));
+        return context.object(StatusCode::OK, status());
     }
     let kind = context.kind;
+    shape::check(kind, true, context.output, context.query)?;
     let items = vec![status()];
     let list = match context.output.shape {
         Shape::Object => json!({
             "kind": kind.list_kind, "apiVersion": kind.api_version(), "metadata": {}, "items": items,
         }),
-        shape => shape::list(kind, items, json!({}), shape, context.query),
+        _ => shape::list(kind, items, json!({}), context.output, context.query),
     };
     Ok(respond::json(StatusCode::OK, &list, context.output))
 }

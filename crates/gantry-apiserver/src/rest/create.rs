@@ -64,12 +64,12 @@ pub(super) async fn answer(
     code: StatusCode,
     written: Written,
 ) -> Result<Response<Body>, ApiError> {
-    Ok(match written {
+    match written {
         Written::Stored(entry) => {
             context.entry(code, &*context.server.custom.converter.entry(context.kind, entry).await?)
         }
         Written::Dry(object) => context.object(code, object),
-    })
+    }
 }
 
 /// Prepares, admits, checks and stores a new object.

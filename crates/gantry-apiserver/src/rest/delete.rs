@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::precondition::{MODIFIED, Preconditions};
 use super::preparation::{meta_text, metadata};
 use super::write_options::{dry_run_errors, refuse};
-use super::{Context, body, list};
+use super::{Context, body, list, shape};
 use crate::body::Body;
 use crate::{custom_resources, respond, trace};
 
@@ -136,7 +136,7 @@ pub(super) async fn serve(
     let name = context.info.name.clone();
     let outcome = delete(context, &name, &options).await?;
     trace::event("Object deleted from database");
-    Ok(answer(context, &outcome, &options))
+    answer(context, &outcome, &options)
 }
 
 /// What a deletion left behind.
@@ -145,7 +145,11 @@ pub(super) struct Outcome {
     pub gone: bool,
 }
 
-fn answer(context: &Context<'_>, outcome: &Outcome, options: &DeleteOptions) -> Response<Body> {
+fn answer(
+    context: &Context<'_>,
+    outcome: &Outcome,
+    options: &DeleteOptions,
+) -> Result<Response<Body>, ApiError> {
     let kind = context.kind;
     if outcome.gone && !kind.shows_deleted() {
         let mut details = json!({"name": meta_text(&outcome.object, "name"), "kind": kind.plural});
@@ -156,7 +160,8 @@ fn answer(context: &Context<'_>, outcome: &Outcome, options: &DeleteOptions) -> 
         let status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
         });
-        return respond::json(StatusCode::OK, &status, context.output);
+        shape::check_options(context.output, context.query)?;
+        return Ok(respond::json(StatusCode::OK, &status, context.output));
     }
     let code = if !outcome.gone && options.cascades { StatusCode::ACCEPTED } else { StatusCode::OK };
     context.object(code, outcome.object.clone())

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::continuation::Continuation;
 use super::filter::Filter;
 use super::options::{ListOptions, Match};
-use super::{Context, Encoded};
+use super::{Context, Encoded, shape};
 use crate::body::Body;
 use crate::negotiate::{Encoding, Output, Shape};
 use crate::storage;
@@ -156,11 +156,14 @@ pub async fn reach(store: &Store, revision: u64) -> Result<(), ApiError> {
 }
 
 /// The answer that shows `page`.
-pub(super) fn respond(context: &Context<'_>, page: Page) -> Response<Body> {
+pub(super) fn respond(context: &Context<'_>, page: Page) -> Result<Response<Body>, ApiError> {
     let (kind, output) = (&**context.kind, context.output);
-    match output.shape {
-        Shape::Object | Shape::Metadata if output.encoding == Encoding::Protobuf && kind.stored.is_none() => {
-            match encoded(&context.server.encoded, kind, &page, output.shape) {
+    shape::check(kind, true, output, context.query)?;
+    Ok(match output.shape {
+        Shape::Object | Shape::Metadata { .. }
+            if output.encoding == Encoding::Protobuf && kind.stored.is_none() =>
+        {
+            match encoded(&context.server.encoded, kind, &page, output) {
                 Ok(body) => respond::typed(StatusCode::OK, body, respond::PROTOBUF),
                 Err(error) => respond::error(&ApiError::internal(error), Output::JSON),
             }
@@ -175,12 +178,12 @@ pub(super) fn respond(context: &Context<'_>, page: Page) -> Response<Body> {
             });
             respond::json(StatusCode::OK, &list, output)
         }
-        Shape::Table | Shape::Metadata => {
+        Shape::Table | Shape::Metadata { .. } => {
             let items: Vec<Value> = page.entries.iter().filter_map(|entry| value(kind, entry)).collect();
-            let shaped = super::shape::list(kind, items, list_meta(&page), output.shape, context.query);
+            let shaped = shape::list(kind, items, list_meta(&page), output, context.query);
             respond::json(StatusCode::OK, &shaped, output)
         }
-    }
+    })
 }
 
 /// An entry's object, as `kind` shows it.
@@ -200,18 +203,25 @@ fn list_meta(page: &Page) -> Value {
 }
 
 /// The whole list in protobuf, which tells its length first.
-fn encoded(encoded: &Encoded, kind: &Kind, page: &Page, shape: Shape) -> Result<Body, protobuf::Error> {
+fn encoded(encoded: &Encoded, kind: &Kind, page: &Page, output: Output) -> Result<Body, protobuf::Error> {
+    let (api_version, list_kind) = match output.shape {
+        Shape::Object => (&*kind.api_version(), &*kind.list_kind),
+        _ => (output.meta, "PartialObjectMetadataList"),
+    };
+    let list = protobuf::List::of(api_version, list_kind)?;
     let many = page.entries.len() > MANY;
     let mut pieces = VecDeque::new();
     let mut piece = Vec::with_capacity(PIECE);
     let mut length = 0;
     for entry in &page.entries {
-        let message = match shape {
-            Shape::Metadata => protobuf::partial(storage::metadata(&entry.value).unwrap_or(b"null"))?.into(),
+        let message = match output.shape {
+            Shape::Metadata { .. } => {
+                protobuf::partial(storage::metadata(&entry.value).unwrap_or(b"null"))?.into()
+            }
             _ if many => encoded.message_of_many(kind, entry)?,
             _ => encoded.message(kind, entry)?,
         };
-        protobuf::item(&mut piece, &message);
+        list.item(&mut piece, &message);
         if piece.len() >= PIECE {
             length += piece.len();
             pieces.push_back(Bytes::from(std::mem::replace(&mut piece, Vec::with_capacity(PIECE))));
@@ -219,12 +229,7 @@ fn encoded(encoded: &Encoded, kind: &Kind, page: &Page, shape: Shape) -> Result<
     }
     length += piece.len();
     pieces.push_back(piece.into());
-    let (api_version, list_kind) = match shape {
-        Shape::Metadata => ("meta.k8s.io/v1", "PartialObjectMetadataList"),
-        _ => (&*kind.api_version(), &*kind.list_kind),
-    };
-    let head = protobuf::list_head(api_version, list_kind, &list_meta(page), length)?;
-    pieces.push_front(head.into());
+    pieces.push_front(list.head(&list_meta(page), length)?.into());
     Ok(Body::Buffers(pieces))
 }
 

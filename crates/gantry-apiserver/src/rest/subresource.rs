@@ -44,7 +44,7 @@ pub(super) async fn serve(
         _ => {}
     }
     match info.verb {
-        "get" => Ok(context.entry(StatusCode::OK, &*context.current().await?)),
+        "get" => context.entry(StatusCode::OK, &*context.current().await?),
         "update" => update::serve(context, request).await,
         "patch" => patch::serve(context, request).await,
         _ => Err(ApiError::method_not_allowed()),

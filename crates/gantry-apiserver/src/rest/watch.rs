@@ -23,7 +23,7 @@ use super::list;
 use super::options::ListOptions;
 use crate::body::Body;
 use crate::custom_resources::Converter;
-use crate::negotiate::{Encoding, Output};
+use crate::negotiate::{Encoding, Output, Shape};
 use crate::request::Query;
 use crate::{ApiServer, respond, storage};
 use frames::{Frames, line};
@@ -72,7 +72,7 @@ struct Running {
     /// Cancelled when the kind is another or none, where it is a custom one.
     ended: Option<CancellationToken>,
     converter: Arc<Converter>,
-    /// Whether an error has been sent, which is the last event.
+    /// Whether nothing follows: an error has been sent, or an event has no such form.
     failed: bool,
     sent: Counter,
 }
@@ -119,6 +119,7 @@ pub async fn respond(
         encoded: server.encoded.clone(),
         columns_sent: false,
     };
+    let mut columns_sent = bookmark_initial && with_initial;
     let initial = match snapshot.filter(|_| with_initial) {
         Some(snapshot) => {
             let stored: Vec<_> =
@@ -127,17 +128,20 @@ pub async fn respond(
             if filter.looks_inside() {
                 entries.retain(|entry| filter.matches(entry));
             }
+            columns_sent |= !entries.is_empty();
             Some(initial(frames.clone(), entries, snapshot.revision(), bookmark_initial))
         }
         None => None,
     };
-    let frames = Frames { columns_sent: initial.is_some(), ..frames };
+    let frames = Frames { columns_sent, ..frames };
+    // No event is a list: the first one is the end.
+    let lists = output.shape == Shape::Metadata { list: true };
     let running = Running {
         store: store.clone(),
         filter,
         watcher,
         frames,
-        initial,
+        initial: initial.filter(|_| !lists),
         revision: start,
         deadline: now + Duration::from_secs(timeout),
         bookmark: now + BOOKMARKS,
@@ -145,7 +149,7 @@ pub async fn respond(
         shutdown,
         ended,
         converter: server.custom.converter.clone(),
-        failed: false,
+        failed: lists && columns_sent,
         sent,
         request,
     };
@@ -160,10 +164,12 @@ fn initial(
     revision: u64,
     bookmark: bool,
 ) -> Box<dyn Iterator<Item = Bytes> + Send> {
-    let last = bookmark.then(|| Bytes::from(frames.bookmark(revision, true)));
+    let mut last = bookmark;
     let mut entries = entries.into_iter().peekable();
-    let pieces = std::iter::from_fn(move || {
-        entries.peek()?;
+    Box::new(std::iter::from_fn(move || {
+        if entries.peek().is_none() {
+            return std::mem::take(&mut last).then(|| frames.bookmark(revision, true).into());
+        }
         let mut piece = Vec::with_capacity(PIECE);
         while piece.len() < PIECE
             && let Some(entry) = entries.next()
@@ -171,8 +177,7 @@ fn initial(
             frames.one_of_many(&mut piece, "ADDED", &entry);
         }
         Some(Bytes::from(piece))
-    });
-    Box::new(pieces.chain(last))
+    }))
 }
 
 impl Running {
@@ -233,6 +238,10 @@ impl Running {
 
     /// Writes events; those that the kind cannot show end the watch.
     async fn write_all(&mut self, piece: &mut Vec<u8>, events: Vec<Arc<Event>>) {
+        if self.request.output.shape == (Shape::Metadata { list: true }) {
+            self.failed = true;
+            return;
+        }
         for event in events {
             match shown(&self.converter, &self.request.kind, &event).await {
                 Ok(Some(shown)) => self.write(piece, &shown),

@@ -35,7 +35,7 @@ impl ApiServer {
         let target = Target::of(&self.registry.load(), &info, &query, request.headers());
         let audit_id = audit_id(&request);
         let head = *request.method() == Method::HEAD;
-        let output = Output::negotiate(request.headers(), &query).unwrap_or(Output::JSON);
+        let output = Output::of_answers(request.headers(), &query).unwrap_or(Output::JSON);
         let long_running = info.is_long_running();
         let mut audited = Audited::new(audit_id.clone());
         let answered = self.within_limits(&info, &query, &target, request, identity, &mut audited).await;

@@ -10,6 +10,7 @@ mod expressions;
 mod finalizers;
 mod impersonation;
 mod kept;
+mod negotiation;
 mod ownership;
 mod pods;
 mod roles;

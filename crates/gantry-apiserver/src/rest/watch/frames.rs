@@ -14,7 +14,8 @@ use crate::request::Query;
 use crate::rest::{Encoded, shape};
 use crate::storage;
 
-const PARTIAL: &[u8] = b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":";
+/// What stands before and after the API version of an object's metadata.
+const PARTIAL: [&[u8]; 2] = [b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"", b"\",\"metadata\":"];
 
 /// Writes a watch's events.
 #[derive(Clone)]
@@ -66,25 +67,31 @@ impl Frames {
         if self.shows_stored() {
             piece.put_slice(json);
         } else if let Some(metadata) = self.metadata(json) {
-            piece.put_slice(PARTIAL);
+            piece.put_slice(PARTIAL[0]);
+            piece.put_slice(self.output.meta.as_bytes());
+            piece.put_slice(PARTIAL[1]);
             piece.put_slice(metadata);
             piece.put_u8(b'}');
         } else if let Some(value) = storage::decode(&self.kind, json) {
-            let mut shaped = shape::object(&self.kind, value, self.output.shape, &self.query);
-            if self.output.shape == Shape::Table && self.columns_sent {
-                shaped["columnDefinitions"] = Value::Null;
-            }
-            piece.put_slice(shaped.to_string().as_bytes());
+            piece.put_slice(self.shaped(value).to_string().as_bytes());
         } else {
             piece.put_slice(b"null");
         }
-        self.columns_sent = true;
         piece.put_slice(b"}\n");
+    }
+
+    /// An object as it is asked for; a table says once what its columns are.
+    fn shaped(&mut self, object: Value) -> Value {
+        let mut shaped = shape::object(&self.kind, object, self.output, &self.query);
+        if self.output.shape == Shape::Table && std::mem::replace(&mut self.columns_sent, true) {
+            shaped["columnDefinitions"] = Value::Null;
+        }
+        shaped
     }
 
     /// What is shown of an object, where that is its metadata as it is stored.
     fn metadata<'o>(&self, json: &'o [u8]) -> Option<&'o [u8]> {
-        let shown = self.output.shape == Shape::Metadata && self.kind.stored.is_none();
+        let shown = matches!(self.output.shape, Shape::Metadata { .. }) && self.kind.stored.is_none();
         shown.then(|| storage::metadata(json))?
     }
 
@@ -94,10 +101,10 @@ impl Frames {
         }
         let document = match self.metadata(json) {
             Some(metadata) => protobuf::partial(metadata)
-                .map(|message| protobuf::document("meta.k8s.io/v1", "PartialObjectMetadata", &message)),
+                .map(|message| protobuf::document(self.output.meta, "PartialObjectMetadata", &message)),
             None => {
                 let value = storage::decode(&self.kind, json).unwrap_or_default();
-                protobuf::value(&shape::object(&self.kind, value, self.output.shape, &self.query))
+                protobuf::value(&shape::object(&self.kind, value, self.output, &self.query))
             }
         };
         self.document(piece, event, document);
@@ -118,31 +125,14 @@ impl Frames {
     }
 
     /// What tells a watcher that it has seen everything up to a revision.
-    pub fn bookmark(&self, revision: u64, initial_end: bool) -> Vec<u8> {
-        let (kind, output) = (&self.kind, self.output);
+    pub fn bookmark(&mut self, revision: u64, initial_end: bool) -> Vec<u8> {
         let mut metadata = json!({"resourceVersion": revision.to_string()});
         if initial_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        let object = match output.shape {
-            Shape::Object => {
-                json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata})
-            }
-            Shape::Metadata => {
-                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
-            }
-            Shape::Table => {
-                let row = json!({
-                    "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
-                });
-                json!({
-                    "kind": "Table", "apiVersion": "meta.k8s.io/v1",
-                    "metadata": {"resourceVersion": revision.to_string()}, "columnDefinitions": null,
-                    "rows": if initial_end { json!([{"cells": [], "object": row}]) } else { json!([]) },
-                })
-            }
-        };
-        line("BOOKMARK", &object, output)
+        let object =
+            json!({"kind": self.kind.kind, "apiVersion": self.kind.api_version(), "metadata": metadata});
+        line("BOOKMARK", &self.shaped(object), self.output)
     }
 }
 
