@@ -156,6 +156,14 @@ impl<T> Change<T> {
             Self::Deleted(last) => last,
         }
     }
+
+    /// The object as it was and as it is, where it was there and where it is.
+    pub fn states(&self) -> (Option<&T>, Option<&T>) {
+        match self {
+            Self::Applied { old, new } => (old.as_deref(), Some(new)),
+            Self::Deleted(last) => (Some(last), None),
+        }
+    }
 }
 
 /// Keeps `store` as the API has it.

@@ -106,18 +106,7 @@ impl Controller {
             self.queue.add(key);
         }
         let Some(owner) = owner(meta) else { return };
-        let uid = meta.uid.as_deref().unwrap_or_default();
-        match change {
-            Change::Applied { old, new } => {
-                if old.is_none() {
-                    self.expectations.created(&owner.uid, 1);
-                }
-                if new.is_deleted() {
-                    self.expectations.deleted(&owner.uid, uid);
-                }
-            }
-            Change::Deleted(_) => self.expectations.deleted(&owner.uid, uid),
-        }
+        self.expectations.observe(&owner.uid, change);
     }
 
     fn node_changed(&self, change: &Change<Node>) {

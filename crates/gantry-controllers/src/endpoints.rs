@@ -82,10 +82,7 @@ impl Controller {
     }
 
     fn pod_changed(&self, change: &Change<PodView>) {
-        let (old, new) = match change {
-            Change::Applied { old, new } => (old.as_deref(), Some(&**new)),
-            Change::Deleted(last) => (Some(&**last), None),
-        };
+        let (old, new) = change.states();
         for key in services_of(&self.services, old, new) {
             self.queue.add(key);
         }

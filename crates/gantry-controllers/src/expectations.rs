@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use gantry_client::{Change, PodView};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -61,6 +62,17 @@ impl Expectations {
     pub fn deleted(&self, owner: &str, uid: &str) {
         if let Some(awaited) = self.0.lock().get_mut(owner) {
             awaited.deletions.remove(uid);
+        }
+    }
+
+    /// Takes note of what happened to a pod of the owner.
+    pub fn observe(&self, owner: &str, change: &Change<PodView>) {
+        let (old, new) = change.states();
+        if old.is_none() {
+            self.created(owner, 1);
+        }
+        if new.is_none_or(PodView::is_deleted) {
+            self.deleted(owner, change.object().metadata.uid.as_deref().unwrap_or_default());
         }
     }
 

@@ -131,18 +131,7 @@ impl Controller {
             }
             return;
         };
-        let uid = meta.uid.as_deref().unwrap_or_default();
-        match change {
-            Change::Applied { old, new } => {
-                if old.is_none() {
-                    self.expectations.created(&owner.uid, 1);
-                }
-                if new.is_deleted() {
-                    self.expectations.deleted(&owner.uid, uid);
-                }
-            }
-            Change::Deleted(_) => self.expectations.deleted(&owner.uid, uid),
-        }
+        self.expectations.observe(&owner.uid, change);
         let key = ObjectKey::new(meta.namespace.clone().unwrap_or_default(), &owner.name);
         match self.jobs.get(&key).filter(|job| job.metadata.uid.as_ref() == Some(&owner.uid)) {
             Some(_) => self.queue.add(Work::Job(key)),

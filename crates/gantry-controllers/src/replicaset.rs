@@ -119,13 +119,7 @@ impl<O: Replicated> Controller<O> {
                     self.add_owner(&new.metadata, before);
                 }
                 if let Some(owner) = owner {
-                    let uid = new.metadata.uid.as_deref().unwrap_or_default();
-                    if old.is_none() {
-                        self.expectations.created(&owner.uid, 1);
-                    }
-                    if new.is_deleted() {
-                        self.expectations.deleted(&owner.uid, uid);
-                    }
+                    self.expectations.observe(&owner.uid, change);
                     if handed_over || old.as_ref().is_none_or(|old| matters(old, new)) {
                         self.add_owner(&new.metadata, owner);
                     }
@@ -136,7 +130,7 @@ impl<O: Replicated> Controller<O> {
             Change::Deleted(last) => {
                 self.orphans.note(&last.metadata, false);
                 if let Some(owner) = owner::<O>(&last.metadata) {
-                    self.expectations.deleted(&owner.uid, last.metadata.uid.as_deref().unwrap_or_default());
+                    self.expectations.observe(&owner.uid, change);
                     self.add_owner(&last.metadata, owner);
                 }
             }
