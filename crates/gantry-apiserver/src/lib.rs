@@ -34,7 +34,9 @@ mod service_endpoints;
 mod services;
 mod tls;
 mod user;
+mod watch_socket;
 mod webhook;
+mod websocket;
 mod yaml;
 
 pub mod admission;

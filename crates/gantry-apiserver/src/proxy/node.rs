@@ -19,7 +19,7 @@ use crate::body::Body;
 use crate::request::{Query, RequestInfo};
 use crate::server::certificate::Shown;
 use crate::tls::{self, Trust};
-use crate::trace;
+use crate::{trace, websocket};
 
 /// The port of a kubelet that its Node does not say otherwise.
 const KUBELET_PORT: u64 = 10250;
@@ -71,11 +71,11 @@ pub(crate) async fn pod_stream(
     };
     let path = format!("/{verb}/{}/{}/{container}", info.namespace, info.name);
     let onward = kubelet_query(request.uri().query().unwrap_or_default(), info.subresource != "log");
-    if info.subresource == "log" && log_socket::is_asked(request.headers()) {
+    if info.subresource == "log" && websocket::is_asked(request.headers()) {
         let mut request = request;
         let client = log_socket::Client::take(&mut request)?;
         let log = refusal(call(server, node, &path, Some(&onward), request).await?).await?;
-        return Ok(client.serve(log));
+        return client.serve(log);
     }
     let response = call(server, node, &path, Some(&onward), request).await?;
     if info.subresource == "log" { refusal(response).await } else { Ok(response) }

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use gantry_api::status::ApiError;
 use http::header::HeaderName;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::sync::SemaphorePermit;
 
 use super::in_flight::Counted;
@@ -20,7 +20,9 @@ use crate::fairness::{Flow, Seat};
 use crate::metrics::Target;
 use crate::negotiate::Output;
 use crate::request::{Query, RequestInfo};
-use crate::{ApiServer, Attributes, User, aggregation, authn, authz, respond, rest, trace};
+use crate::{
+    ApiServer, Attributes, User, aggregation, authn, authz, respond, rest, trace, watch_socket, websocket,
+};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 const FLOW_SCHEMA: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
@@ -40,6 +42,10 @@ impl ApiServer {
         let mut audited = Audited::new(audit_id.clone());
         let answered = self.within_limits(&info, &query, &target, request, identity, &mut audited).await;
         let mut response = answered.unwrap_or_else(|error| respond::error(&error, output));
+        let mut socket = audited.socket.take().filter(|_| response.status() == StatusCode::OK);
+        if let Some(socket) = &mut socket {
+            socket.answer(&mut response);
+        }
         let headers = response.headers_mut();
         headers.insert(AUDIT_ID, audit_id);
         let fresh = HeaderValue::from_static("no-cache, private");
@@ -66,9 +72,12 @@ impl ApiServer {
         }
         if long_running && matches!(response.body(), Body::Stream(_) | Body::Incoming(_) | Body::Held(..)) {
             let open = Box::new((self.metrics.stream(target), audited.span));
-            return response.map(|body| Body::Held(Box::new(body), open));
+            response = response.map(|body| Body::Held(Box::new(body), open));
         }
-        response
+        match socket {
+            Some(socket) => socket.carry(response),
+            None => response,
+        }
     }
 
     /// Answers within the time that the request has; a fault of the server's own ends the request alone.
@@ -193,6 +202,9 @@ impl ApiServer {
             let forwarded = aggregation::forward::serve(self, &service, &attributes.user, request);
             return Ok(Box::pin(forwarded).await);
         }
+        if info.verb == "watch" && websocket::is_asked(request.headers()) {
+            audited.socket = Some(Box::new(watch_socket::Client::take(&mut request)));
+        }
         if info.is_resource {
             Box::pin(rest::serve(self, info, query, &attributes.user, request)).await
         } else {
@@ -240,6 +252,8 @@ struct Audited {
     /// What the client is told of its credentials.
     warnings: Vec<String>,
     flow: Option<Flow>,
+    /// The connection that a watch's events are messages on.
+    socket: Option<Box<watch_socket::Client>>,
     record: Option<Record>,
     span: Option<trace::Span>,
     panicked: bool,
@@ -252,6 +266,7 @@ impl Audited {
             annotations: Annotations::default(),
             warnings: Vec::new(),
             flow: None,
+            socket: None,
             record: None,
             span: None,
             panicked: false,

@@ -14,3 +14,4 @@ mod negotiation;
 mod ownership;
 mod pods;
 mod roles;
+mod watch_socket;
