@@ -44,8 +44,8 @@ pub fn table(
         };
         columns.iter().map(definition).collect()
     });
-    let rows: Vec<Value> = items
-        .iter()
+    let rows: Vec<Value> = columns::rows(kind, items)
+        .into_iter()
         .map(|item| {
             let kept = kind.stored.map(|stored| {
                 let mut kept = item.clone();
@@ -110,6 +110,18 @@ fn duration(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flow_schemas_are_in_order_of_their_turns() {
+        let kinds = crate::registry::Registry::builtin();
+        let kind = kinds.lookup("flowcontrol.apiserver.k8s.io", "v1", "flowschemas").unwrap();
+        let schema =
+            |name: &str, turn: i64| json!({"metadata": {"name": name}, "spec": {"matchingPrecedence": turn}});
+        let items = [schema("late", 900), schema("b", 5), schema("a", 5), schema("first", 1)];
+        let shown = table(kind, &items, json!({}), IncludeObject::None, "meta.k8s.io/v1", Timestamp::now());
+        let rows = shown["rows"].as_array().unwrap().iter();
+        assert_eq!(rows.map(|row| &row["cells"][0]).collect::<Vec<_>>(), ["first", "a", "b", "late"]);
+    }
 
     #[test]
     fn ages() {

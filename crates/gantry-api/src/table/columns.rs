@@ -95,6 +95,17 @@ pub(super) fn of(kind: &Kind) -> &'static [Column] {
     }
 }
 
+/// The objects in the order of their rows: flow schemas by whose turn it is first, the rest as they are.
+pub(super) fn rows<'a>(kind: &Kind, objects: &'a [Value]) -> Vec<&'a Value> {
+    let mut rows: Vec<&Value> = objects.iter().collect();
+    if (&*kind.group, &*kind.kind) == ("flowcontrol.apiserver.k8s.io", "FlowSchema") {
+        let turn = |schema: &Value| schema["spec"]["matchingPrecedence"].as_i64();
+        let name = |schema: &'a Value| schema["metadata"]["name"].as_str();
+        rows.sort_by(|a, b| (turn(a), name(a)).cmp(&(turn(b), name(b))));
+    }
+    rows
+}
+
 /// The condition of a row whose object has come to its end.
 pub(super) fn over(kind: &Kind, object: &Value) -> Option<Value> {
     let reason = match object["status"]["phase"].as_str() {

@@ -249,7 +249,9 @@ fn kubectl_changes_objects() {
 
     // Pods by hand, and what happened.
     let busybox = "--image=gantry.local/busybox:1";
-    let said = kubectl(&["run", "once", busybox, "--restart=Never", "--rm", "-i", "--", "echo", "hello"]);
+    // What ends before anybody is attached leaves its words in the log alone, so these wait to be spoken to.
+    let once = ["run", "once", busybox, "--restart=Never", "--rm", "-i", "--", "cat"];
+    let said = cluster.kubectl_with(&once, "hello\n");
     assert!(said.contains("hello\n"), "{said}");
     kubectl(&["run", "stays", busybox, "--labels=app=stays", "--", "sleep", "1000"]);
     kubectl(&["wait", "--for=condition=Ready", "pod/stays", "--timeout=30s"]);
@@ -257,7 +259,8 @@ fn kubectl_changes_objects() {
     for reason in ["Scheduled", "Pulled", "Created", "Started"] {
         assert!(events.contains(reason), "{reason} is not in {events}");
     }
-    let debugged = kubectl(&["debug", "stays", busybox, "-i", "--", "hostname"]);
+    let debug = ["debug", "stays", busybox, "-i", "--", "sh", "-c", "read go && hostname"];
+    let debugged = cluster.kubectl_with(&debug, "go\n");
     assert!(debugged.contains("stays"), "{debugged}");
     kubectl(&["cp", "/etc/hostname", "stays:/tmp/copied"]);
     assert!(!kubectl(&["exec", "stays", "--", "cat", "/tmp/copied"]).is_empty());
