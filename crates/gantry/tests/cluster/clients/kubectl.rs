@@ -274,6 +274,7 @@ fn kubectl_changes_objects() {
     kubectl(&["uncordon", "one"]);
     kubectl(&["wait", "--for=condition=Ready", "pod/waits", "--timeout=30s"]);
     kubectl(&["delete", "pod", "-l", "app=stays", "--now"]);
+    kubectl(&["delete", "pod", "waits", "--grace-period=1"]);
     kubectl(&["delete", "namespace", "tour", "--timeout=60s"]);
     assert_eq!(
         cluster.refused(&["get", "namespace", "tour"]),
