@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::custom::publish::{self, Names};
 use crate::registry::Kind;
-use crate::schema::{Definition, DefinitionId, Field, ListType, Schemas, Type};
+use crate::schema::{Definition, DefinitionId, Field, ListType, Schemas, Type, Zero};
 
 /// How a document version writes types.
 pub(super) struct Style {
@@ -185,6 +185,11 @@ const MARKED: [(&str, &str, &str, &str); 2] = [
 
 fn field(schemas: &Schemas, of: &Definition, field: &Field, style: &Style) -> Value {
     let mut out = shape(schemas, &field.kind, field.free, style);
+    if style.v3
+        && let Some(default) = default(of, field)
+    {
+        out["default"] = default;
+    }
     for (_, _, key, value) in MARKED.iter().filter(|each| each.0 == &*of.name && each.1 == &*field.name) {
         out[*key] = (*value).into();
     }
@@ -219,6 +224,29 @@ fn field(schemas: &Schemas, of: &Definition, field: &Field, style: &Style) -> Va
     out
 }
 
+/// What a field has that nobody gave one: what it shows all the same, or what its definition says.
+fn default(of: &Definition, field: &Field) -> Option<Value> {
+    match (&*of.name, &*field.name) {
+        ("io.k8s.api.core.v1.ContainerPort" | "io.k8s.api.core.v1.ServicePort", "protocol") => {
+            Some("TCP".into())
+        }
+        _ if field.zero == Zero::Written => zero(&field.kind),
+        _ => None,
+    }
+}
+
+/// The value of a type that takes none for nothing. Types that say for themselves how they look have none.
+fn zero(kind: &Type) -> Option<Value> {
+    match kind {
+        Type::String => Some("".into()),
+        Type::Int32 | Type::Int64 | Type::Float64 => Some(0.into()),
+        Type::Bool => Some(false.into()),
+        Type::Object(_) => Some(json!({})),
+        Type::Bytes | Type::List(_) | Type::Map(_) | Type::Any => None,
+        Type::Quantity | Type::IntOrString | Type::Time | Type::MicroTime => None,
+    }
+}
+
 fn shape(schemas: &Schemas, kind: &Type, free: Option<&'static str>, style: &Style) -> Value {
     if let Some(name) = named(kind, free) {
         return reference(name, style);
@@ -231,14 +259,32 @@ fn shape(schemas: &Schemas, kind: &Type, free: Option<&'static str>, style: &Sty
         Type::Float64 => json!({"type": "number", "format": "double"}),
         Type::Bool => json!({"type": "boolean"}),
         Type::Object(id) => reference(&schemas.get(*id).name, style),
-        Type::List(items) => json!({"type": "array", "items": shape(schemas, items, free, style)}),
+        Type::List(items) => json!({"type": "array", "items": element(schemas, items, free, style)}),
         Type::Map(values) => {
-            json!({"type": "object", "additionalProperties": shape(schemas, values, free, style)})
+            json!({"type": "object", "additionalProperties": element(schemas, values, free, style)})
         }
         Type::Any | Type::Quantity | Type::IntOrString | Type::Time | Type::MicroTime => {
             json!({"type": "object"})
         }
     }
+}
+
+/// What a list or a map has many of.
+fn element(schemas: &Schemas, kind: &Type, free: Option<&'static str>, style: &Style) -> Value {
+    let mut out = shape(schemas, kind, free, style);
+    if !style.v3 {
+        return out;
+    }
+    match zero(kind) {
+        Some(zero) => out["default"] = zero,
+        // A reference with nothing beside it needs no wrapping.
+        None => {
+            if let Some(name) = named(kind, free) {
+                return json!({"$ref": format!("{}{name}", style.prefix)});
+            }
+        }
+    }
+    out
 }
 
 /// A reference to a definition.

@@ -55,6 +55,37 @@ fn version_2_in_protobuf_says_what_its_json_says() {
 }
 
 #[test]
+fn version_3_says_what_a_field_is_that_nobody_gave() {
+    let registry = Registry::builtin();
+    let document = v3_document(registry, "api/v1", "v1.35.0", true, Form::Json).expect("served");
+    let schemas = &json_of(&document)["components"]["schemas"];
+    let of =
+        |kind: &str, field: &str| schemas[format!("io.k8s.api.core.v1.{kind}")]["properties"][field].clone();
+    assert_eq!(of("Container", "name")["default"], json!(""));
+    assert_eq!(of("ContainerStatus", "ready")["default"], json!(false));
+    assert_eq!(of("ContainerPort", "containerPort")["default"], json!(0));
+    assert_eq!(of("ContainerPort", "protocol")["default"], json!("TCP"));
+    assert_eq!(of("Container", "resources")["default"], json!({}));
+    assert_eq!(of("PodSpec", "containers")["items"]["default"], json!({}));
+    assert_eq!(of("Container", "command")["items"], json!({"type": "string", "default": ""}));
+    // What may be left out, what is null where nobody gave it, and what says for itself how it looks.
+    for (kind, field) in
+        [("Container", "image"), ("Pod", "kind"), ("PodSpec", "containers"), ("PodSpec", "affinity")]
+    {
+        assert_eq!(of(kind, field)["default"], Value::Null, "{kind} {field}");
+    }
+    assert_eq!(
+        of("ResourceRequirements", "limits")["additionalProperties"],
+        json!({"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.api.resource.Quantity"})
+    );
+    let second = v2_json();
+    assert_eq!(
+        second["definitions"]["io.k8s.api.core.v1.Container"]["properties"]["name"]["default"],
+        Value::Null
+    );
+}
+
+#[test]
 fn version_3_in_protobuf_says_what_its_json_says() {
     let registry = Registry::builtin();
     for path in v3_paths(registry) {

@@ -252,12 +252,36 @@ struct Schema {
     properties: Option<Schemas>,
     #[prost(message, optional, boxed, tag = "32")]
     additional_properties: Option<Box<AdditionalProperties>>,
+    #[prost(message, optional, tag = "33")]
+    default: Option<DefaultType>,
     #[prost(string, tag = "34")]
     description: String,
     #[prost(string, tag = "35")]
     format: String,
     #[prost(message, repeated, tag = "36")]
     specification_extension: Vec<NamedAny>,
+}
+
+/// An object where it says nothing.
+#[derive(Clone, PartialEq, Message)]
+struct DefaultType {
+    #[prost(double, optional, tag = "1")]
+    number: Option<f64>,
+    #[prost(bool, optional, tag = "2")]
+    boolean: Option<bool>,
+    #[prost(string, optional, tag = "3")]
+    string: Option<String>,
+}
+
+impl DefaultType {
+    fn json(&self) -> Value {
+        match (self.number, self.boolean, &self.string) {
+            (Some(number), ..) => json!(number as i64),
+            (_, Some(boolean), _) => json!(boolean),
+            (.., Some(text)) => json!(text),
+            _ => json!({}),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -401,6 +425,7 @@ impl Schema {
             put(&mut out, "items", schema[0].json());
         }
         put(&mut out, "properties", self.properties.as_ref().map(Schemas::json));
+        out.extend(self.default.as_ref().map(|default| ("default".to_owned(), default.json())));
         if let Some(each) = &self.additional_properties {
             put(&mut out, "additionalProperties", each.schema.as_ref().map(|schema| schema.json()));
         }
