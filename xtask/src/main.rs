@@ -1,6 +1,7 @@
 //! `xtask`: generators, test images and benchmarks. Run as `cargo run -p xtask -- VERB`.
 
 mod bench;
+mod enums;
 mod images;
 mod protobuf;
 mod schema;
@@ -12,6 +13,8 @@ use clap::Parser;
 enum Verb {
     /// Measure every budget of the design and print one table.
     Bench(bench::Arguments),
+    /// Make the list of the fields that can have only a few values from published programs.
+    Enums(enums::Arguments),
     /// Build the demo and test images as archives.
     Images(images::Arguments),
     /// Make the protobuf facts of the built-in kinds from published programs.
@@ -25,6 +28,7 @@ async fn main() -> Result<()> {
     rustls::crypto::ring::default_provider().install_default().ok();
     match Verb::parse() {
         Verb::Bench(arguments) => bench::run(arguments).await,
+        Verb::Enums(arguments) => enums::run(&arguments),
         Verb::Images(arguments) => images::run(&arguments),
         Verb::Protobuf(arguments) => protobuf::run(&arguments),
         Verb::Schema(arguments) => schema::run(&arguments),

@@ -7,7 +7,7 @@
 //! JSON leaves a zero value out, `!` that JSON always has the field. A word after `:` names a form
 //! that the field's type does not tell. `gantry_api::protobuf` and `gantry_api::schema` read the form.
 
-mod go;
+pub mod go;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -18,15 +18,35 @@ use clap::Args;
 
 use go::{Field, Kind, Program, TypeId};
 
-/// Where from and where to.
+/// Published programs, and the definitions that are looked for in them.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct Programs {
     /// The programs to read; what the first does not have is taken from the next.
     #[arg(default_values = ["target/tools/kubectl", "target/tools/helm"])]
     programs: Vec<PathBuf>,
     /// The facts of the kinds' structure.
     #[arg(long, default_value = "crates/gantry-api/src/schema/facts.txt")]
     facts: PathBuf,
+}
+
+impl Programs {
+    /// The programs' types, and the facts.
+    pub fn read(&self) -> Result<(Vec<Program>, String)> {
+        let read = |path: &PathBuf| {
+            let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+            Program::read(bytes).with_context(|| path.display().to_string())
+        };
+        let programs = self.programs.iter().map(read).collect::<Result<_>>()?;
+        let facts = std::fs::read_to_string(&self.facts).with_context(|| self.facts.display().to_string())?;
+        Ok((programs, facts))
+    }
+}
+
+/// Where from and where to.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    programs: Programs,
     /// The file to write.
     #[arg(long, default_value = "crates/gantry-api/src/schema/protobuf.txt")]
     out: PathBuf,
@@ -50,13 +70,7 @@ const NULLS: [&str; 2] = [".RawExtension", ".JSON"];
 
 /// Writes or compares the facts.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let mut programs = Vec::new();
-    for path in &arguments.programs {
-        let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
-        programs.push(Program::read(bytes).with_context(|| path.display().to_string())?);
-    }
-    let facts =
-        std::fs::read_to_string(&arguments.facts).with_context(|| arguments.facts.display().to_string())?;
+    let (programs, facts) = arguments.programs.read()?;
     let mut out = String::new();
     for (name, fields) in definitions(&facts) {
         if fields.is_empty() {
@@ -91,7 +105,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Every definition in the structural facts, with its fields' types.
-fn definitions(facts: &str) -> Vec<(&str, BTreeMap<&str, &str>)> {
+pub fn definitions(facts: &str) -> Vec<(&str, BTreeMap<&str, &str>)> {
     let mut all: Vec<(&str, BTreeMap<&str, &str>)> = Vec::new();
     for line in facts.lines() {
         let Some(line) = line.strip_prefix(' ') else {
@@ -109,7 +123,7 @@ fn definitions(facts: &str) -> Vec<(&str, BTreeMap<&str, &str>)> {
 }
 
 /// `k8s.io/api/core/v1.Pod` for `io.k8s.api.core.v1.Pod`.
-fn go_name(name: &str) -> Option<String> {
+pub fn go_name(name: &str) -> Option<String> {
     let (path, kind) = name.strip_prefix("io.k8s.")?.rsplit_once('.')?;
     Some(format!("k8s.io/{}.{kind}", path.replace('.', "/")))
 }

@@ -9,6 +9,7 @@
 mod convert;
 mod definitions;
 mod descriptions;
+mod enums;
 mod merge;
 mod operations;
 mod paths;

@@ -50,6 +50,8 @@ pub struct Program {
     by_name: HashMap<String, TypeId>,
     /// The names of slice types.
     slices: HashMap<TypeId, String>,
+    /// The names of types of text.
+    texts: HashMap<TypeId, String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -75,8 +77,14 @@ impl Program {
         ensure!(bytes.starts_with(b"\x7fELF\x02\x01"), "not a 64-bit little-endian ELF file");
         let links = section(&bytes, ".typelink").context("no types")?;
         let data = section(&bytes, ".rodata").context("no read-only data")?;
-        let mut program =
-            Self { bytes, data, structs: HashMap::new(), by_name: HashMap::new(), slices: HashMap::new() };
+        let mut program = Self {
+            bytes,
+            data,
+            structs: HashMap::new(),
+            by_name: HashMap::new(),
+            slices: HashMap::new(),
+            texts: HashMap::new(),
+        };
         let mut waiting = Vec::new();
         for at in (0..links.size).step_by(4) {
             let offset = number::<4>(&program.bytes, links.offset + at)?;
@@ -106,6 +114,15 @@ impl Program {
         self.slices.get(&kind).map(String::as_str)
     }
 
+    /// The name of the type of text that a type is, points to or has many of.
+    pub fn text_name(&self, kind: TypeId) -> Option<&str> {
+        match self.kind_byte(kind).ok()? {
+            POINTER | SLICE => self.text_name(self.word(kind + 48).ok()?),
+            MAP => self.text_name(self.word(kind + 56).ok()?),
+            _ => self.texts.get(&kind).map(String::as_str),
+        }
+    }
+
     /// What a type is.
     pub fn kind(&self, kind: TypeId) -> Kind {
         match self.kind_byte(kind).unwrap_or(0) {
@@ -124,6 +141,11 @@ impl Program {
                 waiting.push(self.word(kind + 48)?);
                 if let Some(name) = self.full_name(kind, 56)? {
                     self.slices.insert(kind, name);
+                }
+            }
+            STRING => {
+                if let Some(name) = self.full_name(kind, 48)? {
+                    self.texts.insert(kind, name);
                 }
             }
             MAP => waiting.extend([self.word(kind + 48)?, self.word(kind + 56)?]),

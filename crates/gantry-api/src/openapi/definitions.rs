@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::enums;
 use crate::custom::publish::{self, Names};
 use crate::registry::Kind;
 use crate::schema::{Definition, DefinitionId, Field, ListType, Schemas, Type, Zero};
@@ -185,6 +186,7 @@ const MARKED: [(&str, &str, &str, &str); 2] = [
 
 fn field(schemas: &Schemas, of: &Definition, field: &Field, style: &Style) -> Value {
     let mut out = shape(schemas, &field.kind, field.free, style);
+    enums::add(&mut out, &of.name, &field.name);
     if style.v3
         && let Some(default) = default(of, field)
     {

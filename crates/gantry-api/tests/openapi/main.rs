@@ -86,6 +86,24 @@ fn version_3_says_what_a_field_is_that_nobody_gave() {
 }
 
 #[test]
+fn fields_that_can_have_only_a_few_values_name_them() {
+    let registry = Registry::builtin();
+    let third = json_of(&v3_document(registry, "api/v1", "v1.35.0", true, Form::Json).expect("served"));
+    let second = v2_json();
+    for definitions in [&third["components"]["schemas"], &second["definitions"]] {
+        let of = |kind: &str, field: &str| {
+            definitions[format!("io.k8s.api.core.v1.{kind}")]["properties"][field].clone()
+        };
+        assert_eq!(of("Container", "imagePullPolicy")["enum"], json!(["Always", "IfNotPresent", "Never"]));
+        let modes = json!(["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"]);
+        assert_eq!(of("PersistentVolumeClaimSpec", "accessModes")["items"]["enum"], modes);
+        let statuses = of("PersistentVolumeClaimStatus", "allocatedResourceStatuses");
+        assert_eq!(statuses["additionalProperties"]["enum"][0], "ControllerResizeInProgress");
+        assert_eq!(of("Container", "image")["enum"], Value::Null);
+    }
+}
+
+#[test]
 fn version_3_in_protobuf_says_what_its_json_says() {
     let registry = Registry::builtin();
     for path in v3_paths(registry) {

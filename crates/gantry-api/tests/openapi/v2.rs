@@ -281,6 +281,8 @@ struct Schema {
     description: String,
     #[prost(string, repeated, tag = "19")]
     required: Vec<String>,
+    #[prost(message, repeated, tag = "20")]
+    values: Vec<Any>,
     #[prost(message, optional, boxed, tag = "21")]
     additional_properties: Option<Box<AdditionalProperties>>,
     #[prost(message, optional, tag = "22")]
@@ -310,6 +312,10 @@ pub fn extend(out: &mut Map<String, Value>, extensions: &[NamedAny]) {
     for each in extensions {
         out.insert(each.name.clone(), yaml(&each.value.as_ref().expect("a value").yaml));
     }
+}
+
+pub fn values(values: &[Any]) -> Vec<Value> {
+    values.iter().map(|each| yaml(&each.yaml)).collect()
 }
 
 impl Document {
@@ -431,6 +437,7 @@ impl Schema {
         put(&mut out, "format", self.format.clone());
         put(&mut out, "description", self.description.clone());
         put(&mut out, "required", self.required.clone());
+        put(&mut out, "enum", values(&self.values));
         if let Some(each) = &self.additional_properties {
             put(&mut out, "additionalProperties", each.schema.as_ref().map(|schema| schema.json()));
         }

@@ -4,7 +4,7 @@ use prost::{Message, Oneof};
 use serde_json::{Map, Value, json};
 
 use crate::put;
-use crate::v2::{NamedAny, extend};
+use crate::v2::{Any, NamedAny, extend, values};
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Document {
@@ -238,6 +238,8 @@ struct Reference {
 struct Schema {
     #[prost(string, repeated, tag = "23")]
     required: Vec<String>,
+    #[prost(message, repeated, tag = "24")]
+    values: Vec<Any>,
     #[prost(string, tag = "25")]
     kind: String,
     #[prost(bool, tag = "20")]
@@ -416,6 +418,7 @@ impl Schema {
         let all = |schemas: &[SchemaOrReference]| schemas.iter().map(|each| each.json()).collect::<Vec<_>>();
         let mut out = Map::new();
         put(&mut out, "required", self.required.clone());
+        put(&mut out, "enum", values(&self.values));
         put(&mut out, "type", self.kind.clone());
         put(&mut out, "uniqueItems", self.unique_items);
         put(&mut out, "allOf", all(&self.all_of));
