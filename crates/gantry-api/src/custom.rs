@@ -94,6 +94,7 @@ impl CustomSchema {
         let unknown = |path: String| format!("unknown field {path:?}");
         strict.extend(prune::prune(&mut value, &self.root).into_iter().map(unknown));
         prune::drop_nulls(&mut value, Some(&self.root));
+        prune::write_plainly(&mut value);
         strict.extend(meta::coerce(&mut value, &self.root, false, Malformed::Refused)?);
         Ok(Decoded { value, strict })
     }

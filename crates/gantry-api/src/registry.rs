@@ -6,6 +6,7 @@
 
 mod kept_metadata;
 mod kinds;
+mod unconditional;
 
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
@@ -222,6 +223,11 @@ impl Kind {
     pub fn shows_deleted(&self) -> bool {
         let names = (&*self.group, &*self.kind);
         self.as_custom().is_none() && SHOWN_DELETED.contains(&names)
+    }
+
+    /// Whether an update may leave the resource version out, and then replaces whatever stands there.
+    pub fn updates_unconditionally(&self) -> bool {
+        self.as_custom().is_none() && unconditional::allowed(&self.group, &self.kind)
     }
 
     /// The structure that field management goes by.

@@ -390,11 +390,16 @@ async fn applies_that_are_wrong() -> Result<()> {
     let message = "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 5: key \"data\" already \
                    set in map";
     check(&strict, 400, "BadRequest", message);
-    let managed = apply("?fieldManager=m", "metadata: {name: a, managedFields: [{manager: x}]}").await?;
+    let unversioned = apply("?fieldManager=m", "metadata: {name: a, managedFields: [{manager: x}]}").await?;
+    let message = "Incorrect version specified in apply patch. Specified patch version: , expected: v1";
+    check(&unversioned, 400, "BadRequest", message);
+    let object_with =
+        |metadata: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, {metadata}}}\n");
+    let managed = apply("?fieldManager=m", &object_with("managedFields: [{manager: x}]")).await?;
     check(&managed, 400, "BadRequest", "metadata.managedFields must be nil");
     let broken = apply("?fieldManager=m", "a: [").await?;
     assert!(broken.code == 400 && broken.text().contains("error decoding YAML: "), "{}", broken.text());
-    let identified = apply("?fieldManager=m", "metadata: {name: a, uid: some}").await?;
+    let identified = apply("?fieldManager=m", &object_with("uid: some")).await?;
     check(
         &identified,
         409,

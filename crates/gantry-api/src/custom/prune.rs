@@ -112,6 +112,24 @@ impl Pruner {
     }
 }
 
+/// Writes whole numbers without a fraction: a reader that wants an integer is not told `2.0`.
+pub(crate) fn write_plainly(value: &mut Value) {
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(write_plainly),
+        Value::Array(items) => items.iter_mut().for_each(write_plainly),
+        Value::Number(number) if number.is_f64() => {
+            // Every whole number below is one of a float's, too.
+            const LARGEST: f64 = 9_007_199_254_740_992.0;
+            let whole = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= LARGEST);
+            #[allow(clippy::cast_possible_truncation)]
+            if let Some(whole) = whole {
+                *value = (whole as i64).into();
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Removes the nulls of fields that may not be null and have no default.
 pub(crate) fn drop_nulls(value: &mut Value, node: Option<&Node>) {
     match value {

@@ -153,7 +153,11 @@ impl ServiceAccounts {
         }
         let common: Vec<String> = wanted.iter().filter(|each| audiences.contains(each)).cloned().collect();
         if common.is_empty() {
-            return Err(Unauthorized(format!("token audiences {audiences:?} are not for {wanted:?}")));
+            return Err(Unauthorized(format!(
+                "token audiences {} is invalid for the target audiences {}",
+                quoted(audiences),
+                quoted(wanted)
+            )));
         }
         let user = match &*verified {
             Verified::Bound(claims) => {
@@ -327,11 +331,20 @@ fn bound_object(
     }))
 }
 
+/// Texts as upstream shows a list of them.
+fn quoted(texts: &[String]) -> String {
+    let texts: Vec<String> = texts.iter().map(|text| format!("{text:?}")).collect();
+    format!("[{}]", texts.join(" "))
+}
+
 fn deleted_before(object: &Value, moment: i64) -> bool {
     let time =
         object["metadata"]["deletionTimestamp"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
     time.is_some_and(|time| time.as_second() < moment)
 }
+
+/// What is said of a token whose pod, Secret or node has gone.
+const INVALIDATED: &str = "service account token has been invalidated";
 
 /// The user of a token, when the account and what the token is bound to still exist.
 fn bound_user(claims: &Claims, objects: &dyn Lookup, now: i64) -> Result<User, Unauthorized> {
@@ -340,18 +353,26 @@ fn bound_user(claims: &Claims, objects: &dyn Lookup, now: i64) -> Result<User, U
     if claims.sub != Claims::user_name(&own.namespace, &account.name) {
         return Err(Unauthorized("token subject and private claims differ".into()));
     }
+    let (place, named) = (&own.namespace, &account.name);
     let alive = |resource: &'static str, namespace: &str, wanted: &Reference| {
+        let is_account = resource == "serviceaccounts";
         let object = objects.get("", resource, namespace, &wanted.name);
-        match object {
-            None => Err(Unauthorized(format!("token bound to {resource} {:?}, which is gone", wanted.name))),
-            Some(object) if reference(&object).uid != wanted.uid => {
-                Err(Unauthorized(format!("token bound to an earlier {resource} {:?}", wanted.name)))
+        let found = object.as_ref().map(|object| reference(object).uid);
+        let why = match (object, found) {
+            (None, _) | (_, None) if is_account => format!("serviceaccounts {named:?} not found"),
+            (None, _) | (_, None) => INVALIDATED.to_owned(),
+            (_, Some(uid)) if uid != wanted.uid && is_account => {
+                format!("service account UID ({uid}) does not match claim ({})", wanted.uid)
             }
-            Some(object) if deleted_before(&object, now - DELETION_LEEWAY) => {
-                Err(Unauthorized(format!("token bound to {resource} {:?}, which was deleted", wanted.name)))
+            (_, Some(uid)) if uid != wanted.uid => {
+                let kind = resource.trim_end_matches('s');
+                format!("{kind} UID ({uid}) does not match service account {kind} ref claim ({})", wanted.uid)
             }
-            Some(_) => Ok(()),
-        }
+            (Some(object), _) if !deleted_before(&object, now - DELETION_LEEWAY) => return Ok(()),
+            _ if is_account => format!("service account {place}/{named} has been deleted"),
+            _ => INVALIDATED.to_owned(),
+        };
+        Err(Unauthorized(why))
     };
     alive("serviceaccounts", &own.namespace, account)?;
     let mut extra = std::collections::BTreeMap::new();

@@ -82,16 +82,19 @@ fn a_granted_token_is_the_accounts() {
     assert_eq!(extra, expect);
     let mut gone = cluster();
     gone.0[1] = ("pods", pod("pod-2"));
-    assert!(shown(&gone, NOW).is_err(), "another pod of that name");
+    let refused = |objects: &Objects, now| shown(objects, now).unwrap_err().to_string();
+    let why = "pod UID (pod-2) does not match service account pod ref claim (pod-1)";
+    assert_eq!(refused(&gone, NOW), why, "another pod of that name");
     let mut leaving = pod("pod-1");
     leaving["metadata"]["deletionTimestamp"] = json!("2027-01-15T08:00:00Z");
     gone.0[1] = ("pods", leaving);
     assert!(shown(&gone, NOW + 30).is_ok(), "on its way out");
-    assert!(shown(&gone, NOW + 90).is_err(), "should be gone");
+    let why = "service account token has been invalidated";
+    assert_eq!(refused(&gone, NOW + 90), why, "should be gone");
     gone.0[1] = ("pods", pod("pod-1"));
     gone.0.retain(|(resource, _)| *resource != "serviceaccounts");
-    assert!(shown(&gone, NOW).is_err(), "no such account any more");
-    assert!(shown(&cluster(), NOW + 400 * 86_400).is_err(), "expired");
+    assert_eq!(refused(&gone, NOW), "serviceaccounts \"web\" not found", "no such account any more");
+    assert_eq!(refused(&cluster(), NOW + 400 * 86_400), "service account token has expired");
 }
 
 #[test]
@@ -99,7 +102,10 @@ fn a_token_is_good_for_its_audiences() {
     let authenticators = authenticators();
     let granted = grant(&authenticators, json!({"audiences": ["vault"]})).unwrap();
     let token = granted["status"]["token"].as_str().unwrap();
-    assert!(ready(authenticators.token(token, &[], &cluster(), NOW, &mut Notes::default())).is_err());
+    let refused =
+        ready(authenticators.token(token, &[], &cluster(), NOW, &mut Notes::default())).unwrap_err();
+    let why = format!("token audiences [\"vault\"] is invalid for the target audiences [{ISSUER:?}]");
+    assert_eq!(refused.to_string(), why);
     let wanted = ["vault".to_owned(), "other".to_owned()];
     let (_, audiences) =
         ready(authenticators.token(token, &wanted, &cluster(), NOW, &mut Notes::default())).unwrap();

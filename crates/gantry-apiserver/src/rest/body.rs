@@ -73,6 +73,9 @@ impl Context<'_> {
         if format == Format::Protobuf && kind.as_custom().is_some() {
             return Err(ApiError::unsupported_media_type(&ACCEPTED[..2]));
         }
+        if kind.as_custom().is_some() {
+            says_what_it_is(kind, bytes, format)?;
+        }
         self.decode_as(kind, &kind.kind, &kind.api_version(), bytes, format)
     }
 
@@ -121,6 +124,21 @@ impl Context<'_> {
     }
 }
 
+/// An object of a custom kind has to say itself what it is.
+fn says_what_it_is(kind: &Kind, bytes: &[u8], format: Format) -> Result<(), ApiError> {
+    // What is no object at all is told when it is decoded.
+    let Some(sent) = sent_kind(bytes, format) else { return Ok(()) };
+    if sent["kind"] == "" {
+        let whole = String::from_utf8_lossy(bytes);
+        let why = format!("Object 'Kind' is missing in '{whole}'");
+        return Err(unreadable(&kind.kind, &why, bytes));
+    }
+    match sent["apiVersion"] == "" {
+        true => Err(other_version("", &kind.api_version())),
+        false => Ok(()),
+    }
+}
+
 /// A strict finding as warnings: of a YAML text each line is one.
 pub(super) fn warnings(fault: &str) -> Vec<String> {
     const YAML: &str = "error converting YAML to JSON: yaml: unmarshal errors:\n";
@@ -131,6 +149,11 @@ pub(super) fn warnings(fault: &str) -> Vec<String> {
 /// The error about bytes that cannot be read at all.
 fn unrecognized(kind: &str, why: &str, bytes: &[u8], format: Format) -> ApiError {
     let context = if format == Format::Json { "couldn't get version/kind; json parse error: " } else { "" };
+    unreadable(kind, &format!("{context}{why}"), bytes)
+}
+
+/// The error about bytes that are no object of any kind, with how they begin.
+fn unreadable(kind: &str, why: &str, bytes: &[u8]) -> ApiError {
     let shown = match bytes {
         [] => "<empty>".to_owned(),
         [b'{', ..] => String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]).into_owned(),
@@ -138,7 +161,7 @@ fn unrecognized(kind: &str, why: &str, bytes: &[u8], format: Format) -> ApiError
     };
     let more = if bytes.len() > SHOWN { " ..." } else { "" };
     ApiError::bad_request(format!(
-        "the object provided is unrecognized (must be of type {kind}): {context}{why} ({shown}{more})"
+        "the object provided is unrecognized (must be of type {kind}): {why} ({shown}{more})"
     ))
 }
 
@@ -148,16 +171,17 @@ fn sent_kind(bytes: &[u8], format: Format) -> Option<Value> {
     #[serde(rename_all = "camelCase")]
     struct Sent {
         #[serde(default)]
-        kind: String,
+        kind: Option<String>,
         #[serde(default)]
-        api_version: String,
+        api_version: Option<String>,
     }
     let sent: Sent = match format {
         Format::Json => serde_json::from_slice(bytes).ok()?,
         Format::Yaml => serde_yaml_ng::from_slice(bytes).ok()?,
         Format::Protobuf => return None,
     };
-    Some(serde_json::json!({"kind": sent.kind, "apiVersion": sent.api_version}))
+    let (kind, version) = (sent.kind.unwrap_or_default(), sent.api_version.unwrap_or_default());
+    Some(serde_json::json!({"kind": kind, "apiVersion": version}))
 }
 
 pub(super) fn undecodable(kind: &str, version: &str, why: &str) -> ApiError {

@@ -209,6 +209,12 @@ fn read_applied(context: &mut Context<'_>, bytes: &[u8], format: Format) -> Resu
         ApiError::new(500, "", words)
     };
     let mut applied = free.value.clone();
+    let (given, wanted) = (applied["apiVersion"].as_str().unwrap_or_default(), kind.api_version());
+    if applied.is_object() && given != wanted {
+        return Err(ApiError::bad_request(format!(
+            "Incorrect version specified in apply patch. Specified patch version: {given}, expected: {wanted}"
+        )));
+    }
     body::check_kind(context.registry, &mut applied, &kind.kind, &kind.api_version())?;
     let faults = kind.structure().type_faults(&applied);
     if !faults.is_empty() {

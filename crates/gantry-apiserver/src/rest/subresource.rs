@@ -21,7 +21,10 @@ pub(super) async fn serve(
     let plural: &str = &context.kind.plural;
     let name = info.subresource.as_str();
     let known = context.kind.subresources.iter().find(|each| *each.name == *name);
-    let known = known.ok_or_else(ApiError::no_such_resource)?;
+    let known = known.ok_or_else(|| match context.kind.as_custom() {
+        Some(_) => ApiError::not_found(&context.kind.group, plural, &info.name),
+        None => ApiError::no_such_resource(),
+    })?;
     // A proxied request has any method.
     if name != "proxy" && !known.verbs.contains(&info.verb) {
         return Err(ApiError::method_not_allowed());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use gantry_api::field::{FieldError, Path};
 use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
 use gantry_store::{Entry, Error};
@@ -53,10 +54,14 @@ pub(super) async fn serve(
         return answer(context, StatusCode::CREATED, written).await;
     }
     let mut first = Preconditions::read(&object["metadata"]);
-    let version = first.resource_version.take();
+    // Nothing was ever written at version 0: it says as little as none.
+    let version = first.resource_version.take().filter(|version| version != "0");
     trace::event("About to store object in database");
     let written = change(context, Some(&manager), |context, current, _| {
         context.check(&first, current)?;
+        if version.is_none() && !context.kind.updates_unconditionally() {
+            return Err(unconditional(context));
+        }
         if version.as_deref().is_some_and(|version| version != meta_text(current, "resourceVersion")) {
             return Err(context.conflict(MODIFIED));
         }
@@ -65,6 +70,14 @@ pub(super) async fn serve(
     .await?;
     trace::event("Write to database call succeeded");
     answer(context, StatusCode::OK, written).await
+}
+
+/// The error about an update that does not say which version it replaces.
+fn unconditional(context: &Context<'_>) -> ApiError {
+    let path = Path::new("metadata").child("resourceVersion");
+    let error = FieldError::invalid(&path, 0, "must be specified for an update");
+    // Upstream has the resource's name here.
+    ApiError::invalid(&context.kind.group, &context.kind.plural, &context.info.name, &[error])
 }
 
 /// Reads the object, makes the new one by `edit(context, current, attempt)`, admits, checks and

@@ -75,6 +75,56 @@ async fn objects_are_defaulted_pruned_and_checked() -> Result<()> {
 }
 
 #[tokio::test]
+async fn objects_say_what_they_are_and_which_version_they_replace() -> Result<()> {
+    let server = server().await?;
+    let mut object = thing("t", json!({"count": 2.0}));
+    let check = async |method: Method, path: &str, object: &Value, code: u16, message: &str| -> Result<()> {
+        let refused = expect(&server.json(method, path, object).await?, code)?;
+        assert_eq!(refused["message"], message);
+        Ok(())
+    };
+    object["kind"] = Value::Null;
+    let text = object.to_string();
+    let message = format!(
+        "the object provided is unrecognized (must be of type Thing): Object 'Kind' is missing in '{text}' ({} ...)",
+        &text[..30]
+    );
+    check(Method::POST, THINGS, &object, 400, &message).await?;
+    object["kind"] = "Thing".into();
+    object["apiVersion"] = Value::Null;
+    let message = "the API version in the data () does not match the expected API version (example.com/v1)";
+    check(Method::POST, THINGS, &object, 400, message).await?;
+    object["apiVersion"] = "example.com/v1".into();
+    let made = server.json(Method::POST, THINGS, &object).await?;
+    // Whoever reads an integer cannot read a fraction.
+    assert!(made.text().contains("\"count\":2}"), "{}", made.text());
+    let path = format!("{THINGS}/t");
+    let message = "things.example.com \"t\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update";
+    check(Method::PUT, &path, &object, 422, message).await?;
+    object["metadata"]["resourceVersion"] = "0".into();
+    check(Method::PUT, &path, &object, 422, message).await?;
+    let mut made = expect(&made, 201)?;
+    made["spec"]["count"] = 5.into();
+    let next = expect(&server.json(Method::PUT, &path, &made).await?, 200)?;
+    assert_eq!(next["spec"]["count"], 5);
+
+    let apply = format!("{path}?fieldManager=m");
+    let applied = async |api_version: Value| {
+        let body = json!({"apiVersion": api_version, "kind": "Thing", "spec": {"a": "b"}}).to_string();
+        server.request(Method::PATCH, &apply, "application/apply-patch+yaml", body).await
+    };
+    let message = |given: &str| {
+        format!(
+            "Incorrect version specified in apply patch. Specified patch version: {given}, expected: example.com/v1"
+        )
+    };
+    assert_eq!(expect(&applied(Value::Null).await?, 400)?["message"], message(""));
+    assert_eq!(expect(&applied("other/v1".into()).await?, 400)?["message"], message("other/v1"));
+    expect(&applied("example.com/v1".into()).await?, 200)?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn generations_count_changes_of_the_content() -> Result<()> {
     let server = server().await?;
     let mut object = expect(&server.json(Method::POST, THINGS, &thing("t", json!({"a": "x"}))).await?, 201)?;

@@ -76,6 +76,7 @@ async fn scale_reads_and_writes_where_the_definition_says() -> Result<()> {
     scale["metadata"]["resourceVersion"] = Value::Null;
     scale["spec"]["replicas"] = json!(-1);
     assert_eq!(server.json(Method::PUT, &path, &scale).await?.code, 422);
-    assert_eq!(server.get(&format!("{THINGS}/t/log")).await?.code, 404);
+    let none = expect(&server.get(&format!("{THINGS}/t/log")).await?, 404)?;
+    assert_eq!(none["message"], "things.example.com \"t\" not found");
     Ok(())
 }
