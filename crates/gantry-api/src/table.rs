@@ -35,15 +35,7 @@ pub fn table(
 ) -> Value {
     let custom = kind.as_custom();
     let columns = columns::of(kind);
-    let definitions = custom.map(CustomKind::columns).unwrap_or_else(|| {
-        let definition = |column: &columns::Column| {
-            json!({
-                "name": column.name, "type": column.kind, "format": if column.name == "Name" { "name" } else { "" },
-                "description": "", "priority": column.priority,
-            })
-        };
-        columns.iter().map(definition).collect()
-    });
+    let definitions = custom.map_or_else(|| definitions(columns), CustomKind::columns);
     let rows: Vec<Value> = columns::rows(kind, items)
         .into_iter()
         .map(|item| {
@@ -61,14 +53,42 @@ pub fn table(
             if let Some(condition) = columns::over(kind, item) {
                 row["conditions"] = json!([condition]);
             }
-            row["object"] = match include {
-                IncludeObject::None => Value::Null,
-                IncludeObject::Metadata => partial(item, api_version),
-                IncludeObject::Object => item.clone(),
-            };
+            row["object"] = behind(item, include, api_version);
             row
         })
         .collect();
+    whole(definitions, rows, meta, api_version)
+}
+
+/// The Table of a Scale, which all kinds share that have one.
+pub fn scale(scale: &Value, include: IncludeObject, api_version: &str, now: Timestamp) -> Value {
+    let cells: Vec<Value> = columns::SCALE.iter().map(|column| (column.cell)(scale, now)).collect();
+    let row = json!({"cells": cells, "object": behind(scale, include, api_version)});
+    let meta = json!({"resourceVersion": scale["metadata"]["resourceVersion"]});
+    whole(definitions(columns::SCALE), vec![row], meta, api_version)
+}
+
+/// What clients are told of columns.
+fn definitions(columns: &[columns::Column]) -> Vec<Value> {
+    let definition = |column: &columns::Column| {
+        json!({
+            "name": column.name, "type": column.kind, "format": if column.name == "Name" { "name" } else { "" },
+            "description": "", "priority": column.priority,
+        })
+    };
+    columns.iter().map(definition).collect()
+}
+
+/// What a row carries of its object.
+fn behind(item: &Value, include: IncludeObject, api_version: &str) -> Value {
+    match include {
+        IncludeObject::None => Value::Null,
+        IncludeObject::Metadata => partial(item, api_version),
+        IncludeObject::Object => item.clone(),
+    }
+}
+
+fn whole(definitions: Vec<Value>, rows: Vec<Value>, meta: Value, api_version: &str) -> Value {
     json!({
         "kind": "Table", "apiVersion": api_version, "metadata": meta, "columnDefinitions": definitions,
         "rows": rows,

@@ -31,6 +31,14 @@ const NAME: Column = column("Name", "string", 0, |object, _| object["metadata"][
 const AGE: Column =
     column("Age", "string", 0, |object, now| json!(age(&object["metadata"]["creationTimestamp"], now)));
 
+/// The columns of a Scale.
+pub(super) const SCALE: &[Column] = &[
+    NAME,
+    column("Desired", "integer", 0, |object, _| count(&object["spec"]["replicas"]).into()),
+    column("Available", "integer", 0, |object, _| count(&object["status"]["replicas"]).into()),
+    AGE,
+];
+
 /// The columns of a kind.
 pub(super) fn of(kind: &Kind) -> &'static [Column] {
     match (&*kind.group, &*kind.kind) {

@@ -14,7 +14,7 @@ use super::patch::{Patch, merged};
 use super::precondition::{MODIFIED, Preconditions};
 use super::preparation::meta_text;
 use super::update::change;
-use super::{Context, body, list};
+use super::{Context, body, list, shape};
 use crate::body::Body;
 use crate::negotiate::content_type;
 use crate::respond;
@@ -77,7 +77,9 @@ pub(super) async fn serve(
         }
         Written::Dry(object) => object,
     };
-    Ok(respond::json(StatusCode::OK, &scale_of(context.kind, &object), context.output))
+    shape::check(context.kind, false, context.output, context.query)?;
+    let shown = shape::scale(scale_of(context.kind, &object), context.output, context.query);
+    Ok(respond::json(StatusCode::OK, &shown, context.output))
 }
 
 /// Sets replicas to what `edit` makes of the object's Scale.

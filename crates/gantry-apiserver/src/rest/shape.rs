@@ -70,6 +70,15 @@ pub fn object(kind: &Kind, object: Value, output: Output, query: &Query) -> Valu
     }
 }
 
+/// The Scale of an object as is asked for.
+pub fn scale(scale: Value, output: Output, query: &Query) -> Value {
+    match output.shape {
+        Shape::Object => scale,
+        Shape::Metadata { .. } => table::partial(&scale, output.meta),
+        Shape::Table => table::scale(&scale, include(query), output.meta, Timestamp::now()),
+    }
+}
+
 /// A list of objects as is asked for.
 pub fn list(kind: &Kind, items: Vec<Value>, meta: Value, output: Output, query: &Query) -> Value {
     if output.shape == Shape::Table {

@@ -34,7 +34,7 @@ async fn groups_versions_and_resources() -> Result<()> {
         list["resources"],
         json!([
             {"name": "things", "singularName": "thing", "namespaced": true, "kind": "Thing", "verbs": verbs,
-                "shortNames": ["th"], "categories": ["all"]},
+                "shortNames": ["th"], "categories": ["all"], "storageVersionHash": "MkkTy7bNlnM="},
             {"name": "things/status", "singularName": "", "namespaced": true, "kind": "Thing", "verbs": part},
             {"name": "things/scale", "singularName": "", "namespaced": true, "kind": "Scale", "verbs": part,
                 "group": "autoscaling", "version": "v1"},

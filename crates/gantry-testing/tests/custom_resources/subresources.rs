@@ -1,8 +1,9 @@
 //! The status and scale subresources of custom kinds.
 
 use anyhow::Result;
+use bytes::Bytes;
 use gantry_testing::TestServer;
-use http::Method;
+use http::{Method, Request};
 use serde_json::{Value, json};
 
 use crate::fixture::{THINGS, define, definition, expect, thing};
@@ -64,6 +65,15 @@ async fn scale_reads_and_writes_where_the_definition_says() -> Result<()> {
             &json!({"replicas": 2}),
             &json!({"replicas": 1, "selector": "a=b"})
         )
+    );
+    let request = Request::get(&path).header("accept", "application/json;as=Table;g=meta.k8s.io;v=v1");
+    let table = server.send(Some(&server.admin), request.body(Bytes::new())?).await?;
+    let table = expect(&table, 200)?;
+    let names = table["columnDefinitions"].as_array().into_iter().flatten().map(|each| each["name"].clone());
+    assert_eq!(names.collect::<Vec<_>>(), ["Name", "Desired", "Available", "Age"]);
+    assert_eq!(
+        table["rows"][0]["cells"].as_array().map(|cells| &cells[..3]),
+        Some(&[json!("t"), json!(2), json!(1)][..])
     );
     scale["spec"]["replicas"] = json!(6);
     let scaled = expect(&server.json(Method::PUT, &path, &scale).await?, 200)?;
