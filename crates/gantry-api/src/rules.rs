@@ -1,11 +1,15 @@
 //! The rules of the built-in kinds: defaults, preparation, validation. One module per kind.
 
+mod addresses;
 mod admission_rules;
 pub mod api_service;
 pub mod certificate_signing_request;
 pub mod common;
+mod conditions;
 pub mod config_map;
 pub mod container;
+mod container_env;
+mod container_mounts;
 pub mod controller_revision;
 pub mod cron_job;
 pub mod csi_driver;
@@ -34,15 +38,20 @@ pub mod persistent_volume_claim;
 mod placement;
 pub mod pod;
 pub mod pod_disruption_budget;
+mod pod_spec;
 pub mod pod_template;
+mod pod_update;
+mod pod_warnings;
 pub mod priority_class;
 pub mod priority_level_configuration;
+mod probe;
 pub mod rbac;
 pub mod replica_set;
 pub mod replication_controller;
 pub mod resource_claim;
 pub mod resource_quota;
 pub mod resource_slice;
+mod resources;
 pub mod runtime_class;
 pub mod secret;
 mod security_context;
@@ -54,6 +63,8 @@ pub mod validating_admission_policy;
 pub mod versions;
 mod volume;
 pub mod volume_attachment;
+mod volume_source;
+mod volume_warnings;
 pub mod webhook_configuration;
 mod workload;
 

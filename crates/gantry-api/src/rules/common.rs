@@ -107,12 +107,19 @@ pub fn labels(path: &Path, labels: &Value, errors: &mut Vec<FieldError>) {
 
 /// Checks the value of a label.
 pub fn label_value(path: &Path, value: &str, errors: &mut Vec<FieldError>) {
+    errors.extend(label_value_faults(value).into_iter().map(|fault| FieldError::invalid(path, value, fault)));
+}
+
+/// What is wrong with the value of a label.
+pub fn label_value_faults(value: &str) -> Vec<String> {
+    let mut faults = Vec::new();
     if value.len() > 63 {
-        errors.push(FieldError::invalid(path, value, too_long(63)));
+        faults.push(too_long(63));
     }
     if !value.is_empty() && !is_name_shaped(value) {
-        errors.push(FieldError::invalid(path, value, LABEL_VALUE));
+        faults.push(LABEL_VALUE.to_owned());
     }
+    faults
 }
 
 /// Checks a name with an optional DNS prefix, such as a label's key.
@@ -312,6 +319,21 @@ pub fn legacy_ip(path: &Path, address: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// Checks a range of addresses in one of the forms that were ever taken.
+pub fn legacy_cidr(path: &Path, range: &str, errors: &mut Vec<FieldError>) {
+    let parsed = range.split_once('/').and_then(|(first, length)| {
+        let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
+        let length = digits.then(|| length.parse().ok())??;
+        IpNet::new(sloppy_ip(first)?, length).ok()
+    });
+    if parsed.is_none() {
+        errors.push(FieldError::invalid(path, range, CIDR));
+    }
+}
+
+/// Words for what is no range of addresses.
+const CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+
 /// Checks an address that can be written in one way only.
 pub fn ip(path: &Path, address: &str, errors: &mut Vec<FieldError>) {
     let words = match (sloppy_ip(address), address.parse::<IpAddr>()) {
@@ -336,12 +358,11 @@ pub fn cidr(path: &Path, range: &str, errors: &mut Vec<FieldError>) {
 }
 
 fn cidr_faults(range: &str) -> Vec<String> {
-    let valid = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-    let Some((first, length)) = range.split_once('/') else { return vec![valid.to_owned()] };
+    let Some((first, length)) = range.split_once('/') else { return vec![CIDR.to_owned()] };
     let digits = !length.is_empty() && length.len() < 9 && length.bytes().all(|byte| byte.is_ascii_digit());
     let parsed =
         sloppy_ip(first).filter(|_| digits).and_then(|first| IpNet::new(first, length.parse().ok()?).ok());
-    let Some(net) = parsed else { return vec![valid.to_owned()] };
+    let Some(net) = parsed else { return vec![CIDR.to_owned()] };
     if first.parse::<IpAddr>().is_err() || (length.len() > 1 && length.starts_with('0')) {
         return vec!["must not have leading 0s in IP or prefix length".to_owned()];
     }
@@ -358,7 +379,7 @@ fn cidr_faults(range: &str) -> Vec<String> {
 }
 
 /// Reads an address as upstream's first versions did: numbers of version 4 may begin with zeros.
-fn sloppy_ip(address: &str) -> Option<IpAddr> {
+pub(super) fn sloppy_ip(address: &str) -> Option<IpAddr> {
     if let Ok(parsed) = address.parse() {
         return Some(parsed);
     }
@@ -378,6 +399,19 @@ pub fn one_of(path: &Path, value: &str, supported: &[&str], errors: &mut Vec<Fie
     if !supported.contains(&value) {
         errors.push(FieldError::not_supported(path, value, supported));
     }
+}
+
+/// Checks that a text is there and is one of a closed set.
+pub fn required_one_of(path: &Path, value: &str, supported: &[&str], errors: &mut Vec<FieldError>) {
+    match value {
+        "" => errors.push(FieldError::required(path, "")),
+        value => one_of(path, value, supported, errors),
+    }
+}
+
+/// Checks the protocol of a port.
+pub fn protocol(path: &Path, value: &str, errors: &mut Vec<FieldError>) {
+    required_one_of(path, value, &["SCTP", "TCP", "UDP"], errors);
 }
 
 /// Keeps what an ordinary update may not change: the status.
@@ -436,5 +470,22 @@ pub fn label_selector(path: &Path, selector: &Value, errors: &mut Vec<FieldError
             )),
         }
         qualified_name(&path.child("key"), text(expression, "key"), errors);
+        for (at, value) in values.iter().enumerate() {
+            let value = value.as_str().unwrap_or_default();
+            label_value(&path.child("values").index(at), value, errors);
+        }
     }
+}
+
+/// What is said of a label of nodes that has a newer name.
+pub(super) fn deprecated_label(path: &Path, key: &str) -> Option<String> {
+    let (since, instead) = match key {
+        "beta.kubernetes.io/arch" => ("v1.14", "kubernetes.io/arch"),
+        "beta.kubernetes.io/os" => ("v1.14", "kubernetes.io/os"),
+        "failure-domain.beta.kubernetes.io/region" => ("v1.17", "topology.kubernetes.io/region"),
+        "failure-domain.beta.kubernetes.io/zone" => ("v1.17", "topology.kubernetes.io/zone"),
+        "beta.kubernetes.io/instance-type" => ("v1.17", "node.kubernetes.io/instance-type"),
+        _ => return None,
+    };
+    Some(format!("{path}: deprecated since {since}; use {instead:?} instead"))
 }

@@ -2,151 +2,234 @@
 
 use serde_json::{Map, Value};
 
-use super::common::{default, dns_label, items, list, object, one_of, port, port_name, text};
-use super::{security_context, volume};
+use super::common::{
+    default, dns_label, items, list, object, one_of, port, port_name, protocol, required, required_one_of,
+    text,
+};
+use super::container_mounts::{self, Volumes};
+use super::resources::{self, Of};
+use super::{container_env, probe, security_context};
 use crate::field::{FieldError, Path};
-use crate::quantity::Quantity;
 
 type Object = Map<String, Value>;
 
+/// The fields that a container has which is added to a running pod.
+const EPHEMERAL_FIELDS: [&str; 15] = [
+    "name",
+    "image",
+    "command",
+    "args",
+    "workingDir",
+    "env",
+    "envFrom",
+    "volumeMounts",
+    "volumeDevices",
+    "imagePullPolicy",
+    "securityContext",
+    "stdin",
+    "stdinOnce",
+    "tty",
+    "targetContainerName",
+];
+/// The most rules that say when a container starts again, and the most exit codes of one.
+const MOST_RULES: usize = 20;
+const MOST_CODES: usize = 255;
+
+/// What of the pod a container is checked beside.
+pub(super) struct Around<'a> {
+    /// The volumes that have nothing wrong.
+    pub volumes: Volumes<'a>,
+    /// The names of the resource claims.
+    pub claims: Vec<&'a str>,
+    /// The time that the pod has to end, in seconds.
+    pub grace: Option<i64>,
+    /// When containers start again.
+    pub restart: &'a str,
+    /// Whether users are the node's.
+    pub host_users: bool,
+    /// Whether it is a pod, not a template of pods.
+    pub is_pod: bool,
+}
+
 /// Sets a container's defaults.
 pub fn set_defaults(container: &mut Object) {
-    if !container.contains_key("imagePullPolicy") {
-        let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
-        container.insert("imagePullPolicy".into(), pull_policy(image).into());
-    }
+    let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
+    let policy = pull_policy(image);
+    default(container, "imagePullPolicy", policy);
     default(container, "terminationMessagePath", "/dev/termination-log");
     default(container, "terminationMessagePolicy", "File");
-    let resources = object(container, "resources");
-    if let Some(Value::Object(limits)) = resources.get("limits").cloned() {
-        // A limit without a request requests as much.
-        let requests = object(resources, "requests");
-        limits.into_iter().for_each(|(name, amount)| default(requests, &name, amount));
-    }
+    object(container, "resources");
     for port in items(container, "ports") {
         default(port, "protocol", "TCP");
     }
-    for variable in items(container, "env") {
-        let Some(Value::Object(source)) = variable.get_mut("valueFrom") else { continue };
-        if let Some(Value::Object(field)) = source.get_mut("fieldRef") {
-            default(field, "apiVersion", "v1");
-        }
-        if let Some(Value::Object(file)) = source.get_mut("fileKeyRef") {
-            default(file, "optional", false);
-        }
-    }
-    for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        if let Some(Value::Object(probe)) = container.get_mut(name) {
-            for (key, value) in [
-                ("timeoutSeconds", 1),
-                ("periodSeconds", 10),
-                ("successThreshold", 1),
-                ("failureThreshold", 3),
-            ] {
-                default(probe, key, value);
-            }
-            handler_defaults(probe);
-        }
-    }
+    items(container, "env").for_each(container_env::set_defaults);
+    probe::set_defaults(container);
+    // Containers cannot choose their signal yet.
     if let Some(Value::Object(lifecycle)) = container.get_mut("lifecycle") {
-        for hook in ["postStart", "preStop"] {
-            if let Some(Value::Object(handler)) = lifecycle.get_mut(hook) {
-                handler_defaults(handler);
-            }
-        }
+        lifecycle.remove("stopSignal");
     }
 }
 
-fn handler_defaults(handler: &mut Object) {
-    if let Some(Value::Object(http)) = handler.get_mut("httpGet") {
-        default(http, "path", "/");
-        default(http, "scheme", "HTTP");
-    }
-    if let Some(Value::Object(grpc)) = handler.get_mut("grpc") {
-        default(grpc, "service", "");
+/// A limit without a request requests as much.
+pub(super) fn request_limits(container: &mut Object) {
+    let resources = object(container, "resources");
+    if let Some(Value::Object(limits)) = resources.get("limits").cloned() {
+        let requests = object(resources, "requests");
+        limits.into_iter().for_each(|(name, amount)| default(requests, &name, amount));
     }
 }
 
 /// Images without a tag, or tagged `latest`, are looked up each time.
-fn pull_policy(image: &str) -> &'static str {
-    if image.contains('@') {
-        return "IfNotPresent";
-    }
-    let last = image.rsplit('/').next().unwrap_or_default();
-    match last.split_once(':') {
-        None | Some((_, "latest")) => "Always",
-        Some(_) => "IfNotPresent",
+pub(super) fn pull_policy(image: &str) -> &'static str {
+    let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+    let (folders, last) = name.rsplit_once('/').unwrap_or(("", name));
+    let (last, tag) = last.split_once(':').map_or((last, None), |(last, tag)| (last, Some(tag)));
+    let domain =
+        folders.split('/').next().filter(|domain| domain.contains(['.', ':']) || *domain == "localhost");
+    let path = domain.map_or(folders, |domain| &folders[domain.len()..]);
+    let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-' | '/');
+    let is_name = !last.is_empty() && path.chars().chain(last.chars()).all(fine);
+    match (tag, digest) {
+        (Some("latest"), _) | (None, None) if is_name => "Always",
+        _ => "IfNotPresent",
     }
 }
 
-/// Checks a list of containers; `volumes` are the names of the pod's volumes.
-pub fn validate_all(path: &Path, containers: &[Value], volumes: &[&str], errors: &mut Vec<FieldError>) {
-    let mut names: Vec<&str> = Vec::new();
+/// Checks the containers of a pod that do its work.
+pub(super) fn validate_all(
+    path: &Path,
+    containers: &[Value],
+    around: &Around<'_>,
+    errors: &mut Vec<FieldError>,
+) {
+    if containers.is_empty() {
+        return errors.push(FieldError::required(path, ""));
+    }
     for (at, container) in containers.iter().enumerate() {
         let path = path.index(at);
+        validate(&path, container, around, errors);
         let name = text(container, "name");
-        if name.is_empty() {
-            errors.push(FieldError::required(&path.child("name"), ""));
-        } else {
-            dns_label(&path.child("name"), name, errors);
-        }
-        if names.contains(&name) && !name.is_empty() {
+        if containers[..at].iter().any(|other| text(other, "name") == name) {
             errors.push(FieldError::duplicate(&path.child("name"), name));
         }
-        names.push(name);
-        validate(&path, container, volumes, errors);
+        probe::validate(&path, container, around.grace, errors);
+        restart_rules(&path, container, errors);
+    }
+    host_ports(path, 0, containers, errors);
+}
+
+/// Checks the containers that run before those of the pod's work.
+pub(super) fn validate_init(path: &Path, spec: &Value, around: &Around<'_>, errors: &mut Vec<FieldError>) {
+    let (containers, works) = (list(spec, "initContainers"), list(spec, "containers"));
+    for (index, container) in containers.iter().enumerate() {
+        let at = path.index(index);
+        validate(&at, container, around, errors);
+        restart_rules(&at, container, errors);
+        let name = text(container, "name");
+        let before = containers[..index].iter().filter(|other| !text(other, "name").is_empty());
+        if works.iter().chain(before).any(|other| text(other, "name") == name) {
+            errors.push(FieldError::duplicate(&at.child("name"), name));
+        }
+        host_ports(path, 0, std::slice::from_ref(container), errors);
+        let sidecar = container["restartPolicy"] == "Always";
+        if sidecar {
+            probe::validate(&at, container, around.grace, errors);
+            continue;
+        }
+        // One that runs to its end has no life to look after.
+        for field in ["lifecycle"].into_iter().chain(probe::PROBES) {
+            if container[field].is_object() {
+                let words = "may not be set for init containers without restartPolicy=Always";
+                errors.push(FieldError::forbidden(&at.child(field), words));
+            }
+        }
+        if !list(container, "resizePolicy").is_empty() {
+            let shown = container["resizePolicy"].clone();
+            let words = "must not be set for init containers";
+            errors.push(FieldError::invalid(&at.child("resizePolicy"), shown, words));
+        }
     }
 }
 
-fn validate(path: &Path, container: &Value, volumes: &[&str], errors: &mut Vec<FieldError>) {
-    let image = text(container, "image");
-    if image.is_empty() {
-        errors.push(FieldError::required(&path.child("image"), ""));
-    } else if image.trim() != image {
-        errors.push(FieldError::invalid(
-            &path.child("image"),
-            image,
-            "must not have leading or trailing whitespace",
-        ));
+/// Checks the containers that were added to a running pod.
+pub(super) fn validate_ephemeral(
+    path: &Path,
+    spec: &Value,
+    around: &Around<'_>,
+    errors: &mut Vec<FieldError>,
+) {
+    let ephemeral = list(spec, "ephemeralContainers");
+    let others = || list(spec, "containers").iter().chain(list(spec, "initContainers"));
+    for (at, container) in ephemeral.iter().enumerate() {
+        let path = path.index(at);
+        validate(&path, container, around, errors);
+        if !around.is_pod {
+            image_is_trimmed(&path, container, errors);
+        }
+        let name = text(container, "name");
+        if others().chain(&ephemeral[..at]).any(|other| text(other, "name") == name) {
+            errors.push(FieldError::duplicate(&path.child("name"), name));
+        }
+        let target = text(container, "targetContainerName");
+        if !target.is_empty() && !others().any(|other| text(other, "name") == target) {
+            errors.push(FieldError::not_found(&path.child("targetContainerName"), target));
+        }
+        let words = "cannot be set for an Ephemeral Container";
+        let empty = |value: &Value| {
+            value.is_null()
+                || value.as_object().is_some_and(Map::is_empty)
+                || value.as_array().is_some_and(Vec::is_empty)
+        };
+        for (field, value) in container.as_object().into_iter().flatten() {
+            let known = EPHEMERAL_FIELDS.contains(&field.as_str()) || field.starts_with("terminationMessage");
+            if !known && !empty(value) {
+                errors.push(FieldError::forbidden(&path.child(field), words));
+            }
+        }
+        for (index, mount) in list(container, "volumeMounts").iter().enumerate() {
+            for field in ["subPath", "subPathExpr"].into_iter().filter(|field| !text(mount, field).is_empty())
+            {
+                let path = path.child("volumeMounts").index(index).child(field);
+                errors.push(FieldError::forbidden(&path, words));
+            }
+        }
     }
-    one_of(
-        &path.child("imagePullPolicy"),
-        text(container, "imagePullPolicy"),
-        &["Always", "IfNotPresent", "Never"],
-        errors,
-    );
-    one_of(
-        &path.child("terminationMessagePolicy"),
-        text(container, "terminationMessagePolicy"),
-        &["FallbackToLogsOnError", "File"],
-        errors,
-    );
+}
+
+/// Checks what all containers have.
+fn validate(path: &Path, container: &Value, around: &Around<'_>, errors: &mut Vec<FieldError>) {
+    if let Some(name) = required(path, container, "name", errors) {
+        dns_label(&path.child("name"), name, errors);
+    }
+    required(path, container, "image", errors);
+    if around.is_pod {
+        image_is_trimmed(path, container, errors);
+    }
+    let policies = ["FallbackToLogsOnError", "File"];
+    let at = path.child("terminationMessagePolicy");
+    required_one_of(&at, text(container, "terminationMessagePolicy"), &policies, errors);
     ports(&path.child("ports"), list(container, "ports"), errors);
-    for (at, variable) in list(container, "env").iter().enumerate() {
-        environment(&path.child("env").index(at), variable, errors);
+    container_env::validate(path, container, errors);
+    container_mounts::validate(path, container, &around.volumes, errors);
+    pull_policy_is_known(&path.child("imagePullPolicy"), text(container, "imagePullPolicy"), errors);
+    let at = path.child("resources");
+    resources::requirements(&at, &container["resources"], Of::Container, &around.claims, errors);
+    resize_policy(&path.child("resizePolicy"), list(container, "resizePolicy"), around.restart, errors);
+    let at = path.child("securityContext");
+    security_context::of_container(&at, &container["securityContext"], around.host_users, errors);
+}
+
+fn image_is_trimmed(path: &Path, container: &Value, errors: &mut Vec<FieldError>) {
+    let image = text(container, "image");
+    if image.trim() != image {
+        let words = "must not have leading or trailing whitespace";
+        errors.push(FieldError::invalid(&path.child("image"), image, words));
     }
-    mounts(&path.child("volumeMounts"), list(container, "volumeMounts"), volumes, errors);
-    resources(&path.child("resources"), &container["resources"], errors);
-    security_context::of_container(&path.child("securityContext"), &container["securityContext"], errors);
-    for (at, source) in list(container, "envFrom").iter().enumerate() {
-        environment_source(&path.child("envFrom").index(at), source, errors);
-    }
-    for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        if container[name].is_object() {
-            probe(&path.child(name), &container[name], name, errors);
-        }
-    }
-    for hook in ["postStart", "preStop"] {
-        let handler = &container["lifecycle"][hook];
-        if handler.is_object() {
-            action(
-                &path.child("lifecycle").child(hook),
-                handler,
-                &["exec", "httpGet", "tcpSocket", "sleep"],
-                errors,
-            );
-        }
-    }
+}
+
+/// Checks when an image is looked up.
+pub(super) fn pull_policy_is_known(path: &Path, policy: &str, errors: &mut Vec<FieldError>) {
+    required_one_of(path, policy, &["Always", "IfNotPresent", "Never"], errors);
 }
 
 fn ports(path: &Path, ports: &[Value], errors: &mut Vec<FieldError>) {
@@ -155,11 +238,14 @@ fn ports(path: &Path, ports: &[Value], errors: &mut Vec<FieldError>) {
         let path = path.index(at);
         let name = text(each, "name");
         if !name.is_empty() {
+            let before = errors.len();
             port_name(&path.child("name"), name, errors);
-            if names.contains(&name) {
-                errors.push(FieldError::duplicate(&path.child("name"), name));
+            if errors.len() == before {
+                if names.contains(&name) {
+                    errors.push(FieldError::duplicate(&path.child("name"), name));
+                }
+                names.push(name);
             }
-            names.push(name);
         }
         match each["containerPort"].as_i64() {
             None | Some(0) => errors.push(FieldError::required(&path.child("containerPort"), "")),
@@ -168,192 +254,68 @@ fn ports(path: &Path, ports: &[Value], errors: &mut Vec<FieldError>) {
         if each["hostPort"].as_i64().is_some_and(|number| number != 0) {
             port(&path.child("hostPort"), &each["hostPort"], errors);
         }
-        one_of(&path.child("protocol"), text(each, "protocol"), &["SCTP", "TCP", "UDP"], errors);
+        protocol(&path.child("protocol"), text(each, "protocol"), errors);
     }
 }
 
-fn environment(path: &Path, variable: &Value, errors: &mut Vec<FieldError>) {
-    let name = text(variable, "name");
-    if name.is_empty() {
-        errors.push(FieldError::required(&path.child("name"), ""));
-    } else {
-        variable_name(&path.child("name"), name, errors);
-    }
-    let Some(source) = variable["valueFrom"].as_object() else { return };
-    let path = path.child("valueFrom");
-    if !text(variable, "value").is_empty() && !source.is_empty() {
-        errors.push(FieldError::invalid(&path, "", "may not be specified when `value` is not empty"));
-    }
-    match source.len() {
-        0 => errors.push(FieldError::invalid(
-            &path,
-            "",
-            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
-        )),
-        1 => {}
-        _ => errors.push(FieldError::invalid(&path, "", "may not have more than one field specified at a time")),
-    }
-    for kind in ["configMapKeyRef", "secretKeyRef"] {
-        if let Some(reference) = source.get(kind)
-            && text(reference, "key").is_empty()
-        {
-            errors.push(FieldError::required(&path.child(kind).child("key"), ""));
-        }
-    }
-    let Some(file) = source.get("fileKeyRef") else { return };
-    let path = path.child("fileKeyRef");
-    for field in ["volumeName", "path", "key"] {
-        if text(file, field).is_empty() {
-            errors.push(FieldError::required(&path.child(field), ""));
-        }
-    }
-    volume::place(&path.child("path"), text(file, "path"), errors);
-    variable_name(&path.child("key"), text(file, "key"), errors);
-}
-
-fn variable_name(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
-    if name.contains('=') || !name.chars().all(|c| (' '..='~').contains(&c)) {
-        let words = "a valid environment variable name must consist only of printable ASCII characters other than '='";
-        errors.push(FieldError::invalid(path, name, words));
-    }
-}
-
-/// Checks that files with variables stand in volumes that containers can write to.
-pub fn validate_files(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
-    for field in ["containers", "initContainers", "ephemeralContainers"] {
-        for (at, container) in list(spec, field).iter().enumerate() {
-            for (number, variable) in list(container, "env").iter().enumerate() {
-                let file = &variable["valueFrom"]["fileKeyRef"];
-                let name = text(file, "volumeName");
-                if name.is_empty() {
-                    continue;
-                }
-                let env = path.child(field).index(at).child("env").index(number);
-                let path = env.child("valueFrom").child("fileKeyRef").child("volumeName");
-                match list(spec, "volumes").iter().find(|volume| text(volume, "name") == name) {
-                    None => errors.push(FieldError::not_found(&path, name)),
-                    Some(volume) if !volume["emptyDir"].is_object() => {
-                        let words = "referenced volume must be of type emptyDir";
-                        errors.push(FieldError::invalid(&path, name, words));
-                    }
-                    Some(_) => {}
-                }
+/// Checks that no two containers take the same port of the node.
+fn host_ports(path: &Path, first: usize, containers: &[Value], errors: &mut Vec<FieldError>) {
+    let mut taken = Vec::new();
+    for (at, container) in containers.iter().enumerate() {
+        for (index, port) in list(container, "ports").iter().enumerate() {
+            let Some(number) = port["hostPort"].as_i64().filter(|number| *number != 0) else { continue };
+            let here = format!("{}/{}/{number}", text(port, "protocol"), text(port, "hostIP"));
+            if taken.contains(&here) {
+                let path = path.index(first + at).child("ports").index(index).child("hostPort");
+                errors.push(FieldError::duplicate(&path, here.as_str()));
             }
+            taken.push(here);
         }
     }
 }
 
-fn environment_source(path: &Path, source: &Value, errors: &mut Vec<FieldError>) {
-    let kinds = ["configMapRef", "secretRef"].into_iter().filter(|kind| source[*kind].is_object());
-    let kinds: Vec<&str> = kinds.collect();
-    for kind in &kinds {
-        if text(&source[*kind], "name").is_empty() {
-            errors.push(FieldError::required(&path.child(kind).child("name"), ""));
+fn resize_policy(path: &Path, policies: &[Value], restart: &str, errors: &mut Vec<FieldError>) {
+    for (at, each) in policies.iter().enumerate() {
+        let (name, policy) = (text(each, "resourceName"), text(each, "restartPolicy"));
+        if policies[..at].iter().any(|other| text(other, "resourceName") == name) {
+            errors.push(FieldError::duplicate(&path.index(at), name));
         }
-    }
-    let words = match kinds.len() {
-        0 => "must specify one of: `configMapRef` or `secretRef`",
-        1 => return,
-        _ => "may not have more than one field specified at a time",
-    };
-    errors.push(FieldError::invalid(path, "", words));
-}
-
-fn mounts(path: &Path, mounts: &[Value], volumes: &[&str], errors: &mut Vec<FieldError>) {
-    let mut paths: Vec<&str> = Vec::new();
-    for (at, mount) in mounts.iter().enumerate() {
-        let path = path.index(at);
-        let name = text(mount, "name");
-        if name.is_empty() {
-            errors.push(FieldError::required(&path.child("name"), ""));
-        } else if !volumes.contains(&name) {
-            errors.push(FieldError::not_found(&path.child("name"), name));
-        }
-        let target = text(mount, "mountPath");
-        if target.is_empty() {
-            errors.push(FieldError::required(&path.child("mountPath"), ""));
-        } else if paths.contains(&target) {
-            errors.push(FieldError::invalid(&path.child("mountPath"), target, "must be unique"));
-        }
-        paths.push(target);
-        let sub_path = text(mount, "subPath");
-        if sub_path.starts_with('/') {
-            errors.push(FieldError::invalid(&path.child("subPath"), sub_path, "must be a relative path"));
-        } else if sub_path.split('/').any(|part| part == "..") {
-            errors.push(FieldError::invalid(&path.child("subPath"), sub_path, "must not contain '..'"));
+        required_one_of(path, name, &["cpu", "memory"], errors);
+        required_one_of(path, policy, &["NotRequired", "RestartContainer"], errors);
+        if restart == "Never" && policy != "NotRequired" {
+            let words = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            errors.push(FieldError::invalid(path, policy, words));
         }
     }
 }
 
-fn resources(path: &Path, resources: &Value, errors: &mut Vec<FieldError>) {
-    let amount = |value: &Value| value.as_str().and_then(|text| text.parse::<Quantity>().ok());
-    for list in ["limits", "requests"] {
-        for (name, value) in resources[list].as_object().into_iter().flatten() {
-            let path = path.child(list).key(name);
-            if amount(value).is_some_and(|quantity| quantity.is_negative()) {
-                errors.push(FieldError::invalid(&path, value.clone(), "must be greater than or equal to 0"));
-            }
+/// Checks when a container alone starts again.
+fn restart_rules(path: &Path, container: &Value, errors: &mut Vec<FieldError>) {
+    let (at, rules) = (path.child("restartPolicy"), list(container, "restartPolicyRules"));
+    match container["restartPolicy"].as_str() {
+        Some(policy) => one_of(&at, policy, &["Always", "Never", "OnFailure"], errors),
+        None if !rules.is_empty() => {
+            let words = "must specify restartPolicy when restart rules are used";
+            errors.push(FieldError::required(&at, words));
         }
+        None => {}
     }
-    for (name, value) in resources["requests"].as_object().into_iter().flatten() {
-        let (Some(request), Some(limit)) = (amount(value), amount(&resources["limits"][name])) else {
+    let at = path.child("restartPolicyRules");
+    if rules.len() > MOST_RULES {
+        errors.push(FieldError::too_many(&at, rules.len(), MOST_RULES));
+    }
+    for (index, rule) in rules.iter().enumerate() {
+        let (path, codes) = (at.index(index), &rule["exitCodes"]);
+        one_of(&path.child("action"), text(rule, "action"), &["Restart"], errors);
+        let path = path.child("exitCodes");
+        if !codes.is_object() {
+            errors.push(FieldError::required(&path, "must be specified"));
             continue;
-        };
-        if request > limit {
-            errors.push(FieldError::invalid(
-                &path.child("requests"),
-                value.clone(),
-                format!("must be less than or equal to {name} limit of {limit}"),
-            ));
         }
-    }
-}
-
-fn probe(path: &Path, probe: &Value, name: &str, errors: &mut Vec<FieldError>) {
-    action(path, probe, &["exec", "httpGet", "tcpSocket", "grpc"], errors);
-    for key in
-        ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"]
-    {
-        super::common::not_negative(&path.child(key), &probe[key], errors);
-    }
-    if name != "readinessProbe" && probe["successThreshold"].as_i64().is_some_and(|count| count != 1) {
-        errors.push(FieldError::invalid(
-            &path.child("successThreshold"),
-            probe["successThreshold"].clone(),
-            "must be 1",
-        ));
-    }
-    let grace = &probe["terminationGracePeriodSeconds"];
-    if grace.as_i64().is_some_and(|seconds| seconds <= 0) {
-        errors.push(FieldError::invalid(
-            &path.child("terminationGracePeriodSeconds"),
-            grace.clone(),
-            "must be greater than 0",
-        ));
-    }
-}
-
-fn action(path: &Path, handler: &Value, kinds: &[&str], errors: &mut Vec<FieldError>) {
-    let present: Vec<_> = kinds.iter().filter(|kind| handler[**kind].is_object()).collect();
-    match present.as_slice() {
-        [] => errors.push(FieldError::required(path, "must specify a handler type")),
-        [_] => {}
-        [_, rest @ ..] => {
-            for kind in rest {
-                errors.push(FieldError::forbidden(
-                    &path.child(kind),
-                    "may not specify more than 1 handler type",
-                ));
-            }
-        }
-    }
-    if handler["exec"].is_object() && list(&handler["exec"], "command").is_empty() {
-        errors.push(FieldError::required(&path.child("exec").child("command"), ""));
-    }
-    for kind in ["httpGet", "tcpSocket"] {
-        let target = &handler[kind]["port"];
-        if target.is_i64() {
-            port(&path.child(kind).child("port"), target, errors);
+        one_of(&path.child("operator"), text(codes, "operator"), &["In", "NotIn"], errors);
+        let values = list(codes, "values").len();
+        if values > MOST_CODES {
+            errors.push(FieldError::too_many(&path.child("values"), values, MOST_CODES));
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::common::{default, drop_status, keep_status, not_negative, object, one_of, text};
-use super::job;
+use super::{job, pod_warnings};
 use crate::cron::Schedule;
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
@@ -59,6 +59,13 @@ pub const RULES: Rules = Rules {
         let mut errors = Vec::new();
         schedule(&new["spec"], &old["spec"], &mut errors);
         errors
+    },
+    warn: |new, old| {
+        let template = |job: &Value| job["spec"]["jobTemplate"]["spec"]["template"].clone();
+        let path = Path::new("spec").child("jobTemplate").child("spec").child("template");
+        let name = pod_warnings::of_name(new).filter(|_| old.is_none());
+        let template = pod_warnings::of_template(&path, &template(new), old.map(template).as_ref());
+        name.into_iter().chain(template).collect()
     },
     ..Rules::NONE
 };

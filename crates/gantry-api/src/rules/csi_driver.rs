@@ -43,15 +43,6 @@ pub const RULES: Rules = Rules {
     validate: |driver| {
         let mut errors = Vec::new();
         let (path, spec) = (Path::new("spec"), &driver["spec"]);
-        let called = text(&driver["metadata"], "name");
-        if called.len() > LONGEST_NAME {
-            errors.push(FieldError::too_long(&Path::new("metadata").child("name"), LONGEST_NAME));
-        }
-        let modes = ["Ephemeral", "Persistent"];
-        for (at, mode) in list(spec, "volumeLifecycleModes").iter().enumerate() {
-            let path = path.child("volumeLifecycleModes").index(at);
-            one_of(&path, mode.as_str().unwrap_or_default(), &modes, &mut errors);
-        }
         let policies = ["File", "None", "ReadWriteOnceWithFSType"];
         one_of(&path.child("fsGroupPolicy"), text(spec, "fsGroupPolicy"), &policies, &mut errors);
         let requests = list(spec, "tokenRequests");
@@ -59,6 +50,7 @@ pub const RULES: Rules = Rules {
             let path = path.child("tokenRequests").index(at);
             if requests[..at].iter().any(|other| other["audience"] == request["audience"]) {
                 errors.push(FieldError::duplicate(&path.child("audience"), request["audience"].clone()));
+                continue;
             }
             let (at, life) = (path.child("expirationSeconds"), &request["expirationSeconds"]);
             if life.as_i64().is_some_and(|seconds| seconds < TOKEN_LIFE.0) {
@@ -69,6 +61,10 @@ pub const RULES: Rules = Rules {
                 let words = "may not specify a duration larger than 2^32 seconds";
                 errors.push(FieldError::invalid(&at, life.clone(), words));
             }
+        }
+        for mode in list(spec, "volumeLifecycleModes") {
+            let mode = mode.as_str().unwrap_or_default();
+            one_of(&path.child("volumeLifecycleModes"), mode, &["Ephemeral", "Persistent"], &mut errors);
         }
         let period = &spec["nodeAllocatableUpdatePeriodSeconds"];
         if period.as_i64().is_some_and(|seconds| seconds < 10) {
@@ -83,8 +79,11 @@ pub const RULES: Rules = Rules {
     },
     validate_update: |new, old| {
         let mut errors = Vec::new();
-        for key in ["attachRequired", "volumeLifecycleModes"] {
-            immutable(&Path::new("spec").child(key), &new["spec"][key], &old["spec"][key], &mut errors);
+        // The first one's path is spelled so in upstream's answers.
+        for (key, shown) in
+            [("attachRequired", "attachedRequired"), ("volumeLifecycleModes", "volumeLifecycleModes")]
+        {
+            immutable(&Path::new("spec").child(shown), &new["spec"][key], &old["spec"][key], &mut errors);
         }
         errors
     },
@@ -100,31 +99,30 @@ pub const NODE: Rules = Rules {
         for (at, driver) in drivers.iter().enumerate() {
             let path = path.index(at);
             name(&path.child("name"), text(driver, "name"), &mut errors);
-            if drivers[..at].iter().any(|other| other["name"] == driver["name"]) {
-                errors.push(FieldError::duplicate(&path.child("name"), driver["name"].clone()));
-            }
-            node_driver(&path, driver, &mut errors);
+            let again = drivers[..at].iter().any(|other| other["name"] == driver["name"]);
+            node_driver(&path, driver, again, &mut errors);
         }
         errors
     },
     validate_update: |new, old| {
         let mut errors = Vec::new();
         let path = Path::new("spec").child("drivers");
+        // How many volumes fit may change; what else a driver says of itself does not.
+        let fixed = |driver: &Value| {
+            let mut driver = driver.clone();
+            driver.as_object_mut().map(|fields| fields.remove("allocatable"));
+            driver
+        };
         for driver in list(&old["spec"], "drivers") {
-            let mut now = list(&new["spec"], "drivers").iter().filter(|each| each["name"] == driver["name"]);
-            // How many volumes fit may change; what else a driver says of itself does not.
-            let same = |each: &Value| ["nodeID", "topologyKeys"].iter().all(|key| each[*key] == driver[*key]);
-            if now.next().is_some_and(|each| !same(each)) {
-                errors.push(FieldError::invalid(&path, new["spec"]["drivers"].clone(), "field is immutable"));
-                break;
-            }
+            let now = list(&new["spec"], "drivers").iter().filter(|each| each["name"] == driver["name"]);
+            now.for_each(|each| immutable(&path, &fixed(each), &fixed(driver), &mut errors));
         }
         errors
     },
     ..Rules::NONE
 };
 
-fn node_driver(path: &Path, driver: &Value, errors: &mut Vec<FieldError>) {
+fn node_driver(path: &Path, driver: &Value, again: bool, errors: &mut Vec<FieldError>) {
     if let Some(id) = required(path, driver, "nodeID", errors)
         && id.len() > LONGEST_NODE
     {
@@ -132,17 +130,19 @@ fn node_driver(path: &Path, driver: &Value, errors: &mut Vec<FieldError>) {
         errors.push(FieldError::invalid(&path.child("nodeID"), id, words));
     }
     not_negative(&path.child("allocatable").child("count"), &driver["allocatable"]["count"], errors);
+    if again {
+        errors.push(FieldError::duplicate(&path.child("name"), driver["name"].clone()));
+    }
     let keys = list(driver, "topologyKeys");
     for (at, key) in keys.iter().enumerate() {
         let key = key.as_str().unwrap_or_default();
         if key.is_empty() {
-            errors.push(FieldError::required(&path.child("topologyKeys"), ""));
-        } else {
-            qualified_name(&path.child("topologyKeys"), key, errors);
+            errors.push(FieldError::required(path, ""));
         }
         if keys[..at].iter().any(|other| other == key) {
-            errors.push(FieldError::duplicate(&path.child("topologyKeys"), key));
+            errors.push(FieldError::duplicate(path, key));
         }
+        qualified_name(path, key, errors);
     }
 }
 
@@ -154,11 +154,9 @@ pub const CAPACITY: Rules = Rules {
         label_selector(&path.child("nodeTopology"), &capacity["nodeTopology"], &mut errors);
         let class = text(capacity, "storageClassName");
         dns_subdomain(&path.child("storageClassName"), class, &mut errors);
-        for key in ["capacity", "maximumVolumeSize"] {
-            if quantity(&capacity[key]).is_some_and(|amount| amount.is_negative()) {
-                let words = "must be greater than or equal to 0";
-                errors.push(FieldError::invalid(&path.child(key), capacity[key].clone(), words));
-            }
+        if quantity(&capacity["capacity"]).is_some_and(|amount| amount.is_negative()) {
+            let words = "must be greater than or equal to 0";
+            errors.push(FieldError::invalid(&path.child("capacity"), capacity["capacity"].clone(), words));
         }
         errors
     },

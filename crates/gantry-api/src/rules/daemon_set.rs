@@ -82,6 +82,7 @@ pub const RULES: Rules = Rules {
         }
         errors
     },
+    warn: workload::warnings,
     ..Rules::NONE
 };
 

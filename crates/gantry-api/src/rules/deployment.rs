@@ -58,6 +58,7 @@ pub const RULES: Rules = Rules {
         }
         errors
     },
+    warn: workload::warnings_with_name,
     ..Rules::NONE
 };
 

@@ -5,9 +5,11 @@ pub mod v1;
 use serde_json::{Map, Value, json};
 
 use super::common::{
-    default, drop_status, keep_status, list, not_negative, object, one_of, path_segment, positive, text,
+    default, dns_label, drop_status, keep_status, list, not_negative, object, one_of, path_segment, positive,
+    text,
 };
 use super::persistent_volume_claim::quantity;
+use super::resources;
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
@@ -145,11 +147,18 @@ fn validate_metric(path: &Path, metric: &Value, errors: &mut Vec<FieldError>) {
             }
         }
         _ => {
-            if kind == "ContainerResource" && text(source, "container").is_empty() {
-                errors.push(FieldError::required(&path.child("container"), "must specify a container"));
+            match text(source, "name") {
+                "" => errors.push(FieldError::required(&path.child("name"), "must specify a resource name")),
+                name if kind == "ContainerResource" => {
+                    resources::container_name(&path.child("name"), name, errors);
+                }
+                _ => {}
             }
-            if text(source, "name").is_empty() {
-                errors.push(FieldError::required(&path.child("name"), "must specify a resource name"));
+            let at = path.child("container");
+            match text(source, "container") {
+                _ if kind != "ContainerResource" => {}
+                "" => errors.push(FieldError::required(&at, "must specify a container")),
+                name => dns_label(&at, name, errors),
             }
         }
     }

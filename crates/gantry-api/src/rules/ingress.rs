@@ -72,6 +72,12 @@ pub const RULES: Rules = Rules {
         }
         errors
     },
+    warn: |ingress, old| {
+        let class = &ingress["metadata"]["annotations"]["kubernetes.io/ingress.class"];
+        let named = !class.is_null() && ingress["spec"]["ingressClassName"].is_null() && old.is_none();
+        let words = "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead";
+        named.then(|| words.to_owned()).into_iter().collect()
+    },
     ..Rules::NONE
 };
 

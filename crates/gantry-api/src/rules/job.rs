@@ -74,6 +74,7 @@ pub const RULES: Rules = Rules {
     selectable: |job| {
         vec![("status.successful", job["status"]["succeeded"].as_i64().unwrap_or_default().to_string())]
     },
+    warn: workload::warnings_with_name,
     ..Rules::NONE
 };
 

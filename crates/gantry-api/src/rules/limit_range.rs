@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::common::{items, list, object, qualified_name, text};
 use super::persistent_volume_claim::quantity;
+use super::resources;
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
@@ -48,14 +49,29 @@ fn fill(item: &mut Map<String, Value>, to: &str, from: &str) {
 }
 
 fn type_name(path: &Path, kind: &str, errors: &mut Vec<FieldError>) {
+    let before = errors.len();
     qualified_name(path, kind, errors);
-    if !kind.contains('/') && !matches!(kind, "Pod" | "Container" | "PersistentVolumeClaim") {
+    if errors.len() == before
+        && !kind.contains('/')
+        && !matches!(kind, "Pod" | "Container" | "PersistentVolumeClaim")
+    {
         let words = "must be a standard limit type or fully qualified";
         errors.push(FieldError::invalid(path, kind, words));
     }
 }
 
 fn validate_item(path: &Path, kind: &str, item: &Value, errors: &mut Vec<FieldError>) {
+    for field in ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"] {
+        // A pod's defaults are refused as a whole.
+        let skipped = kind == "Pod" && field.starts_with("default");
+        for (name, _) in item[field].as_object().into_iter().flatten().filter(|_| !skipped) {
+            let path = path.child(field).key(name);
+            match kind {
+                "Pod" | "Container" => resources::container_name(&path, name, errors),
+                _ => resources::name(&path, name, errors),
+            }
+        }
+    }
     if kind == "Pod" {
         for key in ["default", "defaultRequest"] {
             if item[key].as_object().is_some_and(|map| !map.is_empty()) {
@@ -66,7 +82,7 @@ fn validate_item(path: &Path, kind: &str, item: &Value, errors: &mut Vec<FieldEr
     }
     if kind == "PersistentVolumeClaim" && ["min", "max"].iter().all(|key| item[*key]["storage"].is_null()) {
         let words = "either minimum or maximum storage value is required, but neither was provided";
-        errors.push(FieldError::required(path, words));
+        errors.push(FieldError::required(&path.child("limits"), words));
     }
     let mut names: Vec<&String> = ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"]
         .iter()
@@ -81,22 +97,37 @@ fn validate_item(path: &Path, kind: &str, item: &Value, errors: &mut Vec<FieldEr
 
 fn compare(path: &Path, name: &str, item: &Value, errors: &mut Vec<FieldError>) {
     let amount = |key: &str| quantity(&item[key][name]);
-    // Each pair: the smaller, the larger, the field that is at fault, and the words.
+    // Each pair: the smaller, the larger, the field that is at fault, that whose value is told, and the words.
     let pairs = [
-        ("min", "max", "min", "min value", "max value"),
-        ("min", "defaultRequest", "defaultRequest", "min value", "default request value"),
-        ("defaultRequest", "max", "defaultRequest", "default request value", "max value"),
-        ("defaultRequest", "default", "defaultRequest", "default request value", "default limit value"),
-        ("min", "default", "default", "min value", "default value"),
-        ("default", "max", "default", "default value", "max value"),
+        ("min", "max", "min", "min", "min value", "max value"),
+        ("min", "defaultRequest", "defaultRequest", "defaultRequest", "min value", "default request value"),
+        ("defaultRequest", "max", "defaultRequest", "defaultRequest", "default request value", "max value"),
+        (
+            "defaultRequest",
+            "default",
+            "defaultRequest",
+            "defaultRequest",
+            "default request value",
+            "default limit value",
+        ),
+        ("min", "default", "default", "min", "min value", "default value"),
+        ("default", "max", "default", "max", "default value", "max value"),
     ];
-    for (small, large, at, small_words, large_words) in pairs {
+    for (small, large, at, told, small_words, large_words) in pairs {
         let (Some(less), Some(more)) = (amount(small), amount(large)) else { continue };
         if less > more {
             let words = format!("{small_words} {less} is greater than {large_words} {more}");
-            let shown = item[at][name].clone();
+            let shown = item[told][name].clone();
             errors.push(FieldError::invalid(&path.child(at).key(name), shown, words));
         }
+    }
+    if let (Some(limit), Some(request)) = (amount("default"), amount("defaultRequest"))
+        && !resources::may_be_overcommitted(name)
+        && limit != request
+    {
+        let words = format!("default value {limit} must equal to defaultRequest value {request} in {name}");
+        let path = path.child("defaultRequest").key(name);
+        errors.push(FieldError::invalid(&path, item["defaultRequest"][name].clone(), words));
     }
     let at = path.child("maxLimitRequestRatio").key(name);
     let shown = &item["maxLimitRequestRatio"][name];

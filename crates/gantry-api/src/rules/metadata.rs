@@ -90,7 +90,8 @@ pub fn validate_update(object: &Value, old: &Value) -> Vec<FieldError> {
     vec![FieldError::forbidden(&path, words)]
 }
 
-fn annotations(path: &Path, annotations: &Value, errors: &mut Vec<FieldError>) {
+/// Checks annotations.
+pub(super) fn annotations(path: &Path, annotations: &Value, errors: &mut Vec<FieldError>) {
     let mut bytes = 0;
     for (key, value) in annotations.as_object().into_iter().flatten() {
         // The rule is a label's, but that capitals may stand in the prefix as well.
@@ -103,13 +104,20 @@ fn annotations(path: &Path, annotations: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// Checks the name of a finalizer of a built-in kind; that it is a known one is told at `known`.
+pub(super) fn finalizer(path: &Path, known: &Path, name: &str, errors: &mut Vec<FieldError>) {
+    qualified_name(path, name, errors);
+    if !name.contains('/') && !matches!(name, ORPHAN | FOREGROUND | "kubernetes") {
+        let words = "name is neither a standard finalizer name nor is it fully qualified";
+        errors.push(FieldError::invalid(known, name, words));
+    }
+}
+
 fn finalizers(builtin: bool, path: &Path, finalizers: &[Value], errors: &mut Vec<FieldError>) {
-    let standard = |name: &str| matches!(name, ORPHAN | FOREGROUND | "kubernetes");
     for (at, name) in finalizers.iter().filter_map(Value::as_str).enumerate() {
-        qualified_name(path, name, errors);
-        if builtin && !name.contains('/') && !standard(name) {
-            let words = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.push(FieldError::invalid(&path.index(at), name, words));
+        match builtin {
+            true => finalizer(path, &path.index(at), name, errors),
+            false => qualified_name(path, name, errors),
         }
     }
     if [ORPHAN, FOREGROUND].iter().all(|each| finalizers.iter().any(|finalizer| finalizer == each)) {

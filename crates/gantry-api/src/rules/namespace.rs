@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::common::{keep_status, text};
+use super::common::{default, keep_status, list, object, text};
+use super::metadata;
+use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
 /// The rules.
@@ -12,6 +14,9 @@ pub const RULES: Rules = Rules {
         let name = text(&namespace["metadata"], "name").to_owned();
         if !name.is_empty() {
             namespace["metadata"]["labels"]["kubernetes.io/metadata.name"] = name.into();
+        }
+        if let Some(namespace) = namespace.as_object_mut() {
+            default(object(namespace, "status"), "phase", "Active");
         }
     },
     prepare_create: |namespace| {
@@ -26,6 +31,34 @@ pub const RULES: Rules = Rules {
     prepare_update: |namespace, old| {
         namespace["spec"] = old["spec"].clone();
         keep_status(namespace, old);
+    },
+    validate: |namespace| {
+        let mut errors = Vec::new();
+        let path = Path::new("spec").child("finalizers");
+        for name in list(&namespace["spec"], "finalizers").iter().filter_map(Value::as_str) {
+            metadata::finalizer(&path, &path, name, &mut errors);
+        }
+        errors
+    },
+    validate_status: |namespace, _, part| {
+        let mut errors = Vec::new();
+        if part == "finalize" {
+            let path = Path::new("spec").child("finalizers");
+            let names = list(&namespace["spec"], "finalizers").iter().filter_map(Value::as_str);
+            for (at, name) in names.enumerate() {
+                metadata::finalizer(&path.index(at), &path.index(at), name, &mut errors);
+            }
+            return errors;
+        }
+        let (phase, going) =
+            (text(&namespace["status"], "phase"), !namespace["metadata"]["deletionTimestamp"].is_null());
+        let words = match going {
+            false if phase != "Active" => "may only be 'Active' if `deletionTimestamp` is empty",
+            true if phase != "Terminating" => "may only be 'Terminating' if `deletionTimestamp` is not empty",
+            _ => return errors,
+        };
+        errors.push(FieldError::invalid(&Path::new("status").child("Phase"), phase, words));
+        errors
     },
     selectable: |namespace| vec![("status.phase", text(&namespace["status"], "phase").into())],
     ..Rules::NONE

@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
+use super::addresses;
 use super::common::{
     default, items, label_selector, list, object, one_of, port as port_number, port_name, text,
 };
@@ -56,6 +57,23 @@ pub const RULES: Rules = Rules {
             one_of(&at.index(index), each.as_str().unwrap_or_default(), &["Egress", "Ingress"], &mut errors);
         }
         errors
+    },
+    warn: |policy, _| {
+        let mut warnings = Vec::new();
+        let (path, spec) = (Path::new("spec"), &policy["spec"]);
+        for (_, field, peers) in DIRECTIONS {
+            for (at, rule) in list(spec, field).iter().enumerate() {
+                let path = path.child(field).index(at).child(peers);
+                for (at, peer) in list(rule, peers).iter().enumerate() {
+                    let (path, block) = (path.index(at).child("ipBlock"), &peer["ipBlock"]);
+                    addresses::of_cidr(&path.child("cidr"), text(block, "cidr"), &mut warnings);
+                    for (at, range) in list(block, "except").iter().filter_map(Value::as_str).enumerate() {
+                        addresses::of_cidr(&path.child("except").index(at), range, &mut warnings);
+                    }
+                }
+            }
+        }
+        warnings
     },
     ..Rules::NONE
 };

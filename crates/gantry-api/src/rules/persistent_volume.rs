@@ -3,37 +3,47 @@
 use serde_json::{Map, Value, json};
 
 use super::common::{
-    default, dns_subdomain, immutable, keep_status, list, object, one_of, required, restore, text,
+    IMMUTABLE, default, dns_subdomain, immutable, keep_status, list, object, one_of, restore, text,
 };
-use super::persistent_volume_claim::{above_zero, access_modes};
+use super::persistent_volume_claim::{above_zero, access_modes, quantity};
+use super::volume_source::{self, ONLY_ONE, Owner};
 use crate::diff::diff;
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
-/// What a volume can come from.
+/// What a volume can come from, in the order in which it is looked at.
 const SOURCES: [&str; 22] = [
+    "hostPath",
+    "gcePersistentDisk",
     "awsElasticBlockStore",
-    "azureDisk",
-    "azureFile",
+    "glusterfs",
+    "flocker",
+    "nfs",
+    "rbd",
+    "quobyte",
     "cephfs",
+    "iscsi",
     "cinder",
-    "csi",
     "fc",
     "flexVolume",
-    "flocker",
-    "gcePersistentDisk",
-    "glusterfs",
-    "hostPath",
-    "iscsi",
-    "local",
-    "nfs",
+    "azureFile",
+    "vsphereVolume",
     "photonPersistentDisk",
     "portworxVolume",
-    "quobyte",
-    "rbd",
+    "azureDisk",
     "scaleIO",
+    "local",
     "storageos",
-    "vsphereVolume",
+    "csi",
+];
+
+/// Old and new names of labels that a node affinity may change to.
+const RENAMED: [(&str, &str); 5] = [
+    ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
+    ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
+    ("beta.kubernetes.io/os", "kubernetes.io/os"),
+    ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
+    ("beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type"),
 ];
 
 /// The rules.
@@ -44,153 +54,190 @@ pub const RULES: Rules = Rules {
         let spec = object(volume, "spec");
         default(spec, "persistentVolumeReclaimPolicy", "Retain");
         default(spec, "volumeMode", "Filesystem");
-        source_defaults(spec);
+        volume_source::set_defaults(spec);
     },
     prepare_create: |volume| {
         volume["status"] = json!({"phase": "Pending",
             "lastPhaseTransitionTime": volume["metadata"]["creationTimestamp"]});
     },
     prepare_update: keep_status,
-    validate,
-    validate_update: |new, old| {
+    validate: |volume| {
         let mut errors = Vec::new();
-        let (path, spec, before) = (Path::new("spec"), &new["spec"], &old["spec"]);
-        let mut other = spec.clone();
-        let fields = spec.as_object().into_iter().chain(before.as_object()).flat_map(Map::keys);
-        for field in fields.filter(|field| !SOURCES.contains(&field.as_str())) {
-            restore(&mut other, before, field);
-        }
-        // Secrets of a CSI volume may be named later.
-        if let Some(secrets) = other.get_mut("csi") {
-            restore(secrets, &before["csi"], "controllerExpandSecretRef");
-            restore(secrets, &before["csi"], "nodeExpandSecretRef");
-        }
-        if other != *before {
-            let source = |spec: &Value| -> Value {
-                let fields = spec.as_object().into_iter().flatten();
-                let sources = fields.filter(|(field, _)| SOURCES.contains(&field.as_str()));
-                sources.map(|(field, value)| (field.clone(), value.clone())).collect::<Map<_, _>>().into()
-            };
-            let words = "spec.persistentvolumesource is immutable after creation";
-            let words = format!("{words}\n{}", diff(&source(before), &source(&other)));
-            errors.push(FieldError::forbidden(&path.child("persistentvolumesource"), words));
-        }
-        immutable(&path.child("volumeMode"), &spec["volumeMode"], &before["volumeMode"], &mut errors);
-        if !before["nodeAffinity"].is_null() {
-            let at = path.child("nodeAffinity");
-            immutable(&at, &spec["nodeAffinity"], &before["nodeAffinity"], &mut errors);
-        }
+        let name = text(&volume["metadata"], "name");
+        validate_spec(&Path::new("spec"), &volume["spec"], name, &mut errors);
         errors
     },
+    validate_update,
+    warn: super::volume_warnings::of_persistent_volume,
     ..Rules::NONE
 };
 
-fn source_defaults(spec: &mut Map<String, Value>) {
-    let defaults: [(&str, &[(&str, Value)]); 5] = [
-        ("hostPath", &[("type", json!(""))]),
-        ("iscsi", &[("iscsiInterface", json!("default"))]),
-        ("rbd", &[("pool", json!("rbd")), ("user", json!("admin")), ("keyring", json!("/etc/ceph/keyring"))]),
-        (
-            "azureDisk",
-            &[
-                ("cachingMode", json!("ReadWrite")),
-                ("kind", json!("Shared")),
-                ("fsType", json!("ext4")),
-                ("readOnly", json!(false)),
-            ],
-        ),
-        ("scaleIO", &[("storageMode", json!("ThinProvisioned")), ("fsType", json!("xfs"))]),
-    ];
-    for (source, fields) in defaults {
-        if let Some(Value::Object(source)) = spec.get_mut(source) {
-            fields.iter().for_each(|(field, value)| default(source, field, value.clone()));
-        }
-    }
-}
-
-fn validate(volume: &Value) -> Vec<FieldError> {
+fn validate_update(new: &Value, old: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    let (path, spec) = (Path::new("spec"), &volume["spec"]);
-    access_modes(&path.child("accessModes"), list(spec, "accessModes"), &mut errors);
-    let at = path.child("capacity");
-    match spec["capacity"].as_object() {
-        None => errors.push(FieldError::required(&at, "")),
-        Some(capacity) if capacity.is_empty() => errors.push(FieldError::required(&at, "")),
-        Some(capacity) => {
-            if capacity.len() > 1 || !capacity.contains_key("storage") {
-                let shown = spec["capacity"].clone();
-                errors.push(FieldError::not_supported(&at, shown, &["storage"]));
-            }
-            capacity.iter().for_each(|(name, amount)| above_zero(&at.key(name), amount, &mut errors));
-        }
+    let (path, spec, before) = (Path::new("spec"), &new["spec"], &old["spec"]);
+    let source = |spec: &Value| -> Value {
+        let fields = spec.as_object().into_iter().flatten();
+        let sources = fields.filter(|(field, _)| SOURCES.contains(&field.as_str()));
+        sources.map(|(field, value)| (field.clone(), value.clone())).collect::<Map<_, _>>().into()
+    };
+    let (earlier, mut now) = (source(before), source(spec));
+    // The secret for growing a CSI volume may be named once.
+    if let Some(csi) = now.get_mut("csi")
+        && before["csi"].is_object()
+        && before["csi"]["controllerExpandSecretRef"].is_null()
+    {
+        restore(csi, &before["csi"], "controllerExpandSecretRef");
     }
-    let present: Vec<&str> = SOURCES.into_iter().filter(|source| spec[*source].is_object()).collect();
-    match present.as_slice() {
-        [] => errors.push(FieldError::required(&path, "must specify a volume type")),
-        [source, rest @ ..] => {
-            source_faults(&path.child(source), source, &spec[*source], &mut errors);
-            let words = "may not specify more than 1 volume type";
-            errors.extend(rest.iter().map(|extra| FieldError::forbidden(&path.child(extra), words)));
-        }
+    if earlier != now {
+        let words = "spec.persistentvolumesource is immutable after creation";
+        let words = format!("{words}\n{}", diff(&earlier, &now));
+        errors.push(FieldError::forbidden(&path.child("persistentvolumesource"), words));
     }
-    affinity(&path, volume, &mut errors);
-    let policy = text(spec, "persistentVolumeReclaimPolicy");
-    let at = path.child("persistentVolumeReclaimPolicy");
-    one_of(&at, policy, &["Delete", "Recycle", "Retain"], &mut errors);
-    if text(&spec["hostPath"], "path") == "/" && policy == "Recycle" {
-        errors.push(FieldError::forbidden(&at, "may not be 'recycle' for a hostPath mount of '/'"));
+    immutable(&Path::new("volumeMode"), &spec["volumeMode"], &before["volumeMode"], &mut errors);
+    if !before["nodeAffinity"].is_null()
+        && renamed(&spec["nodeAffinity"], &before["nodeAffinity"]) != spec["nodeAffinity"]
+    {
+        let words = format!("{IMMUTABLE}, except for updating from beta label to GA");
+        let (at, affinity) = (Path::new("nodeAffinity"), spec["nodeAffinity"].clone());
+        errors.push(FieldError::invalid(&at, affinity, words));
     }
-    for key in ["storageClassName", "volumeAttributesClassName"] {
-        if !text(spec, key).is_empty() {
-            dns_subdomain(&path.child(key), text(spec, key), &mut errors);
-        }
+    let class = "volumeAttributesClassName";
+    if !before[class].is_null() && spec[class].is_null() {
+        let words = "update from non-nil value to nil is forbidden";
+        errors.push(FieldError::forbidden(&path.child(class), words));
     }
-    one_of(&path.child("volumeMode"), text(spec, "volumeMode"), &["Block", "Filesystem"], &mut errors);
     errors
 }
 
-fn affinity(path: &Path, volume: &Value, errors: &mut Vec<FieldError>) {
-    let spec = &volume["spec"];
-    let required = &spec["nodeAffinity"]["required"];
-    let path = path.child("nodeAffinity").child("required");
-    if spec["nodeAffinity"].is_object() && !required.is_object() {
-        errors.push(FieldError::required(&path, "must specify required node constraints"));
-    } else if required.is_object() {
-        super::placement::node_selector(&path, required, errors);
+/// The old affinity with the new names of labels where the new affinity has them.
+fn renamed(new: &Value, old: &Value) -> Value {
+    let mut old = old.clone();
+    let terms = old["required"]["nodeSelectorTerms"].as_array_mut();
+    for (at, term) in terms.into_iter().flatten().enumerate() {
+        let expressions = term.get_mut("matchExpressions").and_then(Value::as_array_mut);
+        for (index, expression) in expressions.into_iter().flatten().enumerate() {
+            let now = &new["required"]["nodeSelectorTerms"][at]["matchExpressions"][index]["key"];
+            if RENAMED.iter().any(|(before, after)| expression["key"] == *before && now == after) {
+                expression["key"] = now.clone();
+            }
+        }
     }
-    if spec["local"].is_object() && !spec["nodeAffinity"].is_object() {
-        let path = Path::new("metadata").child("annotations");
-        errors.push(FieldError::required(&path, "Local volume requires node affinity"));
+    old
+}
+
+/// Checks the spec of the volume of that name.
+fn validate_spec(path: &Path, spec: &Value, name: &str, errors: &mut Vec<FieldError>) {
+    access_modes(&path.child("accessModes"), list(spec, "accessModes"), "", errors);
+    capacity(&path.child("capacity"), &spec["capacity"], errors);
+    let policy = text(spec, "persistentVolumeReclaimPolicy");
+    let at = path.child("persistentVolumeReclaimPolicy");
+    one_of(&at, policy, &["Delete", "Recycle", "Retain"], errors);
+    affinity(&path.child("nodeAffinity"), spec, errors);
+    sources(path, spec, name, errors);
+    let root =
+        |target: &str| target.starts_with('/') && target.split('/').all(|part| matches!(part, "" | "."));
+    if root(text(&spec["hostPath"], "path")) && policy == "Recycle" {
+        errors.push(FieldError::forbidden(&at, "may not be 'recycle' for a hostPath mount of '/'"));
+    }
+    if !text(spec, "storageClassName").is_empty() {
+        dns_subdomain(&path.child("storageClassName"), text(spec, "storageClassName"), errors);
+    }
+    one_of(&path.child("volumeMode"), text(spec, "volumeMode"), &["Block", "Filesystem"], errors);
+    attributes_class(path, spec, errors);
+}
+
+fn capacity(path: &Path, capacity: &Value, errors: &mut Vec<FieldError>) {
+    let amounts = capacity.as_object();
+    if amounts.is_none_or(Map::is_empty) {
+        errors.push(FieldError::required(path, ""));
+    }
+    if amounts.is_none_or(|amounts| amounts.len() > 1 || !amounts.contains_key("storage")) {
+        errors.push(FieldError::not_supported(path, capacity.clone(), &["storage"]));
+    }
+    for (name, amount) in amounts.into_iter().flatten() {
+        basic_resource(&path.key(name), amount, errors);
+        above_zero(&path.key(name), amount, errors);
     }
 }
 
-fn source_faults(path: &Path, kind: &str, source: &Value, errors: &mut Vec<FieldError>) {
-    let fields: &[&str] = match kind {
-        "hostPath" | "local" => &["path"],
-        "nfs" => &["server", "path"],
-        "csi" => &["driver", "volumeHandle"],
-        "iscsi" => &["targetPortal", "iqn"],
-        "rbd" => &["image"],
-        "cinder" | "awsElasticBlockStore" | "portworxVolume" => &["volumeID"],
-        "gcePersistentDisk" => &["pdName"],
-        "azureFile" => &["secretName", "shareName"],
-        "azureDisk" => &["diskName", "diskURI"],
-        "flexVolume" => &["driver"],
-        "glusterfs" => &["endpoints", "path"],
-        "vsphereVolume" => &["volumePath"],
-        _ => &[],
+/// Checks that an amount is not below zero, in the words for capacities.
+pub(super) fn basic_resource(path: &Path, amount: &Value, errors: &mut Vec<FieldError>) {
+    if let Some(value) = quantity(amount).map(|amount| amount.value()).filter(|value| *value < 0) {
+        errors.push(FieldError::invalid(path, value, "must be a valid resource quantity"));
+    }
+}
+
+fn affinity(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
+    let (affinity, path) = (&spec["nodeAffinity"], path.child("required"));
+    match affinity["required"].is_object() {
+        true => super::placement::node_selector(&path, &affinity["required"], errors),
+        false if affinity.is_object() => {
+            errors.push(FieldError::required(&path, "must specify required node constraints"));
+        }
+        false => {}
+    }
+}
+
+fn sources(path: &Path, spec: &Value, name: &str, errors: &mut Vec<FieldError>) {
+    let mut present = SOURCES.into_iter().filter(|source| spec[*source].is_object()).peekable();
+    if present.peek().is_none() {
+        errors.push(FieldError::required(path, "must specify a volume type"));
+    }
+    for (at, source) in present.enumerate() {
+        if at > 0 && source != "flexVolume" {
+            let shown = if source == "cephfs" { "cephFS" } else { source };
+            errors.push(FieldError::forbidden(&path.child(shown), ONLY_ONE));
+            continue;
+        }
+        volume_source::validate(path, source, &spec[source], Owner::PersistentVolume(name), errors);
+        if source == "local" && !spec["nodeAffinity"]["required"].is_object() {
+            let path = path.child("nodeAffinity");
+            errors.push(FieldError::required(&path, "Local volume requires node affinity"));
+        }
+    }
+}
+
+fn attributes_class(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
+    let at = path.child("volumeAttributesClassName");
+    match spec["volumeAttributesClassName"].as_str() {
+        None => return,
+        Some("") => errors.push(FieldError::required(&at, "an empty string is disallowed")),
+        Some(name) => dns_subdomain(&at, name, errors),
+    }
+    if !spec["csi"].is_object() {
+        let words = "has to be specified when using volumeAttributesClassName";
+        errors.push(FieldError::required(&path.child("csi"), words));
+    }
+}
+
+/// Checks the spec of a volume that a VolumeAttachment holds itself.
+pub(super) fn validate_inline(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
+    let context = "in the context of inline volumes";
+    let mut forbid = |field: &str, words: &str| {
+        errors.push(FieldError::forbidden(&path.child(field), format!("{words} {context}")));
     };
-    for field in fields {
-        required(path, source, field, errors);
+    if spec["claimRef"].is_object() {
+        forbid("claimRef", "may not be specified");
     }
-    let target = text(source, "path");
-    match kind {
-        "nfs" if !target.is_empty() && !target.starts_with('/') => {
-            errors.push(FieldError::invalid(&path.child("path"), target, "must be an absolute path"));
-        }
-        "hostPath" | "local" if target.split('/').any(|part| part == "..") => {
-            errors.push(FieldError::invalid(&path.child("path"), target, "must not contain '..'"));
-        }
-        _ => {}
+    if spec["capacity"].as_object().is_some_and(|capacity| !capacity.is_empty()) {
+        forbid("capacity", "may not be specified");
     }
+    if !matches!(text(spec, "persistentVolumeReclaimPolicy"), "" | "Retain") {
+        forbid("persistentVolumeReclaimPolicy", "may only be Retain");
+    }
+    if spec["nodeAffinity"].is_object() {
+        forbid("nodeAffinity", "may not be specified");
+    }
+    if !text(spec, "storageClassName").is_empty() {
+        forbid("storageClassName", "may not be specified");
+    }
+    if !matches!(text(spec, "volumeMode"), "" | "Filesystem") {
+        forbid("volumeMode", "may not specify volumeMode other than Filesystem");
+    }
+    if !spec["csi"].is_object() {
+        errors.push(FieldError::required(&path.child("csi"), format!("has to be specified {context}")));
+    }
+    access_modes(&path.child("accessModes"), list(spec, "accessModes"), "", errors);
+    sources(path, spec, "", errors);
+    attributes_class(path, spec, errors);
 }

@@ -2,9 +2,14 @@
 
 use serde_json::Value;
 
-use super::common::{dns_label, label_selector, list, one_of, qualified_name, text};
+use super::common::{
+    dns_label, dns_subdomain, label_selector, label_value, label_value_faults, list, one_of, qualified_name,
+    required_one_of, text,
+};
 use crate::field::{FieldError, Path};
 
+/// What a taint does.
+const EFFECTS: &[&str] = &["NoExecute", "NoSchedule", "PreferNoSchedule"];
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
@@ -46,10 +51,18 @@ pub(super) fn node_selector(path: &Path, selector: &Value, errors: &mut Vec<Fiel
         errors.push(FieldError::required(&path, "must have at least one node selector term"));
     }
     for (at, term) in terms.iter().enumerate() {
-        node_selector_term(&path.index(at), term, errors);
+        let path = path.index(at);
+        node_selector_term(&path, term, errors);
+        for (at, each) in list(term, "matchExpressions").iter().enumerate() {
+            let path = path.child("matchExpressions").index(at).child("values");
+            for (at, value) in list(each, "values").iter().filter_map(Value::as_str).enumerate() {
+                label_value(&path.index(at), value, errors);
+            }
+        }
     }
 }
 
+/// Checks a term; what values are preferred may be any.
 fn node_selector_term(path: &Path, term: &Value, errors: &mut Vec<FieldError>) {
     for (at, each) in list(term, "matchExpressions").iter().enumerate() {
         let path = path.child("matchExpressions").index(at);
@@ -90,14 +103,17 @@ fn node_selector_term(path: &Path, term: &Value, errors: &mut Vec<FieldError>) {
         let key = text(each, "key");
         if key != "metadata.name" {
             errors.push(FieldError::invalid(&path.child("key"), key, "not a valid field selector key"));
+            continue;
+        }
+        for (at, name) in list(each, "values").iter().filter_map(Value::as_str).enumerate() {
+            dns_subdomain(&path.child("values").index(at), name, errors);
         }
     }
 }
 
 fn topology_key(path: &Path, key: &str, errors: &mut Vec<FieldError>) {
-    match key {
-        "" => errors.push(FieldError::required(path, "can not be empty")),
-        key => qualified_name(path, key, errors),
+    if key.is_empty() {
+        errors.push(FieldError::required(path, "can not be empty"));
     }
 }
 
@@ -108,7 +124,42 @@ fn pod_term(path: &Path, term: &Value, errors: &mut Vec<FieldError>) {
     for namespace in list(term, "namespaces") {
         dns_label(&path.child("namespace"), namespace.as_str().unwrap_or_default(), errors);
     }
-    topology_key(&path.child("topologyKey"), text(term, "topologyKey"), errors);
+    let keys = |field: &str| list(term, field).iter().filter_map(Value::as_str);
+    for field in ["matchLabelKeys", "mismatchLabelKeys"] {
+        let at = path.child(field);
+        if keys(field).next().is_some() && !term["labelSelector"].is_object() {
+            let words = "must not be specified when labelSelector is not set";
+            errors.push(FieldError::forbidden(&at, words));
+            continue;
+        }
+        keys(field).enumerate().for_each(|(index, key)| qualified_name(&at.index(index), key, errors));
+    }
+    selected_twice(path, list(term, "matchLabelKeys"), &term["labelSelector"], errors);
+    for (index, key) in keys("matchLabelKeys").enumerate() {
+        if keys("mismatchLabelKeys").any(|other| other == key) {
+            let words = "exists in both matchLabelKeys and mismatchLabelKeys";
+            let at = path.child("matchLabelKeys").index(index);
+            errors.push(FieldError::invalid(&at, key, words));
+        }
+    }
+    let (at, key) = (path.child("topologyKey"), text(term, "topologyKey"));
+    topology_key(&at, key, errors);
+    qualified_name(&at, key, errors);
+}
+
+/// Checks that no key is selected both by the pod's own value and by another: the former has become an
+/// expression of the selector already.
+fn selected_twice(path: &Path, keys: &[Value], selector: &Value, errors: &mut Vec<FieldError>) {
+    let labels = selector["matchLabels"].as_object();
+    let mut seen: Vec<&str> = labels.into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+    for expression in list(selector, "matchExpressions") {
+        let key = text(expression, "key");
+        if let Some(at) = keys.iter().rposition(|each| each == key).filter(|_| seen.contains(&key)) {
+            let words = "exists in both matchLabelKeys and labelSelector";
+            errors.push(FieldError::invalid(&path.index(at), key, words));
+        }
+        seen.push(key);
+    }
 }
 
 /// Checks how pods are spread.
@@ -124,7 +175,7 @@ pub(super) fn spread(path: &Path, constraints: &[Value], errors: &mut Vec<FieldE
         one_of(&path.child("whenUnsatisfiable"), action, &["DoNotSchedule", "ScheduleAnyway"], errors);
         let same =
             |other: &Value| text(other, "topologyKey") == key && text(other, "whenUnsatisfiable") == action;
-        if constraints[..at].iter().any(same) {
+        if constraints[at + 1..].iter().any(same) {
             let path = path.child("{topologyKey, whenUnsatisfiable}");
             errors.push(FieldError::duplicate(&path, format!("{{{key}, {action}}}")));
         }
@@ -142,6 +193,72 @@ pub(super) fn spread(path: &Path, constraints: &[Value], errors: &mut Vec<FieldE
                 one_of(&path.child(key), text(constraint, key), &["Honor", "Ignore"], errors);
             }
         }
+        let (at, keys) = (path.child("matchLabelKeys"), list(constraint, "matchLabelKeys"));
+        if !keys.is_empty() && !constraint["labelSelector"].is_object() {
+            let words = "must not be specified when labelSelector is not set";
+            errors.push(FieldError::forbidden(&at, words));
+        }
+        for (index, key) in keys.iter().filter_map(Value::as_str).enumerate() {
+            qualified_name(&at.index(index), key, errors);
+        }
+        selected_twice(&at, keys, &constraint["labelSelector"], errors);
         label_selector(&path.child("labelSelector"), &constraint["labelSelector"], errors);
+    }
+}
+
+/// Checks tolerations.
+pub(super) fn tolerations(path: &Path, tolerations: &[Value], errors: &mut Vec<FieldError>) {
+    for (at, toleration) in tolerations.iter().enumerate() {
+        let path = path.index(at);
+        let (key, value, effect) =
+            (text(toleration, "key"), text(toleration, "value"), text(toleration, "effect"));
+        let (operator, at) = (text(toleration, "operator"), path.child("operator"));
+        if !key.is_empty() {
+            qualified_name(&path.child("key"), key, errors);
+        } else if operator != "Exists" {
+            let words =
+                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+            errors.push(FieldError::invalid(&at, operator, words));
+        }
+        if !toleration["tolerationSeconds"].is_null() && effect != "NoExecute" {
+            let words = "effect must be 'NoExecute' when `tolerationSeconds` is set";
+            errors.push(FieldError::invalid(&path.child("effect"), effect, words));
+        }
+        match operator {
+            "" | "Equal" => {
+                let faults = label_value_faults(value);
+                if !faults.is_empty() {
+                    errors.push(FieldError::invalid(&at, value, faults.join(";")));
+                }
+            }
+            "Exists" if !value.is_empty() => {
+                let words = "value must be empty when `operator` is 'Exists'";
+                errors.push(FieldError::invalid(&at, value, words));
+            }
+            "Exists" => {}
+            other => errors.push(FieldError::not_supported(&at, other, &["Equal", "Exists"])),
+        }
+        if !effect.is_empty() {
+            one_of(&path.child("effect"), effect, EFFECTS, errors);
+        }
+    }
+}
+
+/// Checks the taints of a node.
+pub(super) fn taints(path: &Path, taints: &[Value], errors: &mut Vec<FieldError>) {
+    for (at, taint) in taints.iter().enumerate() {
+        let path = path.index(at);
+        let (key, value, effect) = (text(taint, "key"), text(taint, "value"), text(taint, "effect"));
+        qualified_name(&path.child("key"), key, errors);
+        let faults = label_value_faults(value);
+        if !faults.is_empty() {
+            errors.push(FieldError::invalid(&path.child("value"), value, faults.join(";")));
+        }
+        required_one_of(&path.child("effect"), effect, EFFECTS, errors);
+        if taints[..at].iter().any(|other| text(other, "key") == key && text(other, "effect") == effect) {
+            let mut error = FieldError::duplicate(&path, taint.clone());
+            error.detail = "taints must be unique by key and effect pair".to_owned();
+            errors.push(error);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use super::common::{
     amount, at_most_all, drop_status, keep_status, label_selector, not_negative, one_of, text,
 };
+use super::conditions;
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
@@ -34,6 +35,7 @@ pub const RULES: Rules = Rules {
         for key in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
             not_negative(&Path::new("status").child(key), &new["status"][key], &mut errors);
         }
+        errors.extend(conditions::of_status(new));
         errors
     },
     ..Rules::NONE

@@ -1,7 +1,7 @@
 //! PodTemplate.
 
 use super::common::object;
-use super::{pod, workload};
+use super::{pod, pod_warnings, workload};
 use crate::field::Path;
 use crate::registry::Rules;
 
@@ -16,6 +16,9 @@ pub const RULES: Rules = Rules {
         let mut errors = Vec::new();
         workload::template(&Path::new("template"), &template["template"], &mut errors);
         errors
+    },
+    warn: |new, old| {
+        pod_warnings::of_template(&Path::new("template"), &new["template"], old.map(|old| &old["template"]))
     },
     ..Rules::NONE
 };

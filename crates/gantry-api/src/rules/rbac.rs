@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::common::{default, items, list, one_of, text};
+use super::common::{
+    default, dns_subdomain, items, label_selector, list, one_of, path_segment, required, text,
+};
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
@@ -15,6 +17,17 @@ pub const ROLE: Rules = Rules {
         let namespaced = !text(&role["metadata"], "namespace").is_empty();
         for (at, rule) in list(role, "rules").iter().enumerate() {
             policy_rule(&Path::new("rules").index(at), rule, namespaced, &mut errors);
+        }
+        if role["aggregationRule"].is_object() {
+            let path = Path::new("aggregationRule").child("clusterRoleSelectors");
+            let selectors = list(&role["aggregationRule"], "clusterRoleSelectors");
+            if selectors.is_empty() {
+                let words = "at least one clusterRoleSelector required if aggregationRule is non-nil";
+                errors.push(FieldError::required(&path, words));
+            }
+            for (at, selector) in selectors.iter().enumerate() {
+                label_selector(&path.index(at), selector, &mut errors);
+            }
         }
         errors
     },
@@ -75,22 +88,11 @@ pub const BINDING: Rules = Rules {
         let namespaced = !text(&binding["metadata"], "namespace").is_empty();
         let kinds: &[&str] = if namespaced { &["Role", "ClusterRole"] } else { &["ClusterRole"] };
         one_of(&path.child("kind"), text(reference, "kind"), kinds, &mut errors);
-        if text(reference, "name").is_empty() {
-            errors.push(FieldError::required(&path.child("name"), ""));
+        if let Some(name) = required(&path, reference, "name", &mut errors) {
+            path_segment(&path.child("name"), name, &mut errors);
         }
-        for (at, subject) in list(binding, "subjects").iter().enumerate() {
-            let path = Path::new("subjects").index(at);
-            if text(subject, "name").is_empty() {
-                errors.push(FieldError::required(&path.child("name"), ""));
-            }
-            match text(subject, "kind") {
-                "ServiceAccount" if !namespaced && text(subject, "namespace").is_empty() => {
-                    errors.push(FieldError::required(&path.child("namespace"), ""));
-                }
-                kind => {
-                    one_of(&path.child("kind"), kind, &["ServiceAccount", "User", "Group"], &mut errors);
-                }
-            }
+        for (at, each) in list(binding, "subjects").iter().enumerate() {
+            subject(&Path::new("subjects").index(at), each, namespaced, &mut errors);
         }
         errors
     },
@@ -102,3 +104,30 @@ pub const BINDING: Rules = Rules {
     },
     ..Rules::NONE
 };
+
+fn subject(path: &Path, subject: &Value, namespaced: bool, errors: &mut Vec<FieldError>) {
+    let name = required(path, subject, "name", errors);
+    let (kind, group) = (text(subject, "kind"), text(subject, "apiGroup"));
+    let group_is = |expected: &str, errors: &mut Vec<FieldError>| {
+        one_of(&path.child("apiGroup"), group, &[expected], errors);
+    };
+    match kind {
+        "ServiceAccount" => {
+            if let Some(name) = name {
+                dns_subdomain(&path.child("name"), name, errors);
+            }
+            group_is("", errors);
+            if !namespaced && text(subject, "namespace").is_empty() {
+                errors.push(FieldError::required(&path.child("namespace"), ""));
+            }
+        }
+        "User" | "Group" => {
+            if name.is_none() {
+                let words = format!("{} name cannot be empty", kind.to_lowercase());
+                errors.push(FieldError::invalid(&path.child("name"), "", words));
+            }
+            group_is(GROUP, errors);
+        }
+        other => one_of(&path.child("kind"), other, &["ServiceAccount", "User", "Group"], errors),
+    }
+}

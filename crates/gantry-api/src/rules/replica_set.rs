@@ -27,6 +27,7 @@ pub const RULES: Rules = Rules {
     selectable: |set| {
         vec![("status.replicas", set["status"]["replicas"].as_i64().unwrap_or_default().to_string())]
     },
+    warn: workload::warnings_with_name,
     ..Rules::NONE
 };
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::common::{drop_status, keep_status, not_negative, object, text};
+use super::common::{default, drop_status, keep_status, not_negative, object, text};
 use super::{replica_set, workload};
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
@@ -12,6 +12,10 @@ pub const RULES: Rules = Rules {
     default: |controller| {
         let Some(controller) = controller.as_object_mut() else { return };
         let spec = object(controller, "spec");
+        default(spec, "replicas", 1);
+        if !spec.get("template").is_some_and(Value::is_object) {
+            return;
+        }
         replica_set::template_defaults(spec);
         let labels = spec["template"]["metadata"]["labels"].clone();
         if !labels.is_object() {
@@ -36,6 +40,7 @@ pub const RULES: Rules = Rules {
         let replicas = controller["status"]["replicas"].as_i64().unwrap_or_default();
         vec![("status.replicas", replicas.to_string())]
     },
+    warn: workload::warnings_with_name,
     ..Rules::NONE
 };
 
@@ -49,6 +54,10 @@ fn validate(controller: &Value) -> Vec<FieldError> {
     }
     not_negative(&path.child("replicas"), &spec["replicas"], &mut errors);
     let at = path.child("template");
+    if !spec["template"].is_object() {
+        errors.push(FieldError::required(&at, ""));
+        return errors;
+    }
     let labels = &spec["template"]["metadata"]["labels"];
     if selector.into_iter().flatten().any(|(key, value)| labels[key] != *value) {
         errors.push(FieldError::invalid(

@@ -2,48 +2,11 @@
 
 use serde_json::Value;
 
-use super::common::{drop_status, keep_status, list, qualified_name, text};
-use super::persistent_volume_claim::quantity;
+use super::common::{drop_status, keep_status, list, text};
+use super::resources;
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
-/// The names without a domain that can be limited.
-const STANDARD: [&str; 22] = [
-    "cpu",
-    "memory",
-    "ephemeral-storage",
-    "requests.cpu",
-    "requests.memory",
-    "requests.storage",
-    "requests.ephemeral-storage",
-    "limits.cpu",
-    "limits.memory",
-    "limits.ephemeral-storage",
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "persistentvolumeclaims",
-    "configmaps",
-    "services.nodeports",
-    "services.loadbalancers",
-    "storage",
-    "hugepages-2Mi",
-    "hugepages-1Gi",
-];
-/// Names that are counted: their amounts are whole.
-const COUNTED: [&str; 9] = [
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "persistentvolumeclaims",
-    "configmaps",
-    "services.nodeports",
-    "services.loadbalancers",
-];
 const SCOPES: &[&str] = &[
     "BestEffort",
     "CrossNamespacePodAffinity",
@@ -91,53 +54,35 @@ pub const RULES: Rules = Rules {
 
 fn amounts(path: &Path, amounts: &Value, errors: &mut Vec<FieldError>) {
     for (name, amount) in amounts.as_object().into_iter().flatten() {
-        let path = path.key(name);
-        qualified_name(&path, name, errors);
-        if !name.contains('/')
-            && !STANDARD.contains(&name.as_str())
-            && !name.starts_with("requests.hugepages-")
-        {
-            errors.push(FieldError::invalid(&path, name.as_str(), "must be a standard resource for quotas"));
-        }
-        let Some(parsed) = quantity(amount) else { continue };
-        if parsed.is_negative() {
-            errors.push(FieldError::invalid(&path, amount.clone(), "must be greater than or equal to 0"));
-        }
-        let counted = COUNTED.contains(&name.as_str()) || name.starts_with("count/");
-        if counted && !parsed.is_whole() {
-            errors.push(FieldError::invalid(&path, amount.clone(), "must be an integer"));
-        }
+        resources::quota_name(&path.key(name), name, errors);
+        resources::amount(&path.key(name), name, amount, errors);
     }
 }
 
-fn hard(spec: &Value) -> impl Iterator<Item = &str> {
-    spec["hard"].as_object().into_iter().flatten().map(|(name, _)| name.as_str())
-}
-
-/// Whether a scope says anything about amounts of the resource.
-fn tracked(scope: &str, resource: &str) -> bool {
-    let of_pods = ["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
-    match scope {
-        "BestEffort" => matches!(resource, "pods" | "count/pods"),
+/// How many of the limited resources the scope says nothing about.
+fn untracked(scope: &str, spec: &Value) -> usize {
+    let names = spec["hard"].as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+    let tracked = |resource: &str| match scope {
+        "BestEffort" => resource == "pods",
         "Terminating"
         | "NotTerminating"
         | "NotBestEffort"
         | "PriorityClass"
-        | "CrossNamespacePodAffinity" => {
-            matches!(
-                resource,
-                "pods"
-                    | "count/pods"
-                    | "ephemeral-storage"
-                    | "requests.ephemeral-storage"
-                    | "limits.ephemeral-storage"
-            ) || of_pods.contains(&resource)
-                || resource.contains('/')
-        }
-        "VolumeAttributesClass" => {
-            matches!(resource, "persistentvolumeclaims" | "count/persistentvolumeclaims" | "requests.storage")
-        }
+        | "CrossNamespacePodAffinity" => matches!(
+            resource,
+            "pods" | "cpu" | "memory" | "requests.cpu" | "requests.memory" | "limits.cpu" | "limits.memory"
+        ),
+        "VolumeAttributesClass" => matches!(resource, "persistentvolumeclaims" | "requests.storage"),
         _ => true,
+    };
+    names.filter(|name| resources::is_quota_name(name) && !tracked(name)).count()
+}
+
+fn conflicts(path: &Path, scopes: &[&str], spec: &Value, errors: &mut Vec<FieldError>) {
+    for (one, other) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {
+        if scopes.contains(&one) && scopes.contains(&other) {
+            errors.push(FieldError::invalid(path, spec["scopes"].clone(), "conflicting scopes"));
+        }
     }
 }
 
@@ -147,35 +92,32 @@ fn scopes(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
     for scope in &scopes {
         if !SCOPES.contains(scope) {
             errors.push(FieldError::invalid(&at, spec["scopes"].clone(), "unsupported scope"));
-        } else if hard(spec).any(|resource| !tracked(scope, resource)) {
-            let words = "unsupported scope applied to resource";
-            errors.push(FieldError::invalid(&at, spec["scopes"].clone(), words));
         }
+        let words = "unsupported scope applied to resource";
+        let error = FieldError::invalid(&at, spec["scopes"].clone(), words);
+        errors.extend(std::iter::repeat_n(error, untracked(scope, spec)));
     }
-    for (one, other) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {
-        if scopes.contains(&one) && scopes.contains(&other) {
-            errors.push(FieldError::invalid(&at, spec["scopes"].clone(), "conflicting scopes"));
-        }
-    }
+    conflicts(&at, &scopes, spec, errors);
 }
 
+/// Checks the scopes that are selected; upstream tells faults at the list.
 fn selector(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
-    let expressions = &spec["scopeSelector"]["matchExpressions"];
-    for (at, expression) in expressions.as_array().into_iter().flatten().enumerate() {
-        let path = path.index(at);
+    let selector = &spec["scopeSelector"];
+    let expressions = list(selector, "matchExpressions");
+    for expression in expressions {
         let (scope, operator) = (text(expression, "scopeName"), text(expression, "operator"));
         if !SCOPES.contains(&scope) {
             errors.push(FieldError::invalid(&path.child("scopeName"), scope, "unsupported scope"));
-        } else if hard(spec).any(|resource| !tracked(scope, resource)) {
-            let words = "unsupported scope applied to resource";
-            errors.push(FieldError::invalid(&path, expression.clone(), words));
         }
+        let words = "unsupported scope applied to resource";
+        let error = FieldError::invalid(path, selector.clone(), words);
+        errors.extend(std::iter::repeat_n(error, untracked(scope, spec)));
         let valued = matches!(scope, "PriorityClass" | "VolumeAttributesClass");
-        if !valued && operator != "Exists" {
+        if SCOPES.contains(&scope) && !valued && operator != "Exists" {
             errors.push(FieldError::invalid(
                 &path.child("operator"),
                 operator,
-                "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity",
+                "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity",
             ));
         }
         let values = list(expression, "values");
@@ -191,12 +133,11 @@ fn selector(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
             )),
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
             other => {
-                errors.push(FieldError::invalid(
-                    &path.child("operator"),
-                    other,
-                    "not a valid selector operator",
-                ));
+                let words = "not a valid selector operator";
+                errors.push(FieldError::invalid(&path.child("operator"), other, words));
             }
         }
     }
+    let scopes: Vec<&str> = expressions.iter().map(|expression| text(expression, "scopeName")).collect();
+    conflicts(path, &scopes, spec, errors);
 }

@@ -2,13 +2,16 @@
 
 use serde_json::{Map, Value};
 
-use super::common::{default, immutable, text};
+use super::common::{default, immutable, text, too_long};
 use super::config_map::frozen;
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
 /// The largest sum of values, in bytes.
 const MAX_BYTES: usize = 1 << 20;
+
+/// The keys of a secret for basic authentication: at least one of them is there.
+const BASIC: [&str; 2] = ["username", "password"];
 
 /// The rules.
 pub const RULES: Rules = Rules {
@@ -27,11 +30,15 @@ pub const RULES: Rules = Rules {
         let mut errors = Vec::new();
         keys(&Path::new("data"), &secret["data"], &mut errors);
         size(&Path::new("data"), &[&secret["data"]], &mut errors);
+        let data = Path::new("data");
         let required: &[&str] = match text(secret, "type") {
             "kubernetes.io/dockercfg" => &[".dockercfg"],
             "kubernetes.io/dockerconfigjson" => &[".dockerconfigjson"],
             "kubernetes.io/ssh-auth" => &["ssh-privatekey"],
             "kubernetes.io/tls" => &["tls.crt", "tls.key"],
+            "kubernetes.io/basic-auth" if BASIC.iter().all(|key| secret["data"].get(*key).is_none()) => {
+                &BASIC
+            }
             _ => &[],
         };
         let account = "kubernetes.io/service-account.name";
@@ -41,8 +48,18 @@ pub const RULES: Rules = Rules {
             let annotations = Path::new("metadata").child("annotations");
             errors.push(FieldError::required(&annotations.key(account), ""));
         }
-        for key in required.iter().filter(|key| secret["data"].get(**key).is_none()) {
-            errors.push(FieldError::required(&Path::new("data").key(key), ""));
+        // An empty private key is none; other values may be empty.
+        let missing = |key: &str| match key {
+            "ssh-privatekey" => text(&secret["data"], key).is_empty(),
+            key => secret["data"].get(key).is_none(),
+        };
+        for key in required.iter().filter(|key| missing(key)) {
+            errors.push(FieldError::required(&data.key(key), ""));
+        }
+        for key in required.iter().filter(|key| key.starts_with(".docker") && !missing(key)) {
+            if let Err(words) = json_object(text(&secret["data"], key)) {
+                errors.push(FieldError::invalid(&data.key(key), "<secret contents redacted>", words));
+            }
         }
         errors
     },
@@ -64,22 +81,56 @@ pub const RULES: Rules = Rules {
     ..Rules::NONE
 };
 
+/// Checks that bytes are a JSON object; what is wrong otherwise.
+fn json_object(bytes: &str) -> Result<(), String> {
+    let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, bytes).unwrap_or_default();
+    if bytes.trim_ascii().is_empty() {
+        return Err("unexpected end of JSON input".to_owned());
+    }
+    match serde_json::from_slice::<Value>(&bytes) {
+        Ok(Value::Object(_) | Value::Null) => Ok(()),
+        Ok(other) => {
+            let kind = match other {
+                Value::Array(_) => "array",
+                Value::String(_) => "string",
+                Value::Bool(_) => "bool",
+                _ => "number",
+            };
+            Err(format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"))
+        }
+        Err(_) => {
+            // Go names the first byte that no value can have there.
+            let first = bytes.trim_ascii().first().map_or(' ', |byte| char::from(*byte));
+            let value = matches!(first, '{' | '[' | '"' | '-' | '0'..='9' | 't' | 'f' | 'n');
+            match value {
+                true => Err("unexpected end of JSON input".to_owned()),
+                false => Err(format!("invalid character '{first}' looking for beginning of value")),
+            }
+        }
+    }
+}
+
 /// Checks the keys of a ConfigMap or Secret: they must be possible file names.
 pub(super) fn keys(path: &Path, data: &Value, errors: &mut Vec<FieldError>) {
-    for (key, _) in data.as_object().into_iter().flatten() {
-        let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let at = path.key(key);
-        if key.len() > 253 {
-            errors.push(FieldError::invalid(&at, key.as_str(), "must be no more than 253 bytes"));
-        } else if key.is_empty() || !key.chars().all(fine) {
-            errors.push(FieldError::invalid(
-                &at,
-                key.as_str(),
-                "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
-            ));
-        } else if key == "." || key.starts_with("..") {
-            errors.push(FieldError::invalid(&at, key.as_str(), format!("must not be '{key}'")));
-        }
+    for (name, _) in data.as_object().into_iter().flatten() {
+        key(&path.key(name), name, errors);
+    }
+}
+
+/// Checks the key of a value.
+pub(super) fn key(path: &Path, key: &str, errors: &mut Vec<FieldError>) {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let mut refuse = |words: String| errors.push(FieldError::invalid(path, key, words));
+    if key.len() > 253 {
+        refuse(too_long(253));
+    }
+    if key.is_empty() || !key.chars().all(fine) {
+        refuse("a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')".to_owned());
+    }
+    if matches!(key, "." | "..") {
+        refuse(format!("must not be '{key}'"));
+    } else if key.starts_with("..") {
+        refuse("must not start with '..'".to_owned());
     }
 }
 

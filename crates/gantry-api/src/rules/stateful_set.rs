@@ -6,7 +6,7 @@ use super::common::{
     amount, amount_of, at_most_all, default, dns_1035, drop_status, items, keep_status, list, not_negative,
     object, one_of, restore, text,
 };
-use super::{persistent_volume_claim, replica_set, workload};
+use super::{persistent_volume_claim, replica_set, volume_warnings, workload};
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
@@ -72,6 +72,18 @@ pub const RULES: Rules = Rules {
             &["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"],
         )
     },
+    warn: |new, old| {
+        let mut warnings = workload::warnings(new, old);
+        let spec = &new["spec"];
+        if old.is_some_and(|old| old["spec"] == *spec) {
+            return warnings;
+        }
+        for (at, claim) in list(spec, "volumeClaimTemplates").iter().enumerate() {
+            let path = Path::new("spec").child("volumeClaimTemplates").index(at);
+            volume_warnings::of_claim_spec(&path, &claim["spec"], &mut warnings);
+        }
+        warnings
+    },
     ..Rules::NONE
 };
 
@@ -87,7 +99,7 @@ fn validate(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
         let policy = text(&spec["persistentVolumeClaimRetentionPolicy"], key);
         one_of(&at.child(key), policy, &["Delete", "Retain"], errors);
     }
-    for key in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
+    for key in ["replicas", "minReadySeconds"] {
         not_negative(&path.child(key), &spec[key], errors);
     }
     not_negative(&path.child("ordinals").child("start"), &spec["ordinals"]["start"], errors);

@@ -1,9 +1,12 @@
 //! StorageClass and VolumeAttributesClass: how volumes are made and what they are like.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value};
 
-use super::common::{default, immutable, list, one_of, qualified_name, required, text};
-use super::csi_driver;
+use super::common::{
+    default, deprecated_label, immutable, list, one_of, qualified_name, required, required_one_of, text,
+};
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
@@ -21,21 +24,14 @@ pub const RULES: Rules = Rules {
     validate: |class| {
         let mut errors = Vec::new();
         let path = Path::default();
-        if let Some(provisioner) = required(&path, class, "provisioner", &mut errors) {
-            qualified_name(&path.child("provisioner"), &provisioner.to_lowercase(), &mut errors);
-        }
+        provisioner(class, "provisioner", &mut errors);
         parameters(&path.child("parameters"), &class["parameters"], true, &mut errors);
-        one_of(
-            &path.child("reclaimPolicy"),
-            text(class, "reclaimPolicy"),
-            &["Delete", "Retain"],
-            &mut errors,
-        );
+        let policy = text(class, "reclaimPolicy");
+        one_of(&path.child("reclaimPolicy"), policy, &["Delete", "Retain"], &mut errors);
         let modes = ["Immediate", "WaitForFirstConsumer"];
-        one_of(&path.child("volumeBindingMode"), text(class, "volumeBindingMode"), &modes, &mut errors);
-        for (at, term) in list(class, "allowedTopologies").iter().enumerate() {
-            topology(&path.child("allowedTopologies").index(at), term, &mut errors);
-        }
+        let mode = text(class, "volumeBindingMode");
+        required_one_of(&path.child("volumeBindingMode"), mode, &modes, &mut errors);
+        topologies(&path.child("allowedTopologies"), list(class, "allowedTopologies"), &mut errors);
         errors
     },
     validate_update: |new, old| {
@@ -45,6 +41,17 @@ pub const RULES: Rules = Rules {
         immutable(&path, &new["volumeBindingMode"], &old["volumeBindingMode"], &mut errors);
         errors
     },
+    warn: |class, _| {
+        let mut warnings = Vec::new();
+        for (at, term) in list(class, "allowedTopologies").iter().enumerate() {
+            let path = Path::new("allowedTopologies").index(at).child("matchLabelExpressions");
+            for (at, expression) in list(term, "matchLabelExpressions").iter().enumerate() {
+                let path = path.index(at).child("key");
+                warnings.extend(deprecated_label(&path, text(expression, "key")));
+            }
+        }
+        warnings
+    },
     ..Rules::NONE
 };
 
@@ -52,7 +59,7 @@ pub const RULES: Rules = Rules {
 pub const ATTRIBUTES: Rules = Rules {
     validate: |class| {
         let mut errors = Vec::new();
-        csi_driver::name(&Path::new("driverName"), text(class, "driverName"), &mut errors);
+        provisioner(class, "driverName", &mut errors);
         parameters(&Path::new("parameters"), &class["parameters"], false, &mut errors);
         errors
     },
@@ -63,6 +70,13 @@ pub const ATTRIBUTES: Rules = Rules {
     },
     ..Rules::NONE
 };
+
+/// Checks the name of what makes the volumes.
+fn provisioner(class: &Value, field: &str, errors: &mut Vec<FieldError>) {
+    if let Some(name) = required(&Path::default(), class, field, errors) {
+        qualified_name(&Path::new(field), &name.to_lowercase(), errors);
+    }
+}
 
 fn fixed(fields: &[&str], new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
     for field in fields.iter().filter(|field| new[**field] != old[**field]) {
@@ -92,13 +106,43 @@ fn parameters(path: &Path, parameters: &Value, may_be_empty: bool, errors: &mut 
     }
 }
 
-fn topology(path: &Path, term: &Value, errors: &mut Vec<FieldError>) {
+/// What a term says: for each key the values.
+type Term<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+
+fn topologies(path: &Path, terms: &[Value], errors: &mut Vec<FieldError>) {
+    let mut seen: Vec<Term<'_>> = Vec::new();
+    for (at, term) in terms.iter().enumerate() {
+        let path = path.index(at);
+        let said = topology(&path, term, errors);
+        // A term that says nothing is told once for each term there is, as upstream does.
+        let before = seen.iter().filter(|other| **other == said).count();
+        let alike = before + if said.is_empty() { terms.len() } else { 0 };
+        let repeated = FieldError::duplicate(&path.child("matchLabelExpressions"), "");
+        errors.extend(std::iter::repeat_n(repeated, alike));
+        seen.push(said);
+    }
+}
+
+fn topology<'a>(path: &Path, term: &'a Value, errors: &mut Vec<FieldError>) -> Term<'a> {
     let path = path.child("matchLabelExpressions");
+    let mut said = Term::new();
     for (at, expression) in list(term, "matchLabelExpressions").iter().enumerate() {
         let path = path.index(at);
-        if list(expression, "values").is_empty() {
-            errors.push(FieldError::required(&path.child("values"), ""));
+        let (at, given) = (path.child("values"), list(expression, "values"));
+        if given.is_empty() {
+            errors.push(FieldError::required(&at, ""));
         }
-        super::common::qualified_name(&path.child("key"), text(expression, "key"), errors);
+        let mut values = BTreeSet::new();
+        for (index, value) in given.iter().filter_map(Value::as_str).enumerate() {
+            if !values.insert(value) {
+                errors.push(FieldError::duplicate(&at.index(index), value));
+            }
+        }
+        let key = text(expression, "key");
+        qualified_name(&path.child("key"), key, errors);
+        if said.insert(key, values).is_some() {
+            errors.push(FieldError::duplicate(&path.child("key"), key));
+        }
     }
+    said
 }

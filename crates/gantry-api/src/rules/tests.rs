@@ -1,16 +1,21 @@
 //! Defaults and validation of the built-in kinds, as tables.
 
+mod access;
 mod autoscaling;
 mod definitions;
 mod devices;
+mod endpoints;
 mod every_kind;
 mod extensions;
 mod fixtures;
 mod flow_control;
 mod limits;
 mod networking;
+mod pod_specs;
 mod pods;
+mod services;
 mod storage;
+mod volumes;
 mod workloads;
 
 use proptest::prelude::*;

@@ -17,6 +17,20 @@ pub const RULES: Rules = Rules {
     default: policy_defaults,
     prepare_create: drop_status,
     prepare_update: keep_status,
+    validate_status: |new, _, _| {
+        let mut errors = Vec::new();
+        let path = Path::new("status").child("typeChecking").child("expressionWarnings");
+        let warnings = list(&new["status"]["typeChecking"], "expressionWarnings");
+        for (at, warning) in warnings.iter().enumerate() {
+            for field in ["warning", "fieldRef"] {
+                if text(warning, field).trim().is_empty() {
+                    errors.push(FieldError::required(&path.index(at).child(field), ""));
+                }
+            }
+        }
+        errors.extend(super::conditions::of_status(new));
+        errors
+    },
     validate: |policy| {
         let mut errors = Vec::new();
         validate(&Path::new("spec"), &policy["spec"], &mut errors);

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::common::{label_selector, list, not_negative, text};
-use super::pod;
+use super::{pod_spec, pod_warnings};
 use crate::field::{FieldError, Path};
 
 /// Checks the selector at `path`; `empty` are the words for one that selects everything.
@@ -38,9 +38,16 @@ pub(super) fn selected(path: &Path, selector: &Value, template: &Value, errors: 
 
 /// Checks a pod template.
 pub(super) fn template(path: &Path, template: &Value, errors: &mut Vec<FieldError>) {
-    let metadata = path.child("metadata");
-    super::common::labels(&metadata.child("labels"), &template["metadata"]["labels"], errors);
-    pod::validate_spec(&path.child("spec"), &template["spec"], errors);
+    let (metadata, spec) = (&template["metadata"], &template["spec"]);
+    let notes = path.child("annotations");
+    super::common::labels(&path.child("labels"), &metadata["labels"], errors);
+    super::metadata::annotations(&notes, &metadata["annotations"], errors);
+    pod_spec::annotations(&notes, &metadata["annotations"], spec, errors);
+    pod_spec::validate(&path.child("spec"), spec, None, errors);
+    if !list(spec, "ephemeralContainers").is_empty() {
+        let path = path.child("spec").child("ephemeralContainers");
+        errors.push(FieldError::forbidden(&path, "ephemeral containers not allowed in pod template"));
+    }
 }
 
 /// Checks that the template's pods are restarted whenever they end.
@@ -89,4 +96,17 @@ pub(super) fn selects(selector: &Value, labels: &Value) -> bool {
                 _ => false,
             }
         })
+}
+
+/// What is said about the name of a new workload, and about its template.
+pub(super) fn warnings_with_name(new: &Value, old: Option<&Value>) -> Vec<String> {
+    let name = pod_warnings::of_name(new).filter(|_| old.is_none());
+    name.into_iter().chain(warnings(new, old)).collect()
+}
+
+/// What is said about the template of a workload that is new or changed.
+pub(super) fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
+    let template = |object: &Value| object["spec"]["template"].clone();
+    let path = Path::new("spec").child("template");
+    pod_warnings::of_template(&path, &template(new), old.map(template).as_ref())
 }

@@ -148,7 +148,9 @@ pub(super) fn count_generation(kind: &Kind, object: &mut Value, old: &Value) {
         (Some(new), Some(before)) => new.iter().filter(own).ne(before.iter().filter(own)),
         _ => false,
     } || (annotations_count
-        && object["metadata"]["annotations"] != old["metadata"]["annotations"]);
+        && object["metadata"]["annotations"] != old["metadata"]["annotations"])
+        || (kind.is("discovery.k8s.io", "EndpointSlice")
+            && object["metadata"]["labels"] != old["metadata"]["labels"]);
     if changed {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
         object["metadata"]["generation"] = generation.into();

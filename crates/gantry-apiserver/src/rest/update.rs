@@ -232,15 +232,18 @@ async fn finish(
     errors.extend(gantry_api::rules::metadata::validate_update(&object, &current));
     match context.info.subresource.as_str() {
         // This changes what an update of the object itself may not.
-        "ephemeralcontainers" => errors.extend(kind.validate(&object)),
+        part @ "ephemeralcontainers" => {
+            errors.extend(kind.validate(&object));
+            errors.extend(kind.validate_status(&object, &current, part));
+        }
         "resize" => {
             errors.extend(kind.validate(&object));
             errors.extend(resize::validate(&object, &current));
         }
-        part @ ("status" | "approval") => {
+        part @ ("status" | "approval" | "finalize") => {
             errors.extend(kind.validate_status(&object, &current, part));
         }
-        "finalize" | "binding" => {}
+        "binding" => {}
         _ => {
             errors.extend(kind.validate_change(&object, &current));
             expressions::validate(kind, &object, Some(&current), &mut errors);

@@ -89,6 +89,20 @@ pub(super) fn becomes(name: &str, patch: Value, expected: Value) {
     assert_eq!(object, merged, "{name}");
 }
 
+/// Compares what is said about the minimal object with `patch` merged into it.
+#[track_caller]
+pub(super) fn warned(name: &str, patch: Value, expected: &[&str]) {
+    let mut object = minimal(name);
+    json_patch::merge(&mut object, &patch);
+    let object = created(object);
+    assert_eq!(kind_of(&object).warnings(&object, None), expected, "{name} with {patch}");
+}
+
+/// A list of that many items.
+pub(super) fn many(count: usize, item: impl Fn(usize) -> Value) -> Value {
+    (0..count).map(item).collect()
+}
+
 fn labelled() -> Value {
     json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}})
 }

@@ -18,7 +18,10 @@ fn resource_quota() {
     );
     check(
         json!({"hard": {"bananas": "1"}}),
-        &["spec.hard[bananas]: Invalid value: \"bananas\": must be a standard resource for quotas"],
+        &[
+            "spec.hard[bananas]: Invalid value: \"bananas\": must be a standard resource type or fully qualified",
+            "spec.hard[bananas]: Invalid value: \"bananas\": must be a standard resource for quotas",
+        ],
     );
     check(json!({"scopes": ["Odd"]}), &["spec.scopes: Invalid value: [\"Odd\"]: unsupported scope"]);
     check(
@@ -34,7 +37,7 @@ fn resource_quota() {
     check(
         expressions(json!({"scopeName": "PriorityClass", "operator": "In"})),
         &[
-            "spec.scopeSelector.matchExpressions[0].values: Required value: must be at least one value when `operator` is 'In' or 'NotIn' for scope selector",
+            "spec.scopeSelector.matchExpressions.values: Required value: must be at least one value when `operator` is 'In' or 'NotIn' for scope selector",
         ],
     );
     let mut scoped = minimal("ResourceQuota");
@@ -72,7 +75,7 @@ fn limit_range() {
     check(
         json!({"type": "PersistentVolumeClaim"}),
         &[
-            "spec.limits[0]: Required value: either minimum or maximum storage value is required, but neither was provided",
+            "spec.limits[0].limits: Required value: either minimum or maximum storage value is required, but neither was provided",
         ],
     );
     check(
@@ -81,7 +84,7 @@ fn limit_range() {
     );
     check(
         json!({"type": "Container", "default": {"cpu": "2"}, "max": {"cpu": "1"}, "defaultRequest": {"cpu": "1"}}),
-        &["spec.limits[0].default[cpu]: Invalid value: \"2\": default value 2 is greater than max value 1"],
+        &["spec.limits[0].default[cpu]: Invalid value: \"1\": default value 2 is greater than max value 1"],
     );
     check(
         json!({"type": "Pod", "maxLimitRequestRatio": {"cpu": "500m"}}),

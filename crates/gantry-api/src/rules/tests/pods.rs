@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::fixtures::{refused, status_refused};
+use crate::rules::common::QUALIFIED_NAME;
 
 fn pod(spec: Value, expected: &[&str]) {
     refused("Pod", json!({"spec": spec}), expected);
@@ -49,15 +50,16 @@ fn affinity() {
             &format!("{at}[0].matchFields[0].key: Invalid value: \"spec.x\": not a valid field selector key"),
         ],
     );
+    let term = format!("spec.affinity.podAntiAffinity.{PREFERRED}[0].podAffinityTerm");
     pod(
         json!({"affinity": {"podAntiAffinity": {PREFERRED: [{"weight": 0, "podAffinityTerm": {"topologyKey": ""}}]}}}),
         &[
             &format!(
                 "spec.affinity.podAntiAffinity.{PREFERRED}[0].weight: Invalid value: 0: must be in the range 1-100"
             ),
-            &format!(
-                "spec.affinity.podAntiAffinity.{PREFERRED}[0].podAffinityTerm.topologyKey: Required value: can not be empty"
-            ),
+            &format!("{term}.topologyKey: Required value: can not be empty"),
+            &format!("{term}.topologyKey: Invalid value: \"\": name part must be non-empty"),
+            &format!("{term}.topologyKey: Invalid value: \"\": {QUALIFIED_NAME}"),
         ],
     );
 }
@@ -68,7 +70,7 @@ fn spread() {
     pod(
         json!({"topologySpreadConstraints": [one, one]}),
         &[
-            "spec.topologySpreadConstraints[1].{topologyKey, whenUnsatisfiable}: Duplicate value: \"{zone, DoNotSchedule}\"",
+            "spec.topologySpreadConstraints[0].{topologyKey, whenUnsatisfiable}: Duplicate value: \"{zone, DoNotSchedule}\"",
         ],
     );
     pod(
@@ -88,9 +90,9 @@ fn security() {
             "sysctls": [{"name": "a b", "value": "1"}]}}),
         &[
             "spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive",
+            "spec.securityContext.sysctls[0].name: Invalid value: \"a b\": must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$",
             "spec.securityContext.fsGroupChangePolicy: Unsupported value: \"Never\": supported values: \"Always\", \"OnRootMismatch\"",
             "spec.securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost",
-            "spec.securityContext.sysctls[0].name: Invalid value: \"a b\": must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$",
         ],
     );
     container(
@@ -104,9 +106,8 @@ fn security() {
 #[test]
 fn volumes() {
     volume(
-        json!({"hostPath": {"path": "", "type": "Odd"}}),
+        json!({"hostPath": {"path": "/", "type": "Odd"}}),
         &[
-            "hostPath.path: Required value",
             "hostPath.type: Unsupported value: \"Odd\": supported values: \"\", \"BlockDevice\", \"CharDevice\", \"Directory\", \"DirectoryOrCreate\", \"File\", \"FileOrCreate\", \"Socket\"",
         ],
     );
@@ -125,8 +126,9 @@ fn volumes() {
             {"downwardAPI": {"items": [{"path": "a"}]}}]}}),
         &[
             "projected.sources[0].serviceAccountToken.expirationSeconds: Invalid value: 5: may not specify a duration less than 10 minutes",
-            "projected.sources[0].serviceAccountToken.path: Required value",
-            "projected.sources[1].downwardAPI.items[0]: Required value: one of fieldRef and resourceFieldRef is required",
+            "projected.path: Required value",
+            "projected.sources[1].downwardAPI: Required value: one of fieldRef and resourceFieldRef is required",
+            "projected.sources[0].serviceAccountToken: Forbidden: must not be specified when serviceAccountName is not set",
         ],
     );
     volume(
@@ -140,7 +142,7 @@ fn volumes() {
 fn containers_and_ports() {
     container(
         json!({"envFrom": [{}]}),
-        &["envFrom[0]: Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`"],
+        &["envFrom: Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`"],
     );
     container(json!({"envFrom": [{"secretRef": {}}]}), &["envFrom[0].secretRef.name: Required value"]);
     let port = json!({"containerPort": 80, "hostPort": 80, "protocol": "TCP"});
@@ -151,8 +153,8 @@ fn containers_and_ports() {
     pod(
         json!({"hostAliases": [{"ip": "x"}], "readinessGates": [{"conditionType": "a b"}]}),
         &[
-            "spec.hostAliases[0].ip: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
             "spec.readinessGates[0].conditionType: Invalid value: \"a b\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
+            "spec.hostAliases[0].ip: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
         ],
     );
 }
@@ -242,6 +244,7 @@ fn init_containers_and_endpoints() {
             "subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`",
             "subsets[0].ports[0].name: Required value",
             "subsets[1].addresses[0].ip: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+            "subsets[1].addresses[0].ip: Invalid value: \"x\": must be a valid IP address",
         ],
     );
     refused(

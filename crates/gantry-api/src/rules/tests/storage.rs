@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::fixtures::{becomes, change_of, change_refused, created, minimal, refused};
+use crate::rules::common::DNS_SUBDOMAIN;
 
 #[test]
 fn persistent_volume() {
@@ -16,8 +17,9 @@ fn persistent_volume() {
     check(
         json!({"accessModes": [], "capacity": null, "hostPath": null}),
         &[
-            "spec.accessModes: Required value: at least 1 access mode is required",
+            "spec.accessModes: Required value",
             "spec.capacity: Required value",
+            "spec.capacity: Unsupported value: null: supported values: \"storage\"",
             "spec: Required value: must specify a volume type",
         ],
     );
@@ -31,7 +33,7 @@ fn persistent_volume() {
     check(json!({"hostPath": null, "csi": {"driver": "a.b"}}), &["spec.csi.volumeHandle: Required value"]);
     check(
         json!({"hostPath": null, "local": {"path": "/v"}}),
-        &["metadata.annotations: Required value: Local volume requires node affinity"],
+        &["spec.nodeAffinity: Required value: Local volume requires node affinity"],
     );
     check(
         json!({"accessModes": ["Odd"]}),
@@ -54,7 +56,7 @@ fn persistent_volume() {
     change_refused(
         "PersistentVolume",
         json!({"spec": {"volumeMode": "Block"}}),
-        &["spec.volumeMode: Invalid value: \"Block\": field is immutable"],
+        &["volumeMode: Invalid value: \"Block\": field is immutable"],
     );
     change_refused(
         "PersistentVolume",
@@ -165,7 +167,10 @@ fn volume_attachment() {
     );
     check(
         json!({"source": {"persistentVolumeName": ""}}),
-        &["spec.source.persistentVolumeName: Required value: must specify non empty persistentVolumeName"],
+        &[
+            "spec.source.persistentVolumeName: Required value: must specify non empty persistentVolumeName",
+            &format!("spec.source.persistentVolumeName: Invalid value: \"\": {DNS_SUBDOMAIN}"),
+        ],
     );
     change_refused(
         "VolumeAttachment",
@@ -198,22 +203,22 @@ fn csi_kinds() {
     change_refused(
         "CSIDriver",
         json!({"spec": {"attachRequired": false}}),
-        &["spec.attachRequired: Invalid value: false: field is immutable"],
+        &["spec.attachedRequired: Invalid value: false: field is immutable"],
     );
     refused(
         "CSINode",
         json!({"spec": {"drivers": [{"name": "a", "nodeID": "n", "allocatable": {"count": -1}}, {"name": "a"}]}}),
         &[
             "spec.drivers[0].allocatable.count: Invalid value: -1: must be greater than or equal to 0",
-            "spec.drivers[1].name: Duplicate value: \"a\"",
             "spec.drivers[1].nodeID: Required value",
+            "spec.drivers[1].name: Duplicate value: \"a\"",
         ],
     );
     change_refused(
         "CSINode",
         json!({"spec": {"drivers": [{"name": "a.b", "nodeID": "m", "topologyKeys": ["a/b"]}]}}),
         &[
-            "spec.drivers: Invalid value: [{\"name\":\"a.b\",\"nodeID\":\"m\",\"topologyKeys\":[\"a/b\"]}]: field is immutable",
+            "spec.drivers: Invalid value: {\"name\":\"a.b\",\"nodeID\":\"m\",\"topologyKeys\":[\"a/b\"]}: field is immutable",
         ],
     );
     refused(

@@ -41,7 +41,10 @@ pub(super) fn normalize(service: &mut Value, old: Option<&Value>) {
                 port.remove("nodePort");
             }
         }
-        remove(service, &["externalTrafficPolicy"]);
+        let outside = service.pointer("/spec/externalIPs").and_then(Value::as_array);
+        if outside.is_none_or(|addresses| addresses.is_empty()) {
+            remove(service, &["externalTrafficPolicy"]);
+        }
     }
     if became && service_type(service) != "LoadBalancer" {
         remove(service, &["healthCheckNodePort", "allocateLoadBalancerNodePorts", "loadBalancerClass"]);
