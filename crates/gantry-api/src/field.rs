@@ -1,54 +1,72 @@
 //! Paths into objects and what can be wrong at them, in the words of upstream's field errors.
 
-use std::fmt::{self, Write};
+use std::borrow::Cow;
+use std::fmt;
 
 use serde_json::{Value, json};
+use smallvec::SmallVec;
 
 /// A place in an object, such as `spec.containers[0].name` or `metadata.labels[a.b/c]`.
+///
+/// Every write of an object names many places, of which hardly any is ever shown: a text of usual length needs no
+/// allocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Path(String);
+pub struct Path(SmallVec<[u8; 96]>);
 
 impl Path {
     /// The path of the top-level field `name`.
     pub fn new(name: &str) -> Self {
-        Self(name.to_owned())
+        Self(SmallVec::from_slice(name.as_bytes()))
+    }
+
+    /// The path of these texts after this one's.
+    fn and<const N: usize>(&self, texts: [&str; N]) -> Self {
+        let mut text =
+            SmallVec::with_capacity(self.0.len() + texts.iter().map(|text| text.len()).sum::<usize>());
+        text.extend_from_slice(&self.0);
+        texts.iter().for_each(|more| text.extend_from_slice(more.as_bytes()));
+        Self(text)
     }
 
     /// The field `name` below.
     #[must_use]
     pub fn child(&self, name: &str) -> Self {
-        if self.0.is_empty() { Self::new(name) } else { Self([&self.0, ".", name].concat()) }
+        if self.0.is_empty() { Self::new(name) } else { self.and([".", name]) }
     }
 
     /// The list item `at` below.
     #[must_use]
     pub fn index(&self, at: usize) -> Self {
-        // Every write of an object with lists makes many of them: one allocation each.
-        let mut text = String::with_capacity(self.0.len() + 4);
-        text.push_str(&self.0);
-        let _ = write!(text, "[{at}]");
-        Self(text)
+        const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+        match DIGITS.get(at) {
+            Some(digit) => self.and(["[", digit, "]"]),
+            None => self.and(["[", &at.to_string(), "]"]),
+        }
     }
 
     /// The place `below`, seen from here.
     #[must_use]
     pub fn join(&self, below: &Self) -> Self {
-        match below.0.starts_with('[') {
-            true => Self([&*self.0, &below.0].concat()),
-            false => self.child(&below.0),
+        match below.0.starts_with(b"[") {
+            true => self.and([&below.text()]),
+            false => self.child(&below.text()),
         }
     }
 
     /// The map entry `key` below.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
-        Self([&self.0, "[", key, "]"].concat())
+        self.and(["[", key, "]"])
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.0)
     }
 }
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text())
     }
 }
 
@@ -207,7 +225,7 @@ impl FieldError {
 
     /// The cause in a `Status`' details.
     pub fn cause(&self) -> Value {
-        json!({"reason": self.kind.reason(), "message": self.body(), "field": self.path.0})
+        json!({"reason": self.kind.reason(), "message": self.body(), "field": self.path.text()})
     }
 }
 

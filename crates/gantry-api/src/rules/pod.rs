@@ -87,6 +87,9 @@ fn prepare_create(pod: &mut Value) {
             "lastProbeTime": null, "lastTransitionTime": pod["metadata"]["creationTimestamp"],
         }]);
     }
+    if pod["spec"]["topologySpreadConstraints"].is_null() && pod["spec"]["affinity"].is_null() {
+        return;
+    }
     let labels = pod["metadata"]["labels"].clone();
     let spec = &mut pod["spec"];
     let constraints = spec.get_mut("topologySpreadConstraints").and_then(Value::as_array_mut);
