@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::common::{dns_label, immutable, list, text};
+use super::common::{dns_label, immutable, list, required};
 use super::placement;
 use super::resources::{self, Of};
 use crate::field::{FieldError, Path};
@@ -12,7 +12,9 @@ use crate::registry::Rules;
 pub const RULES: Rules = Rules {
     validate: |class| {
         let mut errors = Vec::new();
-        dns_label(&Path::new("handler"), text(class, "handler"), &mut errors);
+        if let Some(handler) = required(&Path::default(), class, "handler", &mut errors) {
+            dns_label(&Path::new("handler"), handler, &mut errors);
+        }
         let overhead = json!({"limits": class["overhead"]["podFixed"]});
         resources::requirements(&Path::new("overhead"), &overhead, Of::Container, &[], &mut errors);
         let path = Path::new("scheduling");
