@@ -4,7 +4,8 @@
 //!
 //! One line per definition of `schema/facts.txt`: its name, then `field=number` for each field.
 //! `2.1` is field 1 of the message in field 2, whose fields JSON shows in place. `?` says that
-//! JSON leaves a zero value out, `!` that JSON always has the field. A word after `:` names a form
+//! JSON leaves a zero value out, `!` that JSON always has the field, `~` that JSON shows null where
+//! there is none. A word after `:` names a form
 //! that the field's type does not tell. `gantry_api::protobuf` and `gantry_api::schema` read the form.
 
 pub mod go;
@@ -173,6 +174,7 @@ fn zero(program: &Program, go: TypeId, kind: &str, options: &str) -> &'static st
         Kind::Struct if has("omitzero") && kind.starts_with('@') => "?",
         Kind::Scalar => "!",
         Kind::Struct if object => "!",
+        Kind::Slice | Kind::Map | Kind::Other if !has("omitempty") => "~",
         _ => "",
     }
 }

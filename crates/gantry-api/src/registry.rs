@@ -302,14 +302,19 @@ impl Kind {
         match &self.behaviour {
             Behaviour::Builtin(rules) => {
                 (rules.prepare_create)(object);
-                if let Some(object) = object.as_object_mut() {
-                    Schemas::builtin().get(self.schema).write_zeros(object);
-                }
+                self.write_zeros(object);
             }
             Behaviour::Custom(_) if self.has_status => {
                 object.as_object_mut().map(|fields| fields.remove("status"));
             }
             Behaviour::Custom(_) => {}
+        }
+    }
+
+    /// Adds the fields that every object of a built-in kind has.
+    pub fn write_zeros(&self, object: &mut Value) {
+        if let (Behaviour::Builtin(_), Some(object)) = (&self.behaviour, object.as_object_mut()) {
+            Schemas::builtin().get(self.schema).write_zeros(object);
         }
     }
 

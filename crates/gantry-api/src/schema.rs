@@ -81,6 +81,8 @@ pub enum Zero {
     LeftOut,
     /// It stands where no value was given.
     Written,
+    /// Null stands where no value was given.
+    Null,
 }
 
 /// One field of a definition.
@@ -110,6 +112,18 @@ pub struct Field {
     pub retains_keys: bool,
     /// What becomes of its zero value.
     pub zero: Zero,
+}
+
+impl Field {
+    /// Whether a zero value is the same as none. Of lists and maps upstream's storage does not tell empty
+    /// ones from none, even where an answer shows null.
+    pub(crate) fn drops_zero(&self) -> bool {
+        match self.zero {
+            Zero::LeftOut => true,
+            Zero::Null => matches!(self.kind, Type::List(_) | Type::Map(_) | Type::Bytes),
+            Zero::Kept | Zero::Written => false,
+        }
+    }
 }
 
 /// An object's structure.

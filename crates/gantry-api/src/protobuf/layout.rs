@@ -209,7 +209,7 @@ fn parse(schemas: &Schemas, text: &str) -> Layout {
             let (rest, form) = rest.split_once(':').unwrap_or((rest, ""));
             let zero_left_out = rest.ends_with('?');
             let path = rest
-                .trim_end_matches(['?', '!'])
+                .trim_end_matches(['?', '!', '~'])
                 .split('.')
                 .map(str::parse)
                 .collect::<Result<_, _>>()

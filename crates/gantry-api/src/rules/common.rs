@@ -24,14 +24,14 @@ pub const IMMUTABLE: &str = "field is immutable";
 
 /// Sets `key` to `value` where it is missing or an empty text.
 pub fn default(object: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
-    if object.get(key).is_none_or(|present| present == "") {
+    if object.get(key).is_none_or(|present| present.is_null() || present == "") {
         object.insert(key.to_owned(), value.into());
     }
 }
 
 /// Sets `key` to `value` where it is missing or 0, of a field for which 0 is the same as nothing.
 pub fn default_zero(object: &mut Map<String, Value>, key: &str, value: i64) {
-    if object.get(key).is_none_or(|present| *present == 0) {
+    if object.get(key).is_none_or(|present| present.is_null() || *present == 0) {
         object.insert(key.to_owned(), value.into());
     }
 }

@@ -37,7 +37,7 @@ pub const RULES: Rules = Rules {
         }
     },
     prepare_create: |definition| {
-        definition["status"] = json!({"acceptedNames": {"kind": "", "plural": ""}});
+        definition["status"] = json!({"acceptedNames": {"kind": "", "plural": ""}, "conditions": null});
         remember_storage(definition);
     },
     prepare_update: |new, old| {

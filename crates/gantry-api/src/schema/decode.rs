@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::{DefinitionId, Schemas, Type, Zero, syntax, yaml};
+use super::{DefinitionId, Schemas, Type, syntax, yaml};
 use crate::quantity::Quantity;
 
 /// Strict findings that are kept, at most.
@@ -336,7 +336,7 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
             let (kind, within) = match (self.kind, definition) {
                 (_, Some(definition)) => match definition.field(&key) {
                     Some(field) => {
-                        zero_kept = !self.state.settles || field.zero != Zero::LeftOut;
+                        zero_kept = !self.state.settles || !field.drops_zero();
                         (&field.kind, definition.short_name())
                     }
                     None => {
@@ -462,7 +462,7 @@ mod tests {
         assert_eq!(
             decoded.value,
             json!({"kind": "Pod", "metadata": {"name": "a", "deletionTimestamp": "2024-01-02T02:04:05Z",
-                "labels": {"x": ""}}, "spec": {"overhead": {"cpu": "500m", "memory": "1Mi"}, "priority": 7},
+                "labels": {"x": ""}}, "spec": {"containers": null, "overhead": {"cpu": "500m", "memory": "1Mi"}, "priority": 7},
                 "status": {}})
         );
         assert!(decoded.strict.is_empty());

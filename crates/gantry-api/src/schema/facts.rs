@@ -94,14 +94,20 @@ fn mark(definition: &mut Definition, word: &str) {
     definition.fields[at].zero = match number.chars().last() {
         Some('?') => Zero::LeftOut,
         Some('!') => Zero::Written,
+        Some('~') => Zero::Null,
         _ => Zero::Kept,
     };
 }
 
 /// The fields that every object of `definition` has, with their zero values.
 fn written(definitions: &[Definition], definition: &Definition) -> Vec<(Box<str>, Value)> {
-    let fields = definition.fields.iter().filter(|field| field.zero == Zero::Written);
-    fields.filter_map(|field| Some((field.name.clone(), zero(definitions, &field.kind)?))).collect()
+    let fields = definition.fields.iter();
+    let value = |field: &Field| match field.zero {
+        Zero::Written => zero(definitions, &field.kind),
+        Zero::Null => Some(Value::Null),
+        Zero::Kept | Zero::LeftOut => None,
+    };
+    fields.filter_map(|field| Some((field.name.clone(), value(field)?))).collect()
 }
 
 /// A type's zero value. An object that stands in an object by value cannot hold its own kind, so this

@@ -14,4 +14,5 @@ mod negotiation;
 mod ownership;
 mod pods;
 mod roles;
+mod unset;
 mod watch_socket;

@@ -130,8 +130,9 @@ impl Frames {
         if initial_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        let object =
+        let mut object =
             json!({"kind": self.kind.kind, "apiVersion": self.kind.api_version(), "metadata": metadata});
+        self.kind.write_zeros(&mut object);
         line("BOOKMARK", &self.shaped(object), self.output)
     }
 }
