@@ -11,6 +11,7 @@ mod diff;
 pub mod discovery;
 pub mod features;
 pub mod field;
+pub mod gated;
 pub mod group_priority;
 pub mod meta;
 pub mod openapi;

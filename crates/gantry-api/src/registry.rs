@@ -20,6 +20,7 @@ use crate::custom::warnings;
 use crate::custom_kind::CustomKind;
 use crate::features::FeatureGates;
 use crate::field::{FieldError, Path};
+use crate::gated::Gated;
 use crate::patch::apply::Structure;
 use crate::runtime_config::RuntimeConfig;
 use crate::schema::{self, DecodeError, Decoded, DefinitionId, Format, Schemas};
@@ -445,6 +446,7 @@ pub struct Registry {
     kinds: Vec<Arc<Kind>>,
     by_resource: HashMap<Key, usize>,
     by_kind: HashMap<Key, usize>,
+    gated: Gated,
 }
 
 impl Registry {
@@ -469,7 +471,7 @@ impl Registry {
 
     /// The built-in kinds that a configuration turns on.
     pub fn serving(config: &RuntimeConfig, gates: &FeatureGates) -> Self {
-        let mut registry = Self::default();
+        let mut registry = Self { gated: Gated::new(gates), ..Self::default() };
         let on = Self::known().iter().filter(|kind| {
             config.serves(&kind.group, &kind.version, &kind.plural)
                 && kind.gate.is_none_or(|gate| gates.enabled(gate))
@@ -496,6 +498,14 @@ impl Registry {
         self.by_resource.insert(key(&kind.plural), at);
         self.by_kind.insert(key(&kind.kind), at);
         self.kinds.push(kind);
+    }
+
+    /// Drops the fields of an object whose feature gates are off; not those that `old`, which it replaces,
+    /// has already.
+    pub fn drop_gated(&self, kind: &Kind, object: &mut Value, old: Option<&Value>) {
+        if let Behaviour::Builtin(_) = kind.behaviour {
+            self.gated.drop_from(kind.schema, object, old);
+        }
     }
 
     /// The kind of a resource.

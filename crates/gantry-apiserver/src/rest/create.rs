@@ -97,6 +97,7 @@ pub(super) async fn insert(
     context.wait_for_account(&mut object).await;
     context.mutate(Operation::Create, &mut object, None, dry_run).await?;
     kind.prepare_create(&mut object);
+    context.registry.drop_gated(kind, &mut object, None);
     let reservation = context.server.services.create(kind, &mut object)?;
     let result = finish(context, object, generated, dry_run).await;
     context.server.services.settle(reservation, result.is_ok() && !dry_run);

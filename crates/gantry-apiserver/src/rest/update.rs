@@ -138,6 +138,7 @@ pub(super) async fn replace(
         "finalize" | "binding" => {}
         _ => kind.prepare_update(&mut object, &current),
     }
+    context.registry.drop_gated(kind, &mut object, Some(&current));
     // A pod's generation says what it was asked to be; where it runs is not asked.
     if context.info.subresource != "binding" {
         count_generation(kind, &mut object, &current);

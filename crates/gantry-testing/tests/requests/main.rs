@@ -8,6 +8,7 @@ mod encoding;
 mod eviction;
 mod expressions;
 mod finalizers;
+mod gated;
 mod impersonation;
 mod kept;
 mod negotiation;
