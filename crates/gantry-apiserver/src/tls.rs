@@ -1,5 +1,7 @@
 //! TLS towards others: whom the server trusts, and whom it shows itself as.
 
+mod verifier;
+
 use std::sync::{Arc, LazyLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -10,6 +12,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use crate::Error;
 use crate::server::certificate::Shown;
 use crate::server::listener;
+use verifier::Verifier;
 
 /// Whose certificates are good.
 #[derive(Clone)]
@@ -60,7 +63,11 @@ pub(crate) fn client(trust: Trust, identity: Option<Arc<Shown>>) -> Result<Clien
         .with_safe_default_protocol_versions()
         .map_err(|cause| Error::tls("choose protocol versions", cause))?;
     let builder = match trust {
-        Trust::Roots(roots) => builder.with_root_certificates(roots),
+        Trust::Roots(roots) if roots.is_empty() => builder.with_root_certificates(roots),
+        Trust::Roots(roots) => {
+            let verifier = Arc::new(Verifier::new(roots, provider)?);
+            builder.dangerous().with_custom_certificate_verifier(verifier)
+        }
         Trust::Anybody => {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
         }

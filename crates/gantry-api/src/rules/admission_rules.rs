@@ -86,29 +86,43 @@ fn resources(path: &Path, all: &[&str], shown: &Value, errors: &mut Vec<FieldErr
     if all.is_empty() {
         errors.push(FieldError::required(path, ""));
     }
-    if all.contains(&"*/*") && all.len() > 1 {
-        let words = "if '*/*' is present, must not specify other resources";
-        errors.push(FieldError::invalid(path, shown.clone(), words));
-        return;
-    }
+    // The resources all of whose subresources were named, and the subresources of all resources.
+    let (mut whole, mut everywhere) = (Vec::new(), Vec::new());
+    let mut last_alone = "*";
     for (at, resource) in all.iter().enumerate() {
         let path = path.index(at);
-        match resource.split_once('/') {
-            _ if resource.is_empty() => errors.push(FieldError::required(&path, "")),
-            Some((_, part))
-                if part != "*"
-                    && !resource.starts_with("*/")
-                    && all.contains(&format!("*/{part}").as_str()) =>
-            {
-                let words = format!("if '*/{part}' is present, must not specify {resource}");
-                errors.push(FieldError::invalid(&path, *resource, words));
-            }
-            None if *resource != "*" && all.contains(&"*") => {
-                let words = "if '*' is present, must not specify other resources without subresources";
-                errors.push(FieldError::invalid(&path, *resource, words));
-            }
-            _ => {}
+        if resource.is_empty() {
+            errors.push(FieldError::required(&path, ""));
         }
+        let Some((name, part)) = resource.split_once('/') else {
+            last_alone = resource;
+            continue;
+        };
+        let mut covered = |by: String| {
+            let words = format!("if '{by}' is present, must not specify {resource}");
+            errors.push(FieldError::invalid(&path, *resource, words));
+        };
+        if whole.contains(&name) {
+            covered(format!("{name}/*"));
+        }
+        if everywhere.contains(&part) {
+            covered(format!("*/{part}"));
+        }
+        if part == "*" {
+            whole.push(name);
+        }
+        if name == "*" {
+            everywhere.push(part);
+        }
+    }
+    if all.len() > 1 && all.contains(&"*/*") {
+        let words = "if '*/*' is present, must not specify other resources";
+        errors.push(FieldError::invalid(path, shown.clone(), words));
+    }
+    // Upstream looks at the last of the others.
+    if all.contains(&"*") && last_alone != "*" {
+        let words = "if '*' is present, must not specify other resources without subresources";
+        errors.push(FieldError::invalid(path, shown.clone(), words));
     }
 }
 

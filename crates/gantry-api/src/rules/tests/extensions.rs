@@ -85,8 +85,16 @@ fn webhook_configurations() {
         &[
             "webhooks[0].rules[0].operations: Invalid value: [\"*\",\"CREATE\"]: if '*' is present, must not specify other operations",
             "webhooks[0].rules[0].apiGroups: Required value",
-            "webhooks[0].rules[0].resources[1]: Invalid value: \"pods\": if '*' is present, must not specify other resources without subresources",
+            "webhooks[0].rules[0].resources: Invalid value: [\"*\",\"pods\",\"pods/log\"]: if '*' is present, must not specify other resources without subresources",
             "webhooks[0].rules[0].scope: Unsupported value: \"Any\": supported values: \"*\", \"Cluster\", \"Namespaced\"",
+        ],
+    );
+    check(
+        json!({"rules": [{"operations": ["*"], "apiVersions": ["v1"], "apiGroups": [""],
+            "resources": ["pods", "pods/*", "pods/log", "*/status", "services/status", "nodes/proxy", "nodes/*"]}]}),
+        &[
+            "webhooks[0].rules[0].resources[2]: Invalid value: \"pods/log\": if 'pods/*' is present, must not specify pods/log",
+            "webhooks[0].rules[0].resources[4]: Invalid value: \"services/status\": if '*/status' is present, must not specify services/status",
         ],
     );
     check(
