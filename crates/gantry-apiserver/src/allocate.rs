@@ -1,11 +1,11 @@
-//! Allocation of what Services share: cluster IPs and node ports. Pure state machines: the caller
-//! gives the randomness and serialises the calls; nothing here does IO.
+//! What Services share, and what each of them gets: cluster IPs and node ports. Pure functions of what is in
+//! use, with the randomness given by the caller; nothing here does IO or keeps anything.
 
 pub mod band;
-mod ip;
 mod port;
+mod range;
 pub mod service;
 
-pub use ip::{IpAllocator, IpError};
-pub use port::{PortAllocator, PortError};
-pub use service::{AllocationError, Reservation, ServiceAllocator};
+pub use port::{PortError, Ports};
+pub use range::{IpError, Range};
+pub use service::{AllocationError, Claim, Held, InUse, Pool, ServiceAllocator};

@@ -45,6 +45,7 @@ use crate::{ApiServer, User, respond, storage, trace};
 pub(crate) use body::read as read_body;
 pub(crate) use encoded::Encoded;
 use options::ListOptions;
+pub(crate) use preparation::now;
 pub(crate) use review::user_info;
 
 /// One request on its way through the verbs.

@@ -5,6 +5,7 @@ pub(crate) mod client;
 mod deadline;
 mod debug;
 mod endpoints;
+pub(crate) mod event;
 mod health;
 mod identity;
 mod in_flight;
@@ -12,13 +13,14 @@ mod kept;
 pub(crate) mod listener;
 mod openapi;
 mod pipeline;
+mod service_range;
 mod start;
 mod tokens;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use gantry_api::registry::{Kind, Registry};
+use gantry_api::registry::Registry;
 use gantry_api::status::ApiError;
 use gantry_store::Store;
 use serde_json::Value;
@@ -42,7 +44,7 @@ use crate::services::Services;
 use crate::token::SigningKey;
 use crate::trace::Tracer;
 use crate::webhook::Webhooks;
-use crate::{Config, Error, Identity, User, fairness, proxy, storage};
+use crate::{Config, Error, Identity, User, fairness, proxy, services, storage};
 use certificate::Shown;
 use in_flight::InFlight;
 
@@ -143,7 +145,7 @@ impl ApiServer {
             aggregation: Aggregation::new(&config.store, proxy_client)?,
             turns: Turns::default(),
             authorizer,
-            services: Services::new(&config),
+            services: Services::new(&config, &builtin),
             metrics,
             in_flight: InFlight::new(&config.limits),
             fairness: config.limits.fairness.then(|| Fairness::new(&config.store, &config.limits)),
@@ -185,6 +187,8 @@ impl ApiServer {
         let registration = tokio::spawn(aggregation::registration::run(self.clone()));
         let availability = tokio::spawn(aggregation::follow::run(self.clone()));
         let kept = tokio::spawn(kept::run(self.clone()));
+        let service_range = tokio::spawn(service_range::run(self.clone()));
+        let repair = tokio::spawn(services::repair::run(self.clone()));
         let identity = tokio::spawn(identity::run(self.clone()));
         let dangling = {
             let server = self.clone();
@@ -234,9 +238,19 @@ impl ApiServer {
             _ = served => {}
             () = configured => {}
         }
-        for task in [indexes, registration, availability, kept, identity, dangling, policies, kinds] {
-            task.abort();
-        }
+        let tasks = [
+            indexes,
+            registration,
+            availability,
+            kept,
+            service_range,
+            repair,
+            identity,
+            dangling,
+            policies,
+            kinds,
+        ];
+        tasks.iter().for_each(|task| task.abort());
     }
 
     /// A transport for clients in this process, whose requests are made by `user`.
@@ -282,11 +296,6 @@ impl ApiServer {
                 renewed
             }
         }
-    }
-
-    /// Notes that an object is gone.
-    pub(crate) fn deleted(&self, kind: &Kind, object: &Value) {
-        self.services.deleted(kind, object);
     }
 }
 

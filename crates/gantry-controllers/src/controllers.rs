@@ -45,6 +45,9 @@ pub struct Config {
     /// After this time without a use the token of a Secret that nobody asked for is marked as invalid, and
     /// removed after the same time again.
     pub legacy_token_clean_up: Duration,
+    /// How long a ServiceCIDR stays after its deletion, so that whoever was taking an address out of it then
+    /// is done.
+    pub service_cidr_grace: Duration,
 }
 
 impl Config {
@@ -58,6 +61,7 @@ impl Config {
             nodes: NodeTimes::default(),
             sign_token: None,
             legacy_token_clean_up: Duration::from_secs(365 * 24 * 3600),
+            service_cidr_grace: Duration::from_secs(10),
         }
     }
 }
@@ -174,6 +178,9 @@ const CONTROLLERS: &[Entry] = &[
     }),
     ("ttl-controller", "ttl-controller", |context| crate::node_ttl::run(context).boxed()),
     ("token-cleaner", "token-cleaner", |context| crate::token_cleaner::run(context).boxed()),
+    ("service-cidr-controller", "service-cidrs-controller", |context| {
+        crate::servicecidrs::run(context).boxed()
+    }),
     ("resourcequota-controller", "resourcequota-controller", |context| {
         crate::resourcequota::run(context).boxed()
     }),

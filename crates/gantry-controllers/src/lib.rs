@@ -38,6 +38,7 @@ pub mod root_ca;
 pub mod service_account_tokens;
 mod service_pods;
 pub mod serviceaccount;
+pub mod servicecidrs;
 pub mod statefulset;
 pub mod taint_eviction;
 pub mod token_cleaner;

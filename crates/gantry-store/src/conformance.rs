@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, future};
+use futures::{FutureExt, StreamExt, future};
 
-use crate::{Error, EventKind, Options, Replacement, Store};
+use crate::{Error, EventKind, Options, Part, Replacement, Store};
 
 /// Opens a store on the engine under test; called again after the store was dropped, it opens
 /// the same data.
@@ -31,6 +31,7 @@ pub async fn all<F: Fn(Options) -> Store>(fresh: impl Fn() -> F) {
     revisions(&fresh()).await;
     compare_and_set(&fresh()).await;
     together(&fresh()).await;
+    parts(&fresh()).await;
     watch_from_revision(&fresh()).await;
     snapshots(&fresh()).await;
     compaction(&fresh()).await;
@@ -79,7 +80,7 @@ pub async fn together(open: Open<'_>) {
     let store = open(options());
     let count = store.create("/count", b"0@".to_vec(), None).await.expect("create");
     let watcher = store.watch("/", count.mod_revision, None).expect("watch");
-    let along = |expected| vec![Replacement { key: "/count".into(), expected, value: b"1@".to_vec() }];
+    let along = |expected| vec![Replacement { key: "/count".into(), expected, value: b"1@".to_vec() }.into()];
     let first = store.create_along("/a", b"@".to_vec(), None, along(1)).await.expect("both are written");
     assert_eq!(first.mod_revision, 3);
     let stale = store.create_along("/b", b"@".to_vec(), None, along(1)).await;
@@ -91,6 +92,29 @@ pub async fn together(open: Open<'_>) {
     store.update_along("/a", 3, b"x@".to_vec(), along(2)).await.expect("both are written");
     let seen: Vec<_> = watcher.take(4).map(|event| event.entry.key.to_string()).collect().await;
     assert_eq!(seen, ["/count", "/a", "/count", "/a"]);
+}
+
+/// What is made and goes along with a write is there and gone with it, or neither happens.
+pub async fn parts(open: Open<'_>) {
+    let store = open(options());
+    let mark = || vec![Part::Create { key: "/mark".into(), value: b"@".to_vec() }];
+    store.create_along("/a", b"@".to_vec(), None, mark()).await.expect("both are written");
+    let taken = store.create_along("/b", b"@".to_vec(), None, mark()).await;
+    assert!(matches!(taken, Err(Error::Exists { key, .. }) if &*key == "/mark"));
+    assert!(store.snapshot().get("/b").is_none(), "nothing is written");
+    let unmark = |expected| vec![Part::Delete { key: "/mark".into(), expected }];
+    let stale = store.delete_along("/a", None, None, unmark(7)).await;
+    assert!(matches!(stale, Err(Error::Conflict { key, .. }) if &*key == "/mark"));
+    assert_eq!(store.snapshot().count("/"), 2, "nothing is gone");
+    let revision = store.snapshot().get("/mark").expect("it is there").mod_revision;
+    store.delete_along("/a", None, None, unmark(revision)).await.expect("both go");
+    assert_eq!(store.snapshot().count("/"), 0);
+    let gone = store.create_along("/a", b"@".to_vec(), None, unmark(revision)).await;
+    assert!(matches!(gone, Err(Error::NotFound { key }) if &*key == "/mark"));
+    // Asked for, and nobody waits for it.
+    let _ = store.create("/late", b"@".to_vec(), None).now_or_never();
+    store.settled().await.expect("all is written");
+    assert!(store.snapshot().get("/late").is_some());
 }
 
 /// A watch sees every matching event after its revision once and in order, past ones first.

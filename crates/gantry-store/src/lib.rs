@@ -19,5 +19,5 @@ mod writer;
 pub use entry::{Entry, Event, EventKind, HeaderFn, StampFn};
 pub use error::{Error, Result};
 pub use snapshot::Snapshot;
-pub use store::{Options, Replacement, Store};
+pub use store::{Options, Part, Replacement, Store};
 pub use watch::{EventFilter, WatchEnd, Watcher};

@@ -89,6 +89,47 @@ pub struct Replacement {
     pub value: Vec<u8>,
 }
 
+/// A change that is made together with another write. No two parts of a write have the same key.
+#[derive(Debug, Clone)]
+pub enum Part {
+    /// A value under a key that must be free.
+    Create {
+        /// The key.
+        key: Arc<str>,
+        /// The value.
+        value: Vec<u8>,
+    },
+    /// Another value for a key.
+    Replace(Replacement),
+    /// A key that goes, if it still is at a modification revision.
+    Delete {
+        /// The key.
+        key: Arc<str>,
+        /// The modification revision that it must have.
+        expected: u64,
+    },
+}
+
+impl From<Replacement> for Part {
+    fn from(replacement: Replacement) -> Self {
+        Self::Replace(replacement)
+    }
+}
+
+impl From<Part> for Operation {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::Create { key, value } => Self::Create { key, value, ttl: None },
+            Part::Replace(Replacement { key, expected, value }) => {
+                Self::Update { key, expected, value, ttl: None }
+            }
+            Part::Delete { key, expected } => {
+                Self::Delete { key, expected: Some(expected), last_value: None }
+            }
+        }
+    }
+}
+
 impl Store {
     /// Opens or creates the embedded store in the directory `path`.
     pub fn open(path: &Path, options: Options) -> Result<Self> {
@@ -208,7 +249,7 @@ impl Store {
         key: &str,
         value: Vec<u8>,
         ttl: Option<Duration>,
-        along: Vec<Replacement>,
+        along: Vec<Part>,
     ) -> Result<Arc<Entry>> {
         self.write_along(Operation::Create { key: key.into(), value, ttl }, along).await
     }
@@ -219,24 +260,37 @@ impl Store {
         key: &str,
         expected: u64,
         value: Vec<u8>,
-        along: Vec<Replacement>,
+        along: Vec<Part>,
     ) -> Result<Arc<Entry>> {
         self.write_along(Operation::Update { key: key.into(), expected, value, ttl: None }, along).await
+    }
+
+    /// As [`Store::delete`], together with `along`, likewise.
+    pub async fn delete_along(
+        &self,
+        key: &str,
+        expected: Option<u64>,
+        last_value: Option<Vec<u8>>,
+        along: Vec<Part>,
+    ) -> Result<Arc<Entry>> {
+        self.write_along(Operation::Delete { key: key.into(), expected, last_value }, along).await
+    }
+
+    /// Returns when every write that was asked for before has happened or failed: also those whose callers
+    /// did not wait for it.
+    pub async fn settled(&self) -> Result<()> {
+        // The writer takes what waits in its order; nothing is as old as that.
+        self.compact(0).await
     }
 
     async fn write(&self, operation: Operation) -> Result<Arc<Entry>> {
         self.write_along(operation, Vec::new()).await
     }
 
-    async fn write_along(&self, operation: Operation, along: Vec<Replacement>) -> Result<Arc<Entry>> {
+    async fn write_along(&self, operation: Operation, along: Vec<Part>) -> Result<Arc<Entry>> {
         let (reply, done) = oneshot::channel();
-        let along = along.into_iter().map(|Replacement { key, expected, value }| Operation::Update {
-            key,
-            expected,
-            value,
-            ttl: None,
-        });
-        self.send(Command::Write { operation, along: along.collect(), reply })?;
+        let along = along.into_iter().map(Operation::from).collect();
+        self.send(Command::Write { operation, along, reply })?;
         done.await.map_err(|_| Error::Closed)?
     }
 

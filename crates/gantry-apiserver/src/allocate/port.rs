@@ -23,47 +23,32 @@ pub enum PortError {
     },
 }
 
-/// The ports in use.
+/// The ports that are handed out.
 #[derive(Debug, Clone)]
-pub struct PortAllocator {
+pub struct Ports {
     range: RangeInclusive<u16>,
     band: Band,
 }
 
-impl PortAllocator {
-    /// An allocator over `range`.
+impl Ports {
+    /// Those of `range`.
     pub fn new(range: RangeInclusive<u16>) -> Self {
         let size = range.clone().count() as u64;
         Self { range, band: Band::new(size, Band::reserve(size, 16, 128, 32)) }
     }
 
-    /// Takes `port`.
-    pub fn take(&mut self, port: u16) -> Result<(), PortError> {
+    /// Whether `port` can be had.
+    pub fn check(&self, port: u16, taken: impl Fn(u16) -> bool) -> Result<(), PortError> {
         if !self.range.contains(&port) {
             return Err(PortError::NotInRange { first: *self.range.start(), last: *self.range.end() });
         }
-        if self.band.take(u64::from(port - self.range.start())) { Ok(()) } else { Err(PortError::Allocated) }
+        if taken(port) { Err(PortError::Allocated) } else { Ok(()) }
     }
 
-    /// Takes any free port; `seed` is a random number.
-    pub fn take_any(&mut self, seed: u64) -> Result<u16, PortError> {
-        let offset = self.band.take_any(seed).ok_or(PortError::Full)?;
-        Ok(self.range.start() + offset as u16)
-    }
-
-    /// Gives `port` back. False: it was not in use.
-    pub fn release(&mut self, port: u16) -> bool {
-        self.range.contains(&port) && self.band.release(u64::from(port - self.range.start()))
-    }
-
-    /// Whether `port` is in use.
-    pub fn has(&self, port: u16) -> bool {
-        self.range.contains(&port) && self.band.has(u64::from(port - self.range.start()))
-    }
-
-    /// How many ports are in use.
-    pub fn used(&self) -> usize {
-        self.band.used()
+    /// A port that is not `taken`; `seed` is a random number.
+    pub fn pick(&self, seed: u64, taken: impl Fn(u16) -> bool) -> Result<u16, PortError> {
+        let port = |offset: u64| self.range.start() + offset as u16;
+        self.band.pick(seed, |offset| taken(port(offset))).map(port).ok_or(PortError::Full)
     }
 }
 
@@ -72,18 +57,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_what_is_free_and_in_range() {
-        let mut ports = PortAllocator::new(30_000..=32_767);
-        let mut check = |port, expect: Result<(), &str>| {
-            let got = ports.take(port).map_err(|error| error.to_string());
+    fn what_is_free_and_in_range() {
+        let ports = Ports::new(30_000..=32_767);
+        let check = |port, expect: Result<(), &str>| {
+            let got = ports.check(port, |port| port == 30_080).map_err(|error| error.to_string());
             assert_eq!(got, expect.map_err(str::to_owned), "{port}");
         };
-        check(30_080, Ok(()));
+        check(30_081, Ok(()));
         check(30_080, Err("provided port is already allocated"));
         let outside = "provided port is not in the valid range. The range of valid ports is 30000-32767";
         check(80, Err(outside));
-        assert!(ports.take_any(0).unwrap() >= 30_086, "the lower band is for explicit requests");
-        assert!(ports.release(30_080));
-        assert!(ports.take(30_080).is_ok());
+        assert!(ports.pick(0, |_| false).unwrap() >= 30_086, "the lower band is for explicit requests");
+        assert_eq!(ports.pick(0, |_| true), Err(PortError::Full));
     }
 }

@@ -1,11 +1,11 @@
-//! What a Service gets from the allocators, and the defaults that go with it: IP families, cluster
-//! IPs, node ports, the health check node port.
+//! What a Service gets, and the defaults that go with it: IP families, cluster IPs, node ports, the health
+//! check node port.
 //!
-//! Flow: `create`, `update` write the allocated values into the object and return a [`Reservation`];
-//! the caller stores the object and then calls `commit`, or `rollback` when the write failed.
-//! Guarantee: an address or port is in at most one stored Service. Assumption: calls are serialised.
+//! Flow: `create`, `update` write what they choose into the object and return it as a [`Claim`]; the caller
+//! counts it as in use until the object is stored or is not. Guarantee: nothing is chosen that is in use.
 
 mod family;
+mod held;
 mod ports;
 mod transition;
 
@@ -15,8 +15,9 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use super::{IpAllocator, IpError, PortAllocator};
+use super::{IpError, Ports, Range};
 use family::Family;
+pub use held::Held;
 
 /// Why a Service could not get what it asked for. `field` is a path such as `spec.clusterIPs`.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -40,182 +41,146 @@ fn invalid(field: impl Into<String>, value: Value, detail: impl ToString) -> All
     AllocationError::Invalid { field: field.into(), value, detail: detail.to_string() }
 }
 
-/// What one write took and what it will free.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-#[must_use = "commit it after the write, or roll it back"]
-pub struct Reservation {
-    taken_ips: Vec<IpAddr>,
-    taken_ports: Vec<u16>,
-    freed_ips: Vec<IpAddr>,
-    freed_ports: Vec<u16>,
+/// What is in use, by other Services or for other reasons.
+pub trait InUse {
+    /// Whether this address is.
+    fn ip(&self, address: IpAddr) -> bool;
+    /// Whether this node port is.
+    fn port(&self, port: u16) -> bool;
 }
 
-/// The allocators of a cluster: one per IP family (the first is the default) and the node ports.
+/// What there is to choose from.
+#[derive(Clone, Copy)]
+pub struct Pool<'a> {
+    /// Ranges of addresses, which may overlap.
+    pub ranges: &'a [Range],
+    /// What of all that is in use.
+    pub in_use: &'a dyn InUse,
+}
+
+/// What one write takes.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Addresses that the Service does not have yet.
+    pub ips: Vec<IpAddr>,
+    /// Node ports that it does not have yet.
+    pub ports: Vec<u16>,
+}
+
+/// What all Services of a cluster are given by: its IP families, the default one first, and its node ports.
 #[derive(Debug, Clone)]
 pub struct ServiceAllocator {
-    ips: Vec<(Family, IpAllocator)>,
-    ports: PortAllocator,
+    families: Vec<Family>,
+    ports: Ports,
 }
 
 impl ServiceAllocator {
-    /// Empty allocators over `networks` (one or two, of different families) and `node_ports`.
+    /// For a cluster with the families of `networks` (one or two, of different families) and `node_ports`.
     pub fn new(networks: &[IpNet], node_ports: RangeInclusive<u16>) -> Self {
-        let ips = networks.iter().map(|net| (Family::of(net.addr()), IpAllocator::new(*net))).collect();
-        Self { ips, ports: PortAllocator::new(node_ports) }
+        let families = networks.iter().map(|network| Family::of(network.addr())).collect();
+        Self { families, ports: Ports::new(node_ports) }
     }
 
-    /// Takes what the stored `service` has. Returns a line for each value that another Service has
-    /// too, or that is out of range.
-    pub fn restore(&mut self, service: &Value) -> Vec<String> {
-        let name = format!("{}/{}", text(service, "/metadata/namespace"), text(service, "/metadata/name"));
-        let mut faults = Vec::new();
-        for address in addresses(service) {
-            if let Err(error) = self.take_ip(address) {
-                faults.push(format!("service {name}: cluster IP {address}: {error}"));
-            }
-        }
-        let mut own = Vec::new();
-        for port in node_ports(service) {
-            if own.contains(&port) {
-                continue;
-            }
-            own.push(port);
-            if let Err(error) = self.ports.take(port) {
-                faults.push(format!("service {name}: node port {port}: {error}"));
-            }
-        }
-        faults
-    }
-
-    /// Defaults and allocates for a new Service; `random` gives random numbers.
+    /// Defaults and chooses for a new Service; `random` gives random numbers.
     pub fn create(
-        &mut self,
+        &self,
         service: &mut Value,
+        pool: Pool<'_>,
         random: &mut dyn FnMut() -> u64,
-    ) -> Result<Reservation, AllocationError> {
+    ) -> Result<Claim, AllocationError> {
         transition::normalize(service, None);
-        self.allocate(service, None, random)
+        self.allocate(service, None, pool, random)
     }
 
-    /// Carries the old Service's values over, then allocates what is missing and notes what is freed.
+    /// Carries the old Service's values over, then chooses what is missing.
     pub fn update(
-        &mut self,
+        &self,
         service: &mut Value,
         old: &Value,
+        pool: Pool<'_>,
         random: &mut dyn FnMut() -> u64,
-    ) -> Result<Reservation, AllocationError> {
+    ) -> Result<Claim, AllocationError> {
         transition::normalize(service, Some(old));
         transition::carry_over(service, old);
-        self.allocate(service, Some(old), random)
-    }
-
-    /// Notes that the write happened: what it freed can be handed out again.
-    pub fn commit(&mut self, reservation: Reservation) {
-        self.free(&reservation.freed_ips, &reservation.freed_ports);
-    }
-
-    /// Undoes a reservation whose write did not happen (or was a dry run).
-    pub fn rollback(&mut self, reservation: Reservation) {
-        self.free(&reservation.taken_ips, &reservation.taken_ports);
-    }
-
-    /// Gives back everything that a deleted Service had.
-    pub fn delete(&mut self, service: &Value) {
-        self.free(&addresses(service), &node_ports(service));
-    }
-
-    fn free(&mut self, ips: &[IpAddr], ports: &[u16]) {
-        for address in ips {
-            self.ips.iter_mut().for_each(|(_, allocator)| {
-                allocator.release(*address);
-            });
-        }
-        for port in ports {
-            self.ports.release(*port);
-        }
-    }
-
-    fn take_ip(&mut self, address: IpAddr) -> Result<(), IpError> {
-        let family = Family::of(address);
-        let default = self.ips[0].1.network();
-        match self.ips.iter_mut().find(|(known, _)| *known == family) {
-            Some((_, allocator)) => allocator.take(address),
-            None => Err(IpError::NotInRange { address, range: default }),
-        }
+        self.allocate(service, Some(old), pool, random)
     }
 
     fn allocate(
-        &mut self,
+        &self,
         service: &mut Value,
         old: Option<&Value>,
+        pool: Pool<'_>,
         random: &mut dyn FnMut() -> u64,
-    ) -> Result<Reservation, AllocationError> {
-        let families: Vec<Family> = self.ips.iter().map(|(family, _)| *family).collect();
-        family::default(service, old, &families)?;
-        let mut reservation = Reservation::default();
-        let result = self
-            .cluster_ips(service, old, random, &mut reservation)
-            .and_then(|()| self.node_ports(service, old, random, &mut reservation));
-        match result {
-            Ok(()) => Ok(reservation),
-            Err(error) => {
-                self.rollback(reservation);
-                Err(error)
-            }
-        }
+    ) -> Result<Claim, AllocationError> {
+        family::default(service, old, &self.families)?;
+        let had = old.map(Held::of).unwrap_or_default();
+        let mut claim = Claim::default();
+        cluster_ips(service, &had.ips, pool, random, &mut claim)?;
+        self.node_ports(service, &had.ports, pool.in_use, random, &mut claim)?;
+        Ok(claim)
     }
+}
 
-    fn cluster_ips(
-        &mut self,
-        service: &mut Value,
-        old: Option<&Value>,
-        random: &mut dyn FnMut() -> u64,
-        reservation: &mut Reservation,
-    ) -> Result<(), AllocationError> {
-        let had = old.map(addresses).unwrap_or_default();
-        if !wants_cluster_ip(service) {
-            reservation.freed_ips = had;
-            return Ok(());
-        }
-        let families = family::of_service(service);
-        let mut given: Vec<String> = strings(service, "/spec/clusterIPs");
-        for (index, family) in families.iter().enumerate() {
-            let asked = given.get(index).filter(|address| !address.is_empty()).cloned();
-            if let Some(asked) = asked {
-                let all = json!(given);
-                let address: IpAddr = asked.parse().map_err(|_| {
-                    invalid(
-                        format!("spec.clusterIPs[{index}]"),
-                        json!(asked),
-                        "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-                    )
-                })?;
-                if !had.contains(&address) {
-                    self.take_ip(address).map_err(|error| {
-                        invalid("spec.clusterIPs", all, format!("failed to allocate IP {asked}: {error}"))
-                    })?;
-                    reservation.taken_ips.push(address);
-                }
-            } else {
-                let (_, allocator) = self
-                    .ips
-                    .iter_mut()
-                    .find(|(known, _)| known == family)
-                    .expect("the families were checked against the cluster's");
-                let address = allocator.take_any(random()).map_err(|error| {
-                    AllocationError::Exhausted(format!("failed to allocate a serviceIP: {error}"))
-                })?;
-                reservation.taken_ips.push(address);
-                given.truncate(index);
-                given.push(address.to_string());
-            }
-        }
-        let now: Vec<IpAddr> = given.iter().filter_map(|address| address.parse().ok()).collect();
-        reservation.freed_ips = had.into_iter().filter(|address| !now.contains(address)).collect();
-        service["spec"]["clusterIP"] = json!(given.first());
-        service["spec"]["clusterIPs"] = json!(given);
-        Ok(())
+fn cluster_ips(
+    service: &mut Value,
+    had: &[IpAddr],
+    pool: Pool<'_>,
+    random: &mut dyn FnMut() -> u64,
+    claim: &mut Claim,
+) -> Result<(), AllocationError> {
+    if !wants_cluster_ip(service) {
+        return Ok(());
     }
+    let families = family::of_service(service);
+    let mut given: Vec<String> = strings(service, "/spec/clusterIPs");
+    for (index, family) in families.iter().enumerate() {
+        let asked = given.get(index).filter(|address| !address.is_empty()).cloned();
+        if let Some(asked) = asked {
+            let all = json!(given);
+            let address: IpAddr = asked.parse().map_err(|_| {
+                invalid(
+                    format!("spec.clusterIPs[{index}]"),
+                    json!(asked),
+                    "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+                )
+            })?;
+            if !had.contains(&address) {
+                check(address, pool).map_err(|error| {
+                    invalid("spec.clusterIPs", all, format!("failed to allocate IP {asked}: {error}"))
+                })?;
+                claim.ips.push(address);
+            }
+        } else {
+            let address = pick(*family, pool, random).map_err(|error| {
+                AllocationError::Exhausted(format!("failed to allocate a serviceIP: {error}"))
+            })?;
+            claim.ips.push(address);
+            given.truncate(index);
+            given.push(address.to_string());
+        }
+    }
+    service["spec"]["clusterIP"] = json!(given.first());
+    service["spec"]["clusterIPs"] = json!(given);
+    Ok(())
+}
+
+/// Whether `address` can be had.
+fn check(address: IpAddr, pool: Pool<'_>) -> Result<(), IpError> {
+    if !pool.ranges.iter().any(|range| range.contains(address)) {
+        return Err(IpError::NotInRange);
+    }
+    if pool.in_use.ip(address) { Err(IpError::Allocated) } else { Ok(()) }
+}
+
+/// Any free address of the family, out of any range that has one.
+fn pick(family: Family, pool: Pool<'_>, random: &mut dyn FnMut() -> u64) -> Result<IpAddr, IpError> {
+    let ranges: Vec<&Range> =
+        pool.ranges.iter().filter(|range| Family::of(range.network().addr()) == family).collect();
+    let start = random() as usize % ranges.len().max(1);
+    let (before, from) = ranges.split_at(start);
+    let mut found =
+        from.iter().chain(before).filter_map(|range| range.pick(random(), |address| pool.in_use.ip(address)));
+    found.next().ok_or(IpError::Full)
 }
 
 pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
@@ -255,34 +220,6 @@ fn wants_node_ports(service: &Value) -> bool {
         }
         _ => false,
     }
-}
-
-/// The cluster IPs that a stored Service holds.
-fn addresses(service: &Value) -> Vec<IpAddr> {
-    if !wants_cluster_ip(service) {
-        return Vec::new();
-    }
-    let mut all = strings(service, "/spec/clusterIPs");
-    if all.is_empty() {
-        all.push(text(service, "/spec/clusterIP").to_owned());
-    }
-    all.iter().filter_map(|address| address.parse().ok()).collect()
-}
-
-/// The node ports that a stored Service holds, the health check's included.
-fn node_ports(service: &Value) -> Vec<u16> {
-    let ports = service.pointer("/spec/ports").and_then(Value::as_array);
-    let mut all: Vec<u16> = ports
-        .into_iter()
-        .flatten()
-        .chain([service.pointer("/spec").unwrap_or(&Value::Null)])
-        .filter_map(|port| port["nodePort"].as_u64().or_else(|| port["healthCheckNodePort"].as_u64()))
-        .filter_map(|port| u16::try_from(port).ok())
-        .filter(|port| *port > 0)
-        .collect();
-    all.sort_unstable();
-    all.dedup();
-    all
 }
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
-//! Writes that count for quotas: object and usage are stored in one commit.
+//! Writes that count for quotas, or that take addresses: object and usage, object and IPAddresses are stored
+//! in one commit.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_api::status::ApiError;
-use gantry_store::{Entry, Error, Replacement};
+use gantry_store::{Entry, Error, Part, Replacement};
 use serde_json::Value;
 
 use super::Context;
 use super::admit::Operation;
 use super::precondition::MODIFIED;
+use crate::services::{self, Claim};
 use crate::{storage, trace};
 
 /// How often a write is charged anew because a quota has changed.
@@ -42,7 +44,8 @@ impl Context<'_> {
         charges
     }
 
-    /// Stores the bytes of `object`, and with them what its namespace's quotas are charged. The object itself
+    /// Stores the bytes of `object`, and with them what its namespace's quotas are charged and the IPAddresses
+    /// of what it claims; an error that names another key than the object's is about those. The object itself
     /// may be gone afterwards, unless it is `needed`.
     pub(super) async fn write_charged(
         &self,
@@ -51,11 +54,16 @@ impl Context<'_> {
         object: &mut Value,
         needed: bool,
         old: Option<Value>,
+        claim: Option<&Claim>,
     ) -> Result<Result<Arc<Entry>, Error>, ApiError> {
         let operation = if old.is_some() { Operation::Update } else { Operation::Create };
         let mut turn = None;
         for _ in 0..ATTEMPTS {
             let charges = self.charge(operation, object, old.as_ref())?;
+            let mut along = match claim {
+                Some(_) => services::parts(object, old.as_ref(), &self.server.store.snapshot()),
+                None => Vec::new(),
+            };
             if charges.is_empty() {
                 // Another thread may go on when it is written, and whoever frees a tree that somebody else has
                 // made pays most.
@@ -63,7 +71,7 @@ impl Context<'_> {
                 if !needed {
                     drop(std::mem::take(object));
                 }
-                return Ok(self.store(&write, bytes, charges).await);
+                return Ok(self.store(&write, bytes, along, claim).await);
             }
             if turn.is_none() {
                 // While others had theirs, the quotas have changed.
@@ -71,7 +79,8 @@ impl Context<'_> {
                 continue;
             }
             let keys: Vec<_> = charges.iter().map(|charge| charge.key.clone()).collect();
-            match self.store(&write, bytes.clone(), charges).await {
+            along.extend(charges.into_iter().map(Part::from));
+            match self.store(&write, bytes.clone(), along, claim).await {
                 Err(Error::Conflict { key, .. } | Error::NotFound { key }) if keys.contains(&key) => {}
                 outcome => return Ok(outcome),
             }
@@ -92,10 +101,13 @@ impl Context<'_> {
         &self,
         write: &Write<'_>,
         bytes: Vec<u8>,
-        along: Vec<Replacement>,
+        along: Vec<Part>,
+        claim: Option<&Claim>,
     ) -> Result<Arc<Entry>, Error> {
         let store = &self.server.store;
-        match *write {
+        let say = |writing| claim.into_iter().for_each(|claim| claim.set_writing(writing));
+        say(true);
+        let outcome = match *write {
             Write::Create { key, ttl } => {
                 let facts = self.facts_of_write(key);
                 let work = store.create_along(key, bytes, ttl, along);
@@ -106,6 +118,8 @@ impl Context<'_> {
                 let work = store.update_along(key, expected, bytes, along);
                 trace::step("GuaranteedUpdate storage", facts, work).await
             }
-        }
+        };
+        say(false);
+        outcome
     }
 }

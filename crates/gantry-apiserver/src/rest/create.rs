@@ -10,15 +10,20 @@ use serde_json::Value;
 
 use super::admit::Operation;
 use super::charged::Write;
+use super::precondition::MODIFIED;
 use super::preparation::{fill_new, generate_name, meta_text};
+use super::update::Failure;
 use super::{Context, body, expressions};
 use crate::body::Body;
+use crate::services::Claim;
 use crate::{respond, trace};
 
 /// How long an Event is kept.
 pub(crate) const EVENT_TTL: Duration = Duration::from_secs(3600);
 /// How many generated names are tried.
 const NAMES: usize = 8;
+/// How often a Service gets other addresses because somebody else was quicker.
+const ATTEMPTS: usize = 32;
 
 pub(super) fn user_agent(headers: &HeaderMap) -> String {
     headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
@@ -98,25 +103,36 @@ pub(super) async fn insert(
     context.mutate(Operation::Create, &mut object, None, dry_run).await?;
     kind.prepare_create(&mut object);
     context.registry.drop_gated(kind, &mut object, None);
-    let reservation = context.server.services.create(kind, &mut object)?;
-    let result = finish(context, object, generated, dry_run).await;
-    context.server.services.settle(reservation, result.is_ok() && !dry_run);
-    result
+    // Only Services can lose what they were given to somebody else.
+    let again = kind.is("", "Service").then(|| object.clone());
+    let warned = context.warnings.len();
+    for _ in 0..ATTEMPTS {
+        let claim = context.server.services.claim(kind, &mut object, None)?;
+        match finish(context, object, claim.as_ref(), generated, dry_run).await {
+            Ok(written) => return Ok(written),
+            Err(Failure::Api(error)) => return Err(*error),
+            Err(Failure::Raced) => {}
+        }
+        context.warnings.truncate(warned);
+        object = again.clone().unwrap_or_default();
+    }
+    Err(context.conflict(MODIFIED))
 }
 
 async fn finish(
     context: &mut Context<'_>,
     mut object: Value,
+    claim: Option<&Claim>,
     generated: bool,
     dry_run: bool,
-) -> Result<Written, ApiError> {
+) -> Result<Written, Failure> {
     let kind = context.kind;
     let mut errors = gantry_api::rules::metadata::validate(kind, &object);
     errors.extend(kind.validate(&object));
     errors.extend(kind.validate_create(&object));
     expressions::validate(kind, &object, None, &mut errors);
     if !errors.is_empty() {
-        return Err(ApiError::invalid(&kind.group, &kind.kind, meta_text(&object, "name"), &errors));
+        return Err(ApiError::invalid(&kind.group, &kind.kind, meta_text(&object, "name"), &errors).into());
     }
     context.warnings.extend(kind.warnings(&object, None));
     context.validate(Operation::Create, &mut object, None, dry_run).await?;
@@ -125,7 +141,7 @@ async fn finish(
         context.charge(Operation::Create, &mut object, None)?;
         let name = meta_text(&object, "name");
         if context.server.store.snapshot().get(&context.key_of(name)).is_some() {
-            return Err(ApiError::already_exists(&kind.group, &kind.plural, name));
+            return Err(ApiError::already_exists(&kind.group, &kind.plural, name).into());
         }
         return Ok(Written::Dry(object));
     }
@@ -135,16 +151,18 @@ async fn finish(
         let name = meta_text(&object, "name").to_owned();
         let key = context.key_of(&name);
         let write = Write::Create { key: &key, ttl };
-        match context.write_charged(write, bytes, &mut object, again, None).await? {
+        match context.write_charged(write, bytes, &mut object, again, None, claim).await? {
             Ok(entry) => return Ok(Written::Stored(entry)),
+            // An address was given to somebody else.
+            Err(Error::Exists { key: taken, .. }) if *taken != *key => return Err(Failure::Raced),
             Err(Error::Exists { .. }) if again => {
                 let name = generate_name(meta_text(&object, "generateName"));
                 object["metadata"]["name"] = name.into();
             }
             Err(Error::Exists { .. }) => {
-                return Err(ApiError::already_exists(&kind.group, &kind.plural, &name));
+                return Err(ApiError::already_exists(&kind.group, &kind.plural, &name).into());
             }
-            Err(error) => return Err(respond::storage_error(&error)),
+            Err(error) => return Err(respond::storage_error(&error).into()),
         }
     }
     unreachable!("the last attempt returns")

@@ -197,7 +197,8 @@ pub(super) async fn delete(
         let facts = context.facts_of_write(&key);
         let result = match gone {
             true => {
-                let work = store.delete(&key, Some(entry.mod_revision), Some(bytes));
+                let along = context.server.services.released(context.kind, &current);
+                let work = store.delete_along(&key, Some(entry.mod_revision), Some(bytes), along);
                 trace::step("Delete storage", facts, work).await
             }
             false => {
@@ -207,9 +208,6 @@ pub(super) async fn delete(
         };
         match result {
             Ok(entry) => {
-                if gone {
-                    context.server.deleted(context.kind, &current);
-                }
                 let entry = context.server.custom.converter.entry(context.kind, entry).await?;
                 return Ok(Outcome { object: list::value(context.kind, &entry).unwrap_or(object), gone });
             }

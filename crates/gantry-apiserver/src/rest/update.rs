@@ -16,6 +16,7 @@ use super::precondition::{MODIFIED, Preconditions};
 use super::preparation::{count_generation, keep_system, meta_text, metadata, now};
 use super::{Context, body, expressions, list, resize};
 use crate::body::Body;
+use crate::services::Claim;
 use crate::{respond, trace};
 
 /// How often a write is made anew because another one came first.
@@ -151,10 +152,8 @@ pub(super) async fn replace(
     if context.info.subresource != "binding" {
         context.mutate(Operation::Update, &mut object, Some(&current), dry_run).await?;
     }
-    let reservation = context.server.services.update(kind, &current, &mut object)?;
-    let result = finish(context, entry, current, object, dry_run).await;
-    context.server.services.settle(reservation, result.is_ok() && !dry_run);
-    result
+    let claim = context.server.services.claim(kind, &mut object, Some(&current))?;
+    finish(context, entry, current, object, claim.as_ref(), dry_run).await
 }
 
 /// Notes when a volume came into its phase.
@@ -226,6 +225,7 @@ async fn finish(
     entry: &Arc<Entry>,
     current: Value,
     mut object: Value,
+    claim: Option<&Claim>,
     dry_run: bool,
 ) -> Result<Written, Failure> {
     let kind = context.kind;
@@ -266,13 +266,9 @@ async fn finish(
     let store = &context.server.store;
     if finished(&object) {
         let bytes = context.encode(&object).await?;
-        return match store.delete(&entry.key, Some(entry.mod_revision), Some(bytes)).await {
-            Ok(entry) => {
-                context.server.deleted(kind, &object);
-                Ok(Written::Stored(entry))
-            }
-            Err(error) => Err(raced(&error)),
-        };
+        let along = context.server.services.released(kind, &current);
+        let gone = store.delete_along(&entry.key, Some(entry.mod_revision), Some(bytes), along).await;
+        return gone.map(Written::Stored).map_err(|error| raced(&error));
     }
     if unchanged(&object, &current) && !context.is_outdated(&entry.key) {
         return Ok(Written::Stored(entry.clone()));
@@ -284,7 +280,7 @@ async fn finish(
         }
         _ => {
             let write = Write::Update { key: &entry.key, expected: entry.mod_revision };
-            context.write_charged(write, bytes, &mut object, false, Some(current)).await?
+            context.write_charged(write, bytes, &mut object, false, Some(current), claim).await?
         }
     };
     result.map(Written::Stored).map_err(|error| raced(&error))
@@ -327,7 +323,8 @@ pub(super) fn finished(object: &Value) -> bool {
 
 pub(super) fn raced(error: &Error) -> Failure {
     match error {
-        Error::Conflict { .. } | Error::NotFound { .. } => Failure::Raced,
+        // What exists is an IPAddress that the object's change was to make.
+        Error::Conflict { .. } | Error::NotFound { .. } | Error::Exists { .. } => Failure::Raced,
         other => respond::storage_error(other).into(),
     }
 }

@@ -8,9 +8,10 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 
 use super::identity::Identity;
+use super::service_range;
 use crate::body::Body;
 use crate::fairness::dangling;
-use crate::{ApiServer, User, bootstrap};
+use crate::{ApiServer, User, bootstrap, services};
 
 impl ApiServer {
     /// What the servers of aggregated APIs are told of how to authenticate.
@@ -29,6 +30,10 @@ impl ApiServer {
     pub async fn bootstrap(&self) {
         if self.is_ready() {
             return;
+        }
+        // The Service `kubernetes` has an address out of it.
+        if services::are_objects_served(&self.builtin) {
+            service_range::settle(self, None).await;
         }
         let authentication = self.authentication_config();
         let (range, address) = (self.config.service_cidr, self.config.advertise);

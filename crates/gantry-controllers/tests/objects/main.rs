@@ -12,6 +12,7 @@ mod jobs;
 mod namespaces;
 mod numbered;
 mod quotas;
+mod ranges;
 mod replication;
 mod tokens;
 mod workloads;

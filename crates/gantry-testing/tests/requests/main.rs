@@ -1,5 +1,5 @@
 //! What requests mean, against a whole API server: deletion and its options, collections, dry runs,
-//! names that are made, evictions, acting as somebody else, and what the server puts back.
+//! names that are made, addresses of Services, evictions, acting as somebody else, and what the server puts back.
 
 mod collections;
 mod deletion;
@@ -15,5 +15,6 @@ mod negotiation;
 mod ownership;
 mod pods;
 mod roles;
+mod service_addresses;
 mod unset;
 mod watch_socket;

@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    AllocationError, Reservation, ServiceAllocator, invalid, may_have_node_ports, node_ports, text,
-    wants_node_ports,
+    AllocationError, Claim, InUse, ServiceAllocator, invalid, may_have_node_ports, text, wants_node_ports,
 };
 use crate::allocate::PortError;
 
@@ -17,13 +16,13 @@ struct Held {
 
 impl ServiceAllocator {
     pub(super) fn node_ports(
-        &mut self,
+        &self,
         service: &mut Value,
-        old: Option<&Value>,
+        had: &[u16],
+        in_use: &dyn InUse,
         random: &mut dyn FnMut() -> u64,
-        reservation: &mut Reservation,
+        claim: &mut Claim,
     ) -> Result<(), AllocationError> {
-        let had = old.map(node_ports).unwrap_or_default();
         let allocate = wants_node_ports(service);
         let may_have = may_have_node_ports(service);
         let mut own: Vec<Held> = Vec::new();
@@ -36,7 +35,7 @@ impl ServiceAllocator {
             }
             let protocol = port["protocol"].as_str().unwrap_or("TCP").to_owned();
             let service_port = port["port"].as_u64().unwrap_or(0);
-            match self.node_port(asked, &protocol, service_port, &own, &had, random, reservation) {
+            match self.node_port(asked, &protocol, service_port, &own, had, in_use, random, claim) {
                 Ok(number) => {
                     own.push(Held { number, protocol, service_port });
                     port["nodePort"] = json!(number);
@@ -56,34 +55,31 @@ impl ServiceAllocator {
             service["spec"]["ports"] = ports;
         }
         result?;
-        let health = self.health_check_port(service, &had, random, reservation)?;
-        reservation.freed_ports = had
-            .into_iter()
-            .filter(|port| Some(*port) != health && !own.iter().any(|held| held.number == *port))
-            .collect();
-        Ok(())
+        self.health_check_port(service, had, in_use, random, claim)
     }
 
     /// One port's number: the one asked for, the one that the same service port has for its other
     /// protocol, or a free one. A number may serve several protocols of one Service.
     #[allow(clippy::too_many_arguments)]
     fn node_port(
-        &mut self,
+        &self,
         asked: u64,
         protocol: &str,
         service_port: u64,
         own: &[Held],
         had: &[u16],
+        in_use: &dyn InUse,
         random: &mut dyn FnMut() -> u64,
-        reservation: &mut Reservation,
+        claim: &mut Claim,
     ) -> Result<u16, PortError> {
+        let taken = |port: u16, claim: &Claim| claim.ports.contains(&port) || in_use.port(port);
         if asked == 0 {
             let twin = own.iter().find(|held| held.service_port == service_port && held.protocol != protocol);
             if let Some(twin) = twin {
                 return Ok(twin.number);
             }
-            let number = self.ports.take_any(random())?;
-            reservation.taken_ports.push(number);
+            let number = self.ports.pick(random(), |port| taken(port, claim))?;
+            claim.ports.push(number);
             return Ok(number);
         }
         let number = u16::try_from(asked).unwrap_or(0);
@@ -91,42 +87,44 @@ impl ServiceAllocator {
             return Err(PortError::Allocated);
         }
         if !had.contains(&number) && !own.iter().any(|held| held.number == number) {
-            self.ports.take(number)?;
-            reservation.taken_ports.push(number);
+            self.ports.check(number, |port| taken(port, claim))?;
+            claim.ports.push(number);
         }
         Ok(number)
     }
 
     fn health_check_port(
-        &mut self,
+        &self,
         service: &mut Value,
         had: &[u16],
+        in_use: &dyn InUse,
         random: &mut dyn FnMut() -> u64,
-        reservation: &mut Reservation,
-    ) -> Result<Option<u16>, AllocationError> {
+        claim: &mut Claim,
+    ) -> Result<(), AllocationError> {
         let needed = text(service, "/spec/type") == "LoadBalancer"
             && text(service, "/spec/externalTrafficPolicy") == "Local";
         if !needed {
-            return Ok(None);
+            return Ok(());
         }
+        let taken = |port: u16, claim: &Claim| claim.ports.contains(&port) || in_use.port(port);
         let asked = service.pointer("/spec/healthCheckNodePort").and_then(Value::as_u64).unwrap_or(0) as u16;
         let port = if asked == 0 {
-            let port = self.ports.take_any(random()).map_err(|error| {
+            let port = self.ports.pick(random(), |port| taken(port, claim)).map_err(|error| {
                 AllocationError::Exhausted(format!("failed to allocate a HealthCheck NodePort: {error}"))
             })?;
-            reservation.taken_ports.push(port);
+            claim.ports.push(port);
             port
         } else {
             if !had.contains(&asked) {
-                self.ports.take(asked).map_err(|error| {
+                self.ports.check(asked, |port| taken(port, claim)).map_err(|error| {
                     let why = format!("failed to allocate requested HealthCheck NodePort {asked}: {error}");
                     invalid("spec.healthCheckNodePort", json!(asked), why)
                 })?;
-                reservation.taken_ports.push(asked);
+                claim.ports.push(asked);
             }
             asked
         };
         service["spec"]["healthCheckNodePort"] = json!(port);
-        Ok(Some(port))
+        Ok(())
     }
 }
