@@ -4,6 +4,7 @@
 
 mod authentication;
 mod flow_control;
+mod flow_upkeep;
 mod kubernetes;
 mod policy;
 mod run;
@@ -11,6 +12,7 @@ mod token_tracking;
 
 pub use authentication::{AUTHENTICATION_KEY, authentication_config, reconcile_authentication};
 pub use flow_control::{flow_schemas, priority_levels};
+pub use flow_upkeep::{Upkeep, flow_upkeep};
 pub use kubernetes::{kubernetes_endpoint_slice, kubernetes_endpoints, kubernetes_service, service_address};
 pub use policy::{bindings, cluster_role_rules, reconcile_binding, reconcile_role, roles};
 pub(crate) use run::put;

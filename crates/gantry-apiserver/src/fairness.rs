@@ -20,6 +20,7 @@ use gantry_store::Store;
 use serde_json::Value;
 
 use crate::authz::feed::{Feed, Index};
+use crate::metrics::Meters;
 use crate::{Attributes, Limits, bootstrap};
 
 use level::Level;
@@ -100,9 +101,32 @@ impl Flow {
         (self.schema.as_ref().map_or("", |schema| &schema.name), &self.level.name)
     }
 
+    /// What is counted of the flow's requests, found by `find` the first time.
+    pub fn meters(&self, find: impl FnOnce() -> Arc<Meters>) -> Arc<Meters> {
+        match &self.schema {
+            Some(schema) => schema.meters.get_or_init(find).clone(),
+            None => find(),
+        }
+    }
+
     /// The uids of flow schema and priority level.
     pub fn uids(&self) -> (&str, &str) {
         (self.schema.as_ref().map_or("", |schema| &schema.uid), &self.level.uid)
+    }
+}
+
+/// Why a request has no seat, and how long it waited for one, if it did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SentAway {
+    /// The word for it in metrics.
+    pub reason: &'static str,
+    pub waited: Option<Duration>,
+}
+
+impl SentAway {
+    /// The 429 that the client gets.
+    pub fn error(self) -> ApiError {
+        ApiError::too_many_requests("Too many requests, please try again later.", 1)
     }
 }
 
@@ -135,20 +159,17 @@ impl Fairness {
         })
     }
 
-    /// A seat for a request of `flow`, given back when it is dropped; `None`: it needs none. 429 where
-    /// there is no room to wait, or it waited too long; the reason is for the metrics.
+    /// A seat for a request of `flow`, given back when it is dropped; `None`: it needs none. Otherwise why
+    /// there is none: no room to wait, or it waited too long.
     pub async fn seat(
         &self,
         flow: &Flow,
         attributes: &Attributes,
-    ) -> Result<Option<Seat>, (ApiError, &'static str)> {
+        meters: &Meters,
+    ) -> Result<Option<Seat>, SentAway> {
         if flow.level.exempt {
             return Ok(None);
         }
-        let refused = |why: Refused| {
-            let error = ApiError::too_many_requests("Too many requests, please try again later.", 1);
-            (error, why.word())
-        };
         let asked = || Asked {
             schema: flow.names().0.to_owned(),
             distinguisher: flow
@@ -159,15 +180,29 @@ impl Fairness {
             arrived: jiff::Timestamp::now(),
             attributes: attributes.clone(),
         };
-        match Seats::take(&self.seats, &flow.level.name, flow.hash, asked).map_err(refused)? {
-            seats::Taken::Now(seat) => Ok(Some(seat)),
-            seats::Taken::Later(turn) => match tokio::time::timeout(self.wait, turn).await {
-                Ok(Ok(seat)) => Ok(Some(seat)),
-                _ => {
-                    self.seats.timed_out(&flow.level.name);
-                    Err(refused(Refused::TimeOut))
+        let sent_away = |why: Refused, waited| SentAway { reason: why.word(), waited };
+        let taken = Seats::take(&self.seats, &flow.level.name, flow.hash, asked);
+        match taken.map_err(|why| sent_away(why, None))? {
+            seats::Taken::Now(seat) => {
+                // Where there are queues every request goes through one.
+                if flow.level.queues > 0 {
+                    meters.waited(Duration::ZERO);
                 }
-            },
+                Ok(Some(seat))
+            }
+            seats::Taken::Later(turn) => {
+                let queued = meters.queue();
+                match tokio::time::timeout(self.wait, turn).await {
+                    Ok(Ok(seat)) => {
+                        meters.waited(queued.elapsed());
+                        Ok(Some(seat))
+                    }
+                    _ => {
+                        self.seats.timed_out(&flow.level.name);
+                        Err(sent_away(Refused::TimeOut, Some(queued.elapsed())))
+                    }
+                }
+            }
         }
     }
 

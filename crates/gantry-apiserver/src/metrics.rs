@@ -1,6 +1,7 @@
 //! The server's own metrics under upstream's names, in Prometheus' text format.
 
 mod access;
+mod flow_control;
 mod health;
 mod pod_security;
 mod policies;
@@ -26,11 +27,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::fairness::Count;
 use crate::{Version, storage};
 use table::{Histograms, counter, counters, gauges, histograms, metric};
 
 pub(crate) use access::{AccessMetrics, Reloaded};
+pub(crate) use flow_control::{Executing, Meters};
 pub(crate) use pod_security::{Evaluation, Looked};
 pub(crate) use policies::Conditioned;
 pub(crate) use target::{Place, Target};
@@ -109,24 +110,6 @@ struct AuditFailed {
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Flowed {
-    priority_level: String,
-    flow_schema: String,
-}
-
-#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Refused {
-    priority_level: String,
-    flow_schema: String,
-    reason: &'static str,
-}
-
-#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Waiting {
-    priority_level: String,
-}
-
-#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Named {
     name: String,
 }
@@ -168,11 +151,8 @@ pub(crate) struct Metrics {
     audit_events: Counter,
     audit_errors: Family<AuditFailed, Counter>,
     audit_rejections: Counter,
-    dispatched: Family<Flowed, Counter>,
-    refused: Family<Refused, Counter>,
-    executing: Family<Waiting, Gauge>,
-    queued: Family<Waiting, Gauge>,
-    nominal: Family<Waiting, Gauge>,
+    /// What is counted of flow schemas and priority levels.
+    pub flow_control: flow_control::FlowControl,
     /// What is counted of admission webhooks.
     pub webhooks: webhooks::Webhooks,
     /// How health checks ended.
@@ -276,31 +256,7 @@ impl Metrics {
                 "apiserver_audit_requests_rejected",
                 "Requests that ended because an audit event could not be kept",
             ),
-            dispatched: counters(
-                registry,
-                "apiserver_flowcontrol_dispatched_requests",
-                "Requests that got their turn, by flow schema",
-            ),
-            refused: counters(
-                registry,
-                "apiserver_flowcontrol_rejected_requests",
-                "Requests that were sent away, by flow schema",
-            ),
-            executing: gauges(
-                registry,
-                "apiserver_flowcontrol_current_executing_requests",
-                "Requests that a level carries out",
-            ),
-            queued: gauges(
-                registry,
-                "apiserver_flowcontrol_current_inqueue_requests",
-                "Requests that wait in a level's queues",
-            ),
-            nominal: gauges(
-                registry,
-                "apiserver_flowcontrol_nominal_limit_seats",
-                "Requests that a level carries out at once without borrowing",
-            ),
+            flow_control: flow_control::FlowControl::new(registry),
             webhooks: webhooks::Webhooks::new(registry),
             policies: policies::Policies::new(registry),
             pod_security: pod_security::PodSecurity::new(registry),
@@ -356,27 +312,6 @@ impl Metrics {
     /// Counts a fault of the server's own.
     pub fn panicked(&self) {
         self.panics.inc();
-    }
-
-    /// Counts a request of a flow; `refused` is why it was sent away.
-    pub fn flowed(&self, flow_schema: &str, priority_level: &str, refused: Option<&'static str>) {
-        let (flow_schema, priority_level) = (flow_schema.to_owned(), priority_level.to_owned());
-        match refused {
-            None => self.dispatched.get_or_create(&Flowed { priority_level, flow_schema }).inc(),
-            Some(reason) => {
-                self.refused.get_or_create(&Refused { priority_level, flow_schema, reason }).inc()
-            }
-        };
-    }
-
-    /// Notes what the levels are doing.
-    pub fn levels(&self, counts: &[Count]) {
-        for count in counts {
-            let labels = Waiting { priority_level: count.level.clone() };
-            self.executing.get_or_create(&labels).set(count.executing as i64);
-            self.queued.get_or_create(&labels).set(count.waiting as i64);
-            self.nominal.get_or_create(&labels).set(count.nominal as i64);
-        }
     }
 
     /// Notes whether somebody answers for an APIService.

@@ -6,6 +6,7 @@ mod deadline;
 mod debug;
 mod endpoints;
 pub(crate) mod event;
+mod flow_upkeep;
 mod health;
 mod identity;
 mod in_flight;
@@ -190,6 +191,7 @@ impl ApiServer {
         let service_range = tokio::spawn(service_range::run(self.clone()));
         let repair = tokio::spawn(services::repair::run(self.clone()));
         let identity = tokio::spawn(identity::run(self.clone()));
+        let flows = tokio::spawn(flow_upkeep::run(self.clone()));
         let dangling = {
             let server = self.clone();
             tokio::spawn(async move {
@@ -246,6 +248,7 @@ impl ApiServer {
             service_range,
             repair,
             identity,
+            flows,
             dangling,
             policies,
             kinds,

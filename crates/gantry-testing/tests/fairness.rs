@@ -70,6 +70,10 @@ async fn answers_say_which_flow_a_request_was_of() -> Result<()> {
     for start in [
         "apiserver_flowcontrol_dispatched_requests_total{priority_level=\"system\",flow_schema=\"system-nodes\"} 1",
         "apiserver_flowcontrol_nominal_limit_seats{priority_level=\"workload-low\"} 245",
+        "apiserver_flowcontrol_current_executing_requests{priority_level=\"system\",flow_schema=\"system-nodes\"} 0",
+        "apiserver_flowcontrol_current_inqueue_requests{priority_level=\"system\",flow_schema=\"system-nodes\"} 0",
+        "apiserver_flowcontrol_request_wait_duration_seconds_count{priority_level=\"system\",flow_schema=\"system-nodes\",execute=\"true\"} 1",
+        "apiserver_flowcontrol_request_execution_seconds_count{priority_level=\"system\",flow_schema=\"system-nodes\",type=\"regular\"} 1",
     ] {
         assert!(metrics.contains(start), "{start} is not in\n{metrics}");
     }
@@ -128,11 +132,74 @@ async fn a_level_that_is_full_refuses_its_own_alone() -> Result<()> {
     assert_eq!(server.send(Some(&bob), read(MAPS)?).await?.code, 200);
     let metrics = server.get("/metrics").await?.text();
     let rejected = "apiserver_flowcontrol_rejected_requests_total{priority_level=\"narrow\",flow_schema=\"jane\",reason=\"concurrency-limit\"} 1";
-    assert!(metrics.contains(rejected), "{metrics}");
+    let executing =
+        "apiserver_flowcontrol_current_executing_requests{priority_level=\"narrow\",flow_schema=\"jane\"} 1";
+    let seats =
+        "apiserver_flowcontrol_current_executing_seats{priority_level=\"narrow\",flow_schema=\"jane\"} 1";
+    let limit = "apiserver_flowcontrol_current_limit_seats{priority_level=\"narrow\"} ";
+    for line in [rejected, executing, seats, limit] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
     // Without its schema she is like everybody else.
     server.json(Method::DELETE, &format!("{FLOWS}/flowschemas/jane"), &Value::Null).await?;
     assert_eq!(server.send(Some(&jane), read(MAPS)?).await?.code, 200);
     drop(slow);
+    Ok(())
+}
+
+/// The object of a kind of fairness, when it is as `wanted`.
+async fn becomes(
+    server: &TestServer,
+    kind: &str,
+    name: &str,
+    wanted: impl Fn(Option<&DynamicObject>) -> bool,
+) -> Result<Option<DynamicObject>> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("flowcontrol.apiserver.k8s.io", "v1", kind));
+    let api: Api<DynamicObject> = Api::all_with(server.client(), &resource);
+    Ok(tokio::time::timeout(PATIENCE, await_condition(api, name, wanted)).await.context("in time")??)
+}
+
+#[tokio::test]
+async fn defaults_come_back() -> Result<()> {
+    let server = TestServer::start().await?;
+    let shares = |object: &DynamicObject| object.data["spec"]["limited"]["nominalConcurrencyShares"].clone();
+    let delete = async |kind: &str, plural: &str, name: &str| -> Result<()> {
+        let path = format!("{plural}/{name}");
+        let before = uid(&server, &path).await?;
+        let gone = server.json(Method::DELETE, &format!("{FLOWS}/{path}"), &Value::Null).await?;
+        assert_eq!(gone.code, 200, "{}", gone.text());
+        becomes(&server, kind, name, |object| {
+            object.is_some_and(|each| each.metadata.uid != Some(before.clone()))
+        })
+        .await?;
+        Ok(())
+    };
+    delete("FlowSchema", "flowschemas", "catch-all").await?;
+    delete("FlowSchema", "flowschemas", "service-accounts").await?;
+    delete("PriorityLevelConfiguration", "prioritylevelconfigurations", "workload-high").await?;
+
+    let patch = async |name: &str, patch: Value| -> Result<()> {
+        let path = format!("{FLOWS}/prioritylevelconfigurations/{name}");
+        let reply =
+            server.request(Method::PATCH, &path, "application/merge-patch+json", patch.to_string()).await?;
+        assert_eq!(reply.code, 200, "{}", reply.text());
+        Ok(())
+    };
+    let spec = json!({"limited": {"nominalConcurrencyShares": 7}});
+    patch("workload-low", json!({"spec": spec})).await?;
+    let back = |object: Option<&DynamicObject>| object.is_some_and(|each| shares(each) == 100);
+    becomes(&server, "PriorityLevelConfiguration", "workload-low", back).await?;
+    let mine = json!({"annotations": {"apf.kubernetes.io/autoupdate-spec": "false"}});
+    patch("workload-low", json!({"spec": spec, "metadata": mine})).await?;
+    // What was once a default goes, when everything else has been looked at.
+    let old = json!({
+        "metadata": {"name": "old", "annotations": {"apf.kubernetes.io/autoupdate-spec": "true"}},
+        "spec": {"matchingPrecedence": 50, "priorityLevelConfiguration": {"name": "exempt"}},
+    });
+    assert_eq!(server.json(Method::POST, &format!("{FLOWS}/flowschemas"), &old).await?.code, 201);
+    becomes(&server, "FlowSchema", "old", |object| object.is_none()).await?;
+    let level = server.get(&format!("{FLOWS}/prioritylevelconfigurations/workload-low")).await?.json();
+    assert_eq!(level["spec"]["limited"]["nominalConcurrencyShares"], 7, "an administrator said so");
     Ok(())
 }
 

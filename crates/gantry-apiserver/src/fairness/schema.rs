@@ -1,13 +1,15 @@
 //! A flow schema: which requests belong to it, and what tells its flows apart.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
 use crate::Attributes;
+use crate::metrics::Meters;
 
 /// A flow schema, as its object describes it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) struct Schema {
     pub name: String,
     pub uid: String,
@@ -15,6 +17,8 @@ pub(super) struct Schema {
     pub level: String,
     by: By,
     rules: Vec<Rule>,
+    /// What is counted of its requests, found with the first of them.
+    pub meters: OnceLock<Arc<Meters>>,
 }
 
 /// What tells the flows of a schema apart.
@@ -105,6 +109,7 @@ impl Schema {
                 _ => By::Nothing,
             },
             rules: items(&spec["rules"]).map(rule).collect(),
+            meters: OnceLock::new(),
         }
     }
 

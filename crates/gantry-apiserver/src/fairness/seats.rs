@@ -37,6 +37,10 @@ pub(crate) struct Count {
     pub level: String,
     /// Seats of its own.
     pub nominal: usize,
+    /// Seats of its own that it does not lend.
+    pub kept: usize,
+    /// The most seats that it may have.
+    pub most: usize,
     /// Requests that are carried out.
     pub executing: usize,
     /// Requests that wait.
@@ -266,6 +270,8 @@ impl Seats {
         let count = |running: &Running| Count {
             level: running.name.clone(),
             nominal: running.nominal,
+            kept: running.kept,
+            most: running.most.min(self.total.max(running.nominal)),
             executing: running.executing,
             waiting: running.waiting(),
             pending: running.queues.iter().map(pending).collect(),

@@ -120,7 +120,7 @@ fn published(document: &serde_json::Value, media_type: HeaderValue) -> Response<
 fn metrics(server: &ApiServer, accept: &str) -> Response<Body> {
     let open = accept.contains("application/openmetrics-text");
     if let Some(fairness) = &server.fairness {
-        server.metrics.levels(&fairness.counts());
+        server.metrics.flow_control.levels(&fairness.counts());
     }
     let text = server.metrics.encode(&server.store, &server.registry.load(), server.in_flight.taken(), open);
     let media_type = match open {

@@ -16,8 +16,8 @@ use super::{deadline, endpoints};
 use crate::audit::{Annotations, Record};
 use crate::authn::{Impersonation, Notes};
 use crate::body::Body;
-use crate::fairness::{Flow, Seat};
-use crate::metrics::Target;
+use crate::fairness::{Flow, Seat, SentAway};
+use crate::metrics::{Executing, Target};
 use crate::negotiate::Output;
 use crate::request::{Query, RequestInfo};
 use crate::{
@@ -217,6 +217,7 @@ impl ApiServer {
 struct Turn<'a> {
     _counted: Counted<'a>,
     _permit: Option<SemaphorePermit<'a>>,
+    _executing: Option<Executing>,
     _seat: Option<Seat>,
 }
 
@@ -228,20 +229,32 @@ impl ApiServer {
         mutating: bool,
         audited: &mut Audited,
     ) -> Result<Turn<'_>, ApiError> {
-        let mut turn = (None, None);
+        let mut turn = (None, None, None);
         match &self.fairness {
             None => turn.0 = self.in_flight.turn(mutating, &attributes.user).await?,
             Some(fairness) => {
                 let flow = fairness.flow(attributes);
-                let seat = fairness.seat(&flow, attributes).await;
-                let refused = seat.as_ref().err().map(|(_, why)| *why);
-                let (schema, level) = flow.names();
-                self.metrics.flowed(schema, level, refused);
+                let counted = &self.metrics.flow_control;
+                let meters = flow.meters(|| {
+                    let (schema, level) = flow.names();
+                    counted.meters(schema, level)
+                });
+                let seat = fairness.seat(&flow, attributes, &meters).await;
+                if let Err(sent_away) = &seat {
+                    let (schema, level) = flow.names();
+                    counted.refused(schema, level, sent_away.reason, sent_away.waited);
+                }
                 audited.flow = Some(flow);
-                turn.1 = seat.map_err(|(error, _)| error)?;
+                turn.1 = seat.map_err(SentAway::error)?;
+                turn.2 = Some(meters.execute());
             }
         }
-        Ok(Turn { _counted: self.in_flight.count(mutating), _permit: turn.0, _seat: turn.1 })
+        Ok(Turn {
+            _counted: self.in_flight.count(mutating),
+            _permit: turn.0,
+            _seat: turn.1,
+            _executing: turn.2,
+        })
     }
 }
 
