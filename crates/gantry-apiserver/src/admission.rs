@@ -374,20 +374,36 @@ impl Admission {
     /// Asks every plugin whether the object as it is now may be written.
     pub async fn validate(&self, request: &mut Request<'_>, store: &Store) -> Result<(), ApiError> {
         let started = Instant::now();
-        let result = self.run(request, store, false).await;
+        let mut result = self.run(request, store, false).await;
+        if result.is_ok() {
+            result = self.fits(request, &store.snapshot());
+        }
         (self.observer)(None, request.operation, "validate", result.is_err(), started.elapsed());
         result
     }
 
-    /// The quotas that the write is charged to, as they will be, when every plugin has agreed: upstream's
-    /// plugin ResourceQuota, the last of the chain. They are written with the object.
-    pub fn charge(&self, request: &Request<'_>, snapshot: &Snapshot) -> Result<Vec<Replacement>, ApiError> {
-        let Some(limits) = &self.limits else { return Ok(Vec::new()) };
+    /// Whether quotas have room for the write: upstream's plugin ResourceQuota, the last of the chain.
+    fn fits(&self, request: &Request<'_>, snapshot: &Snapshot) -> Result<(), ApiError> {
+        let limits = self.limits.as_ref();
+        let Some(limits) =
+            limits.filter(|limits| !limits.is_empty() || resource_quota::any(request.namespace, snapshot))
+        else {
+            return Ok(());
+        };
         let started = Instant::now();
-        let result = resource_quota::charge(request, snapshot, limits);
+        let result = resource_quota::charge(request, snapshot, limits).map(drop);
         let name = resource_quota::NAME;
         (self.observer)(Some(name), request.operation, "validate", result.is_err(), started.elapsed());
         result
+    }
+
+    /// The quotas that the write is charged to, as they will be, when every plugin has agreed. They are written
+    /// with the object, and may have changed since they had room for it.
+    pub fn charge(&self, request: &Request<'_>, snapshot: &Snapshot) -> Result<Vec<Replacement>, ApiError> {
+        match &self.limits {
+            Some(limits) => resource_quota::charge(request, snapshot, limits),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Whether something may be used only where a quota speaks of it.

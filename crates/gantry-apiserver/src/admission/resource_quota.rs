@@ -30,6 +30,15 @@ pub(super) use limits::Limits;
 /// What configuration and logs call it.
 pub(crate) const NAME: &str = "ResourceQuota";
 
+fn quotas_of(namespace: &str) -> String {
+    format!("{}{namespace}/", storage::prefix("", "resourcequotas"))
+}
+
+/// Whether a namespace has quotas.
+pub(crate) fn any(namespace: &str, snapshot: &Snapshot) -> bool {
+    !namespace.is_empty() && snapshot.range(&quotas_of(namespace), None).next().is_some()
+}
+
 /// The quotas of a namespace that a write changes, as they will be. What `limits` name may be used only where
 /// a quota speaks of it.
 pub(super) fn charge(
@@ -41,7 +50,7 @@ pub(super) fn charge(
     if !concerns(request, resource) {
         return Ok(Vec::new());
     }
-    let prefix = format!("{}{}/", storage::prefix("", "resourcequotas"), request.namespace);
+    let prefix = quotas_of(request.namespace);
     let entries = snapshot.range(&prefix, None);
     let mut quotas: Vec<(Replacement, Value)> = Vec::new();
     for entry in entries {

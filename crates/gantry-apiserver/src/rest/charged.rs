@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::Context;
 use super::admit::Operation;
 use super::precondition::MODIFIED;
+use crate::admission::resource_quota;
 use crate::services::{self, Claim};
 use crate::{storage, trace};
 
@@ -33,8 +34,7 @@ impl Context<'_> {
     ) -> Result<Vec<Replacement>, ApiError> {
         let namespace = self.namespace();
         let snapshot = self.server.store.snapshot();
-        let prefix = format!("{}{namespace}/", storage::prefix("", "resourcequotas"));
-        let quotas = || snapshot.range(&prefix, None).next().is_some();
+        let quotas = || resource_quota::any(namespace, &snapshot);
         if namespace.is_empty() || !(self.server.admission.limits() || quotas()) {
             return Ok(Vec::new());
         }
