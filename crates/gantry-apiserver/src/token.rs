@@ -2,6 +2,7 @@
 //! others verify them with.
 
 mod claims;
+mod curve;
 mod der;
 mod jwks;
 mod jws;

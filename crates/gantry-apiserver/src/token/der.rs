@@ -1,4 +1,6 @@
-//! The little DER that keys need: wrapping public keys, opening SEC 1 private keys.
+//! The little DER that keys need: wrapping public keys, opening private keys.
+
+use super::curve::Curve;
 
 const SEQUENCE: u8 = 0x30;
 const BIT_STRING: u8 = 0x03;
@@ -7,6 +9,16 @@ const OCTET_STRING: u8 = 0x04;
 const EC_P256: &[u8] = &[
     0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
     0x3d, 0x03, 0x01, 0x07,
+];
+/// AlgorithmIdentifier of an ECDSA key on P-384.
+const EC_P384: &[u8] = &[
+    0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00,
+    0x22,
+];
+/// AlgorithmIdentifier of an ECDSA key on P-521.
+const EC_P521: &[u8] = &[
+    0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00,
+    0x23,
 ];
 /// AlgorithmIdentifier of an RSA key.
 const RSA: &[u8] =
@@ -27,9 +39,22 @@ fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// SubjectPublicKeyInfo of an uncompressed P-256 point.
-pub(super) fn ec_public_key_info(point: &[u8]) -> Vec<u8> {
-    public_key_info(EC_P256, point)
+fn identifier(curve: Curve) -> &'static [u8] {
+    match curve {
+        Curve::P256 => EC_P256,
+        Curve::P384 => EC_P384,
+        Curve::P521 => EC_P521,
+    }
+}
+
+/// The curve of a key whose AlgorithmIdentifier is at the start of `input`.
+fn curve(input: &[u8]) -> Option<Curve> {
+    Curve::ALL.into_iter().find(|curve| input.starts_with(identifier(*curve)))
+}
+
+/// SubjectPublicKeyInfo of an uncompressed point.
+pub(super) fn ec_public_key_info(curve: Curve, point: &[u8]) -> Vec<u8> {
+    public_key_info(identifier(curve), point)
 }
 
 /// SubjectPublicKeyInfo of a PKCS#1 RSA public key.
@@ -71,16 +96,26 @@ pub(super) fn sec1(input: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     None
 }
 
-/// The key inside a SubjectPublicKeyInfo: whether it is RSA, and its bytes.
-pub(super) fn open_public_key_info(input: &[u8]) -> Option<(bool, Vec<u8>)> {
+/// The curve and the ECPrivateKey inside of PKCS#8 (RFC 5208).
+pub(super) fn pkcs8(input: &[u8]) -> Option<(Curve, &[u8])> {
+    let (SEQUENCE, body, _) = next(input)? else { return None };
+    let (_, _version, body) = next(body)?;
+    let curve = curve(body)?;
+    let (_, _identifier, body) = next(body)?;
+    let (OCTET_STRING, key, _) = next(body)? else { return None };
+    Some((curve, key))
+}
+
+/// The key inside a SubjectPublicKeyInfo: its curve, or none for RSA, and its bytes.
+pub(super) fn open_public_key_info(input: &[u8]) -> Option<(Option<Curve>, Vec<u8>)> {
     let (SEQUENCE, body, _) = next(input)? else { return None };
     let (_, _, key) = next(body)?;
-    let rsa = body.starts_with(RSA);
-    if !rsa && !body.starts_with(EC_P256) {
+    let curve = curve(body);
+    if curve.is_none() && !body.starts_with(RSA) {
         return None;
     }
     let (BIT_STRING, bits, _) = next(key)? else { return None };
-    Some((rsa, bits.get(1..)?.to_vec()))
+    Some((curve, bits.get(1..)?.to_vec()))
 }
 
 /// Modulus and exponent of a PKCS#1 RSA public key, without leading zeros.

@@ -27,14 +27,15 @@ pub fn key_set(keys: &[VerifyingKey]) -> Value {
 
 fn key(key: &VerifyingKey) -> Option<Value> {
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    if key.rsa {
+    let Some(curve) = key.curve else {
         let (modulus, exponent) = der::rsa_components(&key.bytes)?;
         let (n, e) = (encode(&modulus), encode(&exponent));
         return Some(json!({"use": "sig", "kty": "RSA", "kid": key.id, "alg": "RS256", "n": n, "e": e}));
-    }
-    let (x, y) = key.bytes.get(1..)?.split_at_checked(32)?;
+    };
+    let (x, y) = key.bytes.get(1..)?.split_at_checked(curve.size())?;
     let (x, y) = (encode(x), encode(y));
-    Some(json!({"use": "sig", "kty": "EC", "kid": key.id, "crv": "P-256", "alg": "ES256", "x": x, "y": y}))
+    let (name, algorithm) = (curve.name(), curve.algorithm());
+    Some(json!({"use": "sig", "kty": "EC", "kid": key.id, "crv": name, "alg": algorithm, "x": x, "y": y}))
 }
 
 #[cfg(test)]

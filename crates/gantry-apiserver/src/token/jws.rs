@@ -3,12 +3,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey};
+use ring::signature::{self, RsaParameters, RsaPublicKeyComponents};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// The algorithms that can be verified. ES512 is not among them.
-pub const ALGORITHMS: [&str; 8] = ["RS256", "RS384", "RS512", "ES256", "ES384", "PS256", "PS384", "PS512"];
+use super::curve::Curve;
+
+/// The algorithms that can be verified.
+pub const ALGORITHMS: [&str; 9] =
+    ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512"];
 
 /// A token whose signature is still to be verified.
 #[derive(Debug)]
@@ -86,9 +89,12 @@ pub struct Jwk {
 
 #[derive(Debug, Clone)]
 enum Material {
-    Rsa { n: Vec<u8>, e: Vec<u8> },
-    P256(Vec<u8>),
-    P384(Vec<u8>),
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
+    /// A point on a curve.
+    Ec(Curve, Vec<u8>),
 }
 
 impl Jwk {
@@ -113,8 +119,10 @@ impl Jwk {
         };
         let material = match (key["kty"].as_str()?, key["crv"].as_str()) {
             ("RSA", _) => Material::Rsa { n: bytes("n")?, e: bytes("e")? },
-            ("EC", Some("P-256")) => Material::P256(point(32)?),
-            ("EC", Some("P-384")) => Material::P384(point(48)?),
+            ("EC", Some(name)) => {
+                let curve = Curve::ALL.into_iter().find(|curve| curve.name() == name)?;
+                Material::Ec(curve, point(curve.size())?)
+            }
             _ => return None,
         };
         let text = |field: &str| key[field].as_str().map(str::to_owned);
@@ -125,20 +133,14 @@ impl Jwk {
         if self.algorithm.as_deref().is_some_and(|own| own != algorithm) {
             return false;
         }
-        match (&self.material, algorithm) {
-            (Material::P256(point), "ES256") => {
-                UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point).verify(message, signed)
+        match &self.material {
+            Material::Ec(curve, point) => {
+                curve.algorithm() == algorithm && curve.verify(point, message, signed)
             }
-            (Material::P384(point), "ES384") => {
-                UnparsedPublicKey::new(&signature::ECDSA_P384_SHA384_FIXED, point).verify(message, signed)
-            }
-            (Material::Rsa { n, e }, _) => match rsa(algorithm) {
-                Some(parameters) => RsaPublicKeyComponents { n, e }.verify(parameters, message, signed),
-                None => return false,
-            },
-            _ => return false,
+            Material::Rsa { n, e } => rsa(algorithm).is_some_and(|parameters| {
+                RsaPublicKeyComponents { n, e }.verify(parameters, message, signed).is_ok()
+            }),
         }
-        .is_ok()
     }
 }
 
@@ -167,8 +169,10 @@ mod tests {
         {"kty":"RSA","kid":"r","use":"sig","e":"AQAB","n":"migS30AqCwIpxL2w4gKxfFpyDXH2i8iGMEBZ3bJQcs6aDIZ3XY4iTC5yDir8dRJ3EEMeJz9Ax10v32cVJXG-bHRqNiW4rzTpNQe-vF9XlwIKBqsoOKTEdeQoaIcOAwLEc-VWTlHqBg1MEcdeom2UF2rAZMk8B5ZSmQGBLQSU7e3iQTBm5GGHWMCPqAQJz2WbLrifaq18W8W1RPsSNaVCx3v0JKl9KQFn_fgTbbR2S53SygqGHsLH8G5VqzydubXMTDJAmTPteBrSIJuv2UZCBjp4YI9p-FJXbNBkuZjy0jpM7KTO_uG7INCUC-p7pVxxaEeSoe5R90GQjFbvB3Rjmw"},
         {"kty":"EC","kid":"e","crv":"P-384","x":"zdJfkeG2Yfs1uDfUMt6qrad958gm-81OjlluVtuRjKV4ArsBJKK2CIqQOzeRJadY",
          "y":"XAdFCfv2ef7djXR9CzWI-PRO7i42NLFgf9VGcAzDKnjEZvriV74oHmSOvWUFvmb2"},
+        {"kty":"EC","kid":"f","crv":"P-521","x":"AIUoM1uS9zZ0JedyUmeQi42Opmm42hycoG8kXQzc1ttlKK_smDwFB21Sfw1aRoErramVr_ltMPGQkep-y1ixuGZW",
+         "y":"AE2mhlclYmMMz7npYd1EGVsEXvX2MuBotjVV4mjb__8YEJI-VaU6-afv3N9-SZRZvoSsv7kPjN5X5rUn9S0-m3xW"},
         {"kty":"RSA","kid":"x","use":"enc","e":"AQAB","n":"AQAB"},{"kty":"oct","kid":"o","k":"AQAB"}]}"#;
-    const TOKENS: [(&str, &str); 3] = [
+    const TOKENS: [(&str, &str); 4] = [
         (
             "RS256",
             "eyJhbGciOiJSUzI1NiIsImtpZCI6InIifQ.eyJpc3MiOiJpIn0.SGexu5uMfaD1a9GPkne5Z4iWXIPgCh6wZEv1jzor1DwKyyu2bE6RtMuo7kwTct292--KO2evH-6Ykr2a79OCd80PBunH0LlpobTirCOKbsWhSFQ2eIR4ezsoo1r-HINNbjQBCXfOjVbeRMi__0BScOoEMSh2cCzjV4qwurnBRIQvqYFZHPw5zWmqGjmgmBUAREliBHUkKa61t9PsmNOfwwYNXTzN88y7WTJEJiTSdOgULLAv6fGFcKZVbn7ZJuawhTBtZct07l0HGMH2YaElJFryKcIoEea6Ai4oqqq0lA-QxKRvnZN4984zF4bi3YAl-mwZT9e8s63jMDuWY6gfsw",
@@ -181,12 +185,16 @@ mod tests {
             "ES384",
             "eyJhbGciOiJFUzM4NCIsImtpZCI6ImUifQ.eyJpc3MiOiJpIn0.wlfmMgBYffBhvidfrU00EM28pISRUJgTy7DjYDyJnB3tqjwpJjuLjFzLWTjLfCR1mJsGEWy2J9gEftnw_qccV52bRRvnGijD3Jl-8eFXoT6-xUMdbBzaLCaK0W0LbZ3K",
         ),
+        (
+            "ES512",
+            "eyJhbGciOiJFUzUxMiIsImtpZCI6ImYifQ.eyJpc3MiOiJpIn0.AfA_Us4u7B6kBtVNuso-b5i-peBwDiIut8fYHPn9unygn-sMIVQaxuY9YlkLIg50zlqUH3crzsk7cjEFVQPqekP_ACeYwWV3O1WG2-aG2Jk3ss_fGtJXnHr0GFnuBKPbFpP4A8ZyVY_njvEARzYydkb60zYRs6XRqfC54SXzC9jYOrTN",
+        ),
     ];
 
     #[test]
     fn tokens_of_others_verify() {
         let keys = Jwk::set(KEYS.as_bytes()).unwrap();
-        assert_eq!(keys.len(), 2, "those for signatures");
+        assert_eq!(keys.len(), 3, "those for signatures");
         for (algorithm, text) in TOKENS {
             let token = Unverified::parse(text).unwrap();
             assert_eq!((&*token.algorithm, token.issuer()), (algorithm, "i"));

@@ -1,11 +1,12 @@
-//! The keys that sign and verify tokens: ECDSA on P-256 (ES256) and RSA (RS256).
+//! The keys that sign and verify tokens: ECDSA (ES256, ES384, ES512) and RSA (RS256).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
-use ring::signature::{self, EcdsaKeyPair, KeyPair, RsaKeyPair, UnparsedPublicKey};
+use ring::signature::{self, KeyPair, RsaKeyPair, UnparsedPublicKey};
 use rustls_pki_types::pem::{self, SectionKind};
 
+use super::curve::{self, Curve};
 use super::der;
 
 /// Why a key could not be used.
@@ -15,7 +16,7 @@ pub enum KeyError {
     #[error("service account key: no PEM block with a key")]
     Absent,
     /// The key is of no supported kind, or damaged.
-    #[error("service account key: not an ECDSA P-256 or RSA key: {0}")]
+    #[error("service account key: not an ECDSA or RSA key: {0}")]
     Rejected(String),
     /// Signing failed.
     #[error("service account key: signing failed")]
@@ -23,7 +24,7 @@ pub enum KeyError {
 }
 
 enum Pair {
-    Ec(EcdsaKeyPair),
+    Ec(curve::Pair),
     Rsa(RsaKeyPair),
 }
 
@@ -38,7 +39,8 @@ pub struct SigningKey {
 pub struct VerifyingKey {
     /// The identifier in a token's header: a digest of the key.
     pub id: String,
-    pub(super) rsa: bool,
+    /// `None`: it is an RSA key.
+    pub(super) curve: Option<Curve>,
     /// An uncompressed point, or a PKCS#1 key.
     pub(super) bytes: Vec<u8>,
 }
@@ -56,14 +58,8 @@ impl SigningKey {
                         .map_err(rejected);
                 }
                 SectionKind::EcPrivateKey => {
-                    let (private, public) = der::sec1(&der).ok_or_else(|| rejected("malformed EC key"))?;
-                    let algorithm = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
-                    let random = SystemRandom::new();
-                    return EcdsaKeyPair::from_private_key_and_public_key(
-                        algorithm, &private, &public, &random,
-                    )
-                    .map(|pair| Self::new(Pair::Ec(pair)))
-                    .map_err(rejected);
+                    let pair = curve::Pair::from_sec1(&der).ok_or_else(|| rejected("malformed EC key"))?;
+                    return Ok(Self::new(Pair::Ec(pair)));
                 }
                 _ => {}
             }
@@ -73,17 +69,19 @@ impl SigningKey {
 
     /// A key from PKCS#8 DER.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
-        let algorithm = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
-        match EcdsaKeyPair::from_pkcs8(algorithm, der, &SystemRandom::new()) {
-            Ok(pair) => Ok(Self::new(Pair::Ec(pair))),
-            Err(_) => RsaKeyPair::from_pkcs8(der).map(|pair| Self::new(Pair::Rsa(pair))).map_err(rejected),
+        match curve::Pair::from_pkcs8(der) {
+            Some(pair) => Ok(Self::new(Pair::Ec(pair))),
+            None => RsaKeyPair::from_pkcs8(der).map(|pair| Self::new(Pair::Rsa(pair))).map_err(rejected),
         }
     }
 
     fn new(pair: Pair) -> Self {
         let public = match &pair {
-            Pair::Ec(pair) => VerifyingKey::new(false, pair.public_key().as_ref().to_vec()),
-            Pair::Rsa(pair) => VerifyingKey::new(true, pair.public_key().as_ref().to_vec()),
+            Pair::Ec(pair) => {
+                let (curve, point) = pair.public();
+                VerifyingKey::new(Some(curve), point)
+            }
+            Pair::Rsa(pair) => VerifyingKey::new(None, pair.public_key().as_ref().to_vec()),
         };
         Self { pair, public }
     }
@@ -94,13 +92,10 @@ impl SigningKey {
     }
 
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let random = SystemRandom::new();
         match &self.pair {
-            Pair::Ec(pair) => pair
-                .sign(&random, message)
-                .map(|signed| signed.as_ref().to_vec())
-                .map_err(|_| KeyError::Signing),
+            Pair::Ec(pair) => pair.sign(message),
             Pair::Rsa(pair) => {
+                let random = SystemRandom::new();
                 let mut out = vec![0; pair.public().modulus_len()];
                 pair.sign(&signature::RSA_PKCS1_SHA256, &random, message, &mut out)
                     .map_err(|_| KeyError::Signing)?;
@@ -111,10 +106,13 @@ impl SigningKey {
 }
 
 impl VerifyingKey {
-    fn new(rsa: bool, bytes: Vec<u8>) -> Self {
-        let info = if rsa { der::rsa_public_key_info(&bytes) } else { der::ec_public_key_info(&bytes) };
+    fn new(curve: Option<Curve>, bytes: Vec<u8>) -> Self {
+        let info = match curve {
+            Some(curve) => der::ec_public_key_info(curve, &bytes),
+            None => der::rsa_public_key_info(&bytes),
+        };
         let digest = ring::digest::digest(&ring::digest::SHA256, &info);
-        Self { id: URL_SAFE_NO_PAD.encode(digest.as_ref()), rsa, bytes }
+        Self { id: URL_SAFE_NO_PAD.encode(digest.as_ref()), curve, bytes }
     }
 
     /// All public keys in `pem`; private keys stand for their public halves.
@@ -123,9 +121,9 @@ impl VerifyingKey {
         let mut keys = Vec::new();
         while let Some((kind, der)) = pem::from_buf(&mut rest).map_err(rejected)? {
             if kind == SectionKind::PublicKey {
-                let (rsa, bytes) =
+                let (curve, bytes) =
                     der::open_public_key_info(&der).ok_or_else(|| rejected("unknown kind of public key"))?;
-                keys.push(Self::new(rsa, bytes));
+                keys.push(Self::new(curve, bytes));
             }
         }
         if keys.is_empty() {
@@ -136,16 +134,17 @@ impl VerifyingKey {
 
     /// The name of its signature algorithm in a token's header.
     pub fn algorithm(&self) -> &'static str {
-        if self.rsa { "RS256" } else { "ES256" }
+        self.curve.map_or("RS256", Curve::algorithm)
     }
 
     pub(super) fn verify(&self, message: &[u8], signed: &[u8]) -> bool {
-        let algorithm: &dyn signature::VerificationAlgorithm = if self.rsa {
-            &signature::RSA_PKCS1_2048_8192_SHA256
-        } else {
-            &signature::ECDSA_P256_SHA256_FIXED
-        };
-        UnparsedPublicKey::new(algorithm, &self.bytes).verify(message, signed).is_ok()
+        match self.curve {
+            Some(curve) => curve.verify(&self.bytes, message, signed),
+            None => {
+                let key = UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, &self.bytes);
+                key.verify(message, signed).is_ok()
+            }
+        }
     }
 }
 
