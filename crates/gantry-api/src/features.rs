@@ -104,6 +104,13 @@ impl FeatureGates {
     }
 }
 
+impl FeatureGates {
+    /// All features by name, each with its stage, `Alpha`, `Beta`, `GA` or `Deprecated`, and whether it is on.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+        gates().iter().map(|(name, gate)| (*name, gate.stage, self.enabled(name)))
+    }
+}
+
 /// The truth value that a text stands for; the error is in upstream's words.
 pub(crate) fn truth(text: &str) -> Result<bool, String> {
     match text {

@@ -14,6 +14,7 @@ mod webhooks;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use gantry_api::features::FeatureGates;
 use gantry_api::registry::{Kind, Name, Registry as Kinds};
 use gantry_store::Store;
 use hashbrown::HashMap;
@@ -110,6 +111,12 @@ struct AuditFailed {
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Feature {
+    name: &'static str,
+    stage: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Named {
     name: String,
 }
@@ -151,6 +158,7 @@ pub(crate) struct Metrics {
     audit_events: Counter,
     audit_errors: Family<AuditFailed, Counter>,
     audit_rejections: Counter,
+    features: Family<Feature, Gauge>,
     /// What is counted of flow schemas and priority levels.
     pub flow_control: flow_control::FlowControl,
     /// What is counted of admission webhooks.
@@ -256,6 +264,7 @@ impl Metrics {
                 "apiserver_audit_requests_rejected",
                 "Requests that ended because an audit event could not be kept",
             ),
+            features: gauges(registry, "kubernetes_feature_enabled", "Which features are on"),
             flow_control: flow_control::FlowControl::new(registry),
             webhooks: webhooks::Webhooks::new(registry),
             policies: policies::Policies::new(registry),
@@ -312,6 +321,19 @@ impl Metrics {
     /// Counts a fault of the server's own.
     pub fn panicked(&self) {
         self.panics.inc();
+    }
+
+    /// Notes which features are on.
+    pub fn features(&self, gates: &FeatureGates) {
+        for (name, stage, on) in gates.all() {
+            let stage = match stage {
+                "Alpha" => "ALPHA",
+                "Beta" => "BETA",
+                "Deprecated" => "DEPRECATED",
+                _ => "",
+            };
+            self.features.get_or_create(&Feature { name, stage }).set(i64::from(on));
+        }
     }
 
     /// Notes whether somebody answers for an APIService.

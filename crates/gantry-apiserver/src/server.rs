@@ -96,6 +96,7 @@ impl ApiServer {
         let kubelet_client = config.kubelet_client.as_ref().map(Shown::new).transpose()?;
         let proxy_client = config.proxy_client.as_ref().map(Shown::new).transpose()?;
         let metrics = Arc::new(Metrics::new(&config.version));
+        metrics.features(&config.feature_gates);
         let webhooks = Arc::new(Webhooks::new(&config.store));
         let mut authenticators = Authenticators::configured(
             Arc::new(accounts),

@@ -166,6 +166,10 @@ async fn plugins_are_configured_by_a_file() -> Result<()> {
         "pod_security_evaluations_total{decision=\"deny\",policy_level=\"baseline\",policy_version=\"latest\",\
          mode=\"enforce\",request_operation=\"create\",resource=\"pod\",subresource=\"\"} 1",
         "pod_security_exemptions_total{request_operation=\"create\",resource=\"pod\",subresource=\"\"} 1",
+        // The pod and the secret.
+        "apiserver_admission_step_admission_duration_seconds_count{operation=\"CREATE\",rejected=\"true\",type=\"validate\"} 2",
+        "apiserver_admission_controller_admission_duration_seconds_count{name=\"ResourceQuota\",operation=\"CREATE\",\
+         rejected=\"true\",type=\"validate\"} 1",
     ] {
         assert!(metrics.lines().any(|each| each == line), "{line} is not in\n{metrics}");
     }

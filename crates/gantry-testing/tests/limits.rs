@@ -234,6 +234,8 @@ async fn metrics_are_for_who_has_the_right() -> Result<()> {
         "apiserver_admission_step_admission_duration_seconds_bucket{",
         "apiserver_requested_deprecated_apis{group=\"\",version=\"v1\",resource=\"componentstatuses\",\
          subresource=\"\",removed_release=\"\"} 1",
+        "kubernetes_feature_enabled{name=\"APIResponseCompression\",stage=\"BETA\"} 1",
+        "kubernetes_feature_enabled{name=\"CoordinatedLeaderElection\",stage=\"BETA\"} 0",
         "process_resident_memory_bytes ",
     ] {
         assert!(text.lines().any(|line| line.starts_with(start)), "{start} is not in\n{text}");
