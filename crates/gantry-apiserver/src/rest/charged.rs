@@ -13,7 +13,7 @@ use super::admit::Operation;
 use super::precondition::MODIFIED;
 use crate::admission::resource_quota;
 use crate::services::{self, Claim};
-use crate::{storage, trace};
+use crate::trace;
 
 /// How often a write is charged anew because a quota has changed.
 const ATTEMPTS: usize = 64;

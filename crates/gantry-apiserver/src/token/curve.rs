@@ -71,7 +71,7 @@ impl Curve {
 
 /// A private key on a curve.
 pub(super) enum Pair {
-    Ring(Curve, EcdsaKeyPair),
+    Ring(Curve, Box<EcdsaKeyPair>),
     P521(Box<p521::ecdsa::SigningKey>),
 }
 
@@ -85,14 +85,14 @@ impl Pair {
         };
         let random = SystemRandom::new();
         let pair = EcdsaKeyPair::from_private_key_and_public_key(algorithm, &private, &public, &random);
-        pair.ok().map(|pair| Self::Ring(curve, pair))
+        pair.ok().map(|pair| Self::Ring(curve, Box::new(pair)))
     }
 
     /// A key from PKCS#8 DER.
     pub fn from_pkcs8(input: &[u8]) -> Option<Self> {
         let of_ring = Curve::ALL.into_iter().find_map(|curve| {
             let pair = EcdsaKeyPair::from_pkcs8(curve.signing()?, input, &SystemRandom::new()).ok()?;
-            Some(Self::Ring(curve, pair))
+            Some(Self::Ring(curve, Box::new(pair)))
         });
         of_ring.or_else(|| match der::pkcs8(input)? {
             (Curve::P521, key) => Self::from_sec1(key),

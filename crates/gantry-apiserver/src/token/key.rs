@@ -25,7 +25,7 @@ pub enum KeyError {
 
 enum Pair {
     Ec(curve::Pair),
-    Rsa(RsaKeyPair),
+    Rsa(Box<RsaKeyPair>),
 }
 
 /// A private key with its public half.
@@ -54,7 +54,7 @@ impl SigningKey {
                 SectionKind::PrivateKey => return Self::from_pkcs8(&der),
                 SectionKind::RsaPrivateKey => {
                     return RsaKeyPair::from_der(&der)
-                        .map(|pair| Self::new(Pair::Rsa(pair)))
+                        .map(|pair| Self::new(Pair::Rsa(Box::new(pair))))
                         .map_err(rejected);
                 }
                 SectionKind::EcPrivateKey => {
@@ -71,7 +71,9 @@ impl SigningKey {
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
         match curve::Pair::from_pkcs8(der) {
             Some(pair) => Ok(Self::new(Pair::Ec(pair))),
-            None => RsaKeyPair::from_pkcs8(der).map(|pair| Self::new(Pair::Rsa(pair))).map_err(rejected),
+            None => {
+                RsaKeyPair::from_pkcs8(der).map(|pair| Self::new(Pair::Rsa(Box::new(pair)))).map_err(rejected)
+            }
         }
     }
 
