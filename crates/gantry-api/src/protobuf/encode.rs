@@ -12,7 +12,7 @@ use super::{Error, envelope};
 use crate::schema::DefinitionId;
 
 /// The message of an object in `json`, whose kind is the definition `id`: what stands in its [`document`], or
-/// as an [`item`] in a list.
+/// as an item in a list.
 pub fn message(id: DefinitionId, json: &[u8]) -> Result<Vec<u8>, Error> {
     let layout = Layout::builtin();
     let message = layout.of(id).ok_or_else(|| Error::Json("the kind has no such form".into()))?;
