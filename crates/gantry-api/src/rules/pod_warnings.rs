@@ -141,11 +141,14 @@ fn of_volume(path: &Path, volume: &Value, warnings: &mut Vec<String>) {
         ("downwardAPI", "DownwardAPI", ""),
     ] {
         let source = &volume[kind];
-        let of = match names {
-            "" => title.to_owned(),
-            names => format!("{title} {:?}", text(source, names)),
+        let words = || {
+            let of = match names {
+                "" => title.to_owned(),
+                names => format!("{title} {:?}", text(source, names)),
+            };
+            format!("volume {name:?} ({of}): overlapping paths")
         };
-        overlaps(&format!("volume {name:?} ({of}): overlapping paths"), &paths(source), warnings);
+        overlaps(words, &paths(source), warnings);
     }
     projected(name, list(&volume["projected"], "sources"), warnings);
 }
@@ -156,44 +159,49 @@ fn paths(source: &Value) -> Vec<&str> {
 }
 
 fn projected(name: &str, sources: &[Value], warnings: &mut Vec<String>) {
-    let mut all: BTreeSet<&str> = BTreeSet::new();
+    let mut all: Vec<&str> = Vec::new();
     for source in sources {
-        let (own, of) = if !list(&source["configMap"], "items").is_empty() {
-            (paths(&source["configMap"]), format!("ConfigMap {:?}", text(&source["configMap"], "name")))
+        let (mut own, kind, of) = if !list(&source["configMap"], "items").is_empty() {
+            (paths(&source["configMap"]), "ConfigMap", Some(text(&source["configMap"], "name")))
         } else if !list(&source["secret"], "items").is_empty() {
-            (paths(&source["secret"]), format!("Secret {:?}", text(&source["secret"], "name")))
+            (paths(&source["secret"]), "Secret", Some(text(&source["secret"], "name")))
         } else if !list(&source["downwardAPI"], "items").is_empty() {
-            (paths(&source["downwardAPI"]), "DownwardAPI".to_owned())
+            (paths(&source["downwardAPI"]), "DownwardAPI", None)
         } else if source["serviceAccountToken"].is_object() {
-            (vec![text(&source["serviceAccountToken"], "path")], "ServiceAccountToken".to_owned())
+            (vec![text(&source["serviceAccountToken"], "path")], "ServiceAccountToken", None)
         } else {
             if source.as_object().is_none_or(serde_json::Map::is_empty) {
                 warnings.push(format!("volume {name:?} (Projected) has no sources provided"));
             }
             continue;
         };
-        let words = format!("volume {name:?} (Projected {of}): overlapping paths");
-        overlaps(&words, &own, warnings);
-        let own: BTreeSet<&str> = own.into_iter().collect();
-        let mut together: Vec<&str> = own.iter().chain(&all).copied().collect();
+        let words = || {
+            let of = of.map(|name| format!(" {name:?}")).unwrap_or_default();
+            format!("volume {name:?} (Projected {kind}{of}): overlapping paths")
+        };
+        overlaps(words, &own, warnings);
+        own.sort_unstable();
+        own.dedup();
+        let mut together = [&*own, &*all].concat();
         together.sort_unstable();
-        overlaps(&words, &together, warnings);
+        overlaps(words, &together, warnings);
         all.extend(own);
+        all.sort_unstable();
+        all.dedup();
     }
 }
 
 /// Tells paths that are others, or lie in them.
-fn overlaps(words: &str, paths: &[&str], warnings: &mut Vec<String>) {
+fn overlaps(words: impl Fn() -> String, paths: &[&str], warnings: &mut Vec<String>) {
+    if paths.len() < 2 {
+        return;
+    }
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     for path in paths.iter().map(|path| path.trim_end_matches('/')) {
-        let within = |other: &&&str| {
-            **other == path
-                || format!("{other}/").starts_with(path)
-                || format!("{path}/").starts_with(**other)
-        };
+        let within = |other: &&&str| other.starts_with(path) || path.starts_with(**other);
         let empty = path.is_empty() || seen.contains("");
         if let Some(other) = seen.iter().find(within).filter(|_| !empty) {
-            warnings.push(format!("{words}: {path:?} with {other:?}"));
+            warnings.push(format!("{}: {path:?} with {other:?}", words()));
         }
         seen.insert(path);
     }
