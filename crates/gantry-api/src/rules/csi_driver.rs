@@ -7,6 +7,7 @@ use super::common::{
     required, text,
 };
 use super::persistent_volume_claim::quantity;
+use super::volume::token_life;
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
@@ -14,8 +15,6 @@ use crate::registry::Rules;
 const LONGEST_NAME: usize = 63;
 /// The longest name of a node as its driver knows it, in bytes.
 const LONGEST_NODE: usize = 256;
-/// The shortest life of a token, and the longest, in seconds.
-const TOKEN_LIFE: (i64, i64) = (600, 1 << 32);
 
 /// Checks the name of a driver.
 pub(super) fn name(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
@@ -52,15 +51,7 @@ pub const RULES: Rules = Rules {
                 errors.push(FieldError::duplicate(&path.child("audience"), request["audience"].clone()));
                 continue;
             }
-            let (at, life) = (path.child("expirationSeconds"), &request["expirationSeconds"]);
-            if life.as_i64().is_some_and(|seconds| seconds < TOKEN_LIFE.0) {
-                let words = "may not specify a duration less than 10 minutes";
-                errors.push(FieldError::invalid(&at, life.clone(), words));
-            }
-            if life.as_i64().is_some_and(|seconds| seconds > TOKEN_LIFE.1) {
-                let words = "may not specify a duration larger than 2^32 seconds";
-                errors.push(FieldError::invalid(&at, life.clone(), words));
-            }
+            token_life(&path, request, &mut errors);
         }
         for mode in list(spec, "volumeLifecycleModes") {
             let mode = mode.as_str().unwrap_or_default();

@@ -301,16 +301,19 @@ fn projected(path: &Path, volume: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn token(volume: &Path, path: &Path, token: &Value, errors: &mut Vec<FieldError>) {
+/// Checks for how long a token is asked, here or by a driver.
+pub(super) fn token_life(path: &Path, token: &Value, errors: &mut Vec<FieldError>) {
     let (at, life) = (path.child("expirationSeconds"), &token["expirationSeconds"]);
-    if life.as_i64().is_some_and(|seconds| seconds < TOKEN_LIFE.0) {
-        let words = "may not specify a duration less than 10 minutes";
-        errors.push(FieldError::invalid(&at, life.clone(), words));
-    }
-    if life.as_i64().is_some_and(|seconds| seconds > TOKEN_LIFE.1) {
-        let words = "may not specify a duration larger than 2^32 seconds";
-        errors.push(FieldError::invalid(&at, life.clone(), words));
-    }
+    let words = match life.as_i64() {
+        Some(seconds) if seconds < TOKEN_LIFE.0 => "may not specify a duration less than 10 minutes",
+        Some(seconds) if seconds > TOKEN_LIFE.1 => "may not specify a duration larger than 2^32 seconds",
+        _ => return,
+    };
+    errors.push(FieldError::invalid(&at, life.clone(), words));
+}
+
+fn token(volume: &Path, path: &Path, token: &Value, errors: &mut Vec<FieldError>) {
+    token_life(path, token, errors);
     // The path of a token is told at the volume.
     if let Some(target) = required(volume, token, "path", errors) {
         place(&volume.child("path"), target, errors);
