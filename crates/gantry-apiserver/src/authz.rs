@@ -14,6 +14,7 @@ mod message;
 pub mod node;
 pub mod rbac;
 mod review;
+mod review_selectors;
 mod rule;
 mod webhook;
 

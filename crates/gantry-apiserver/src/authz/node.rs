@@ -5,9 +5,11 @@
 
 mod references;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
+use gantry_api::selector::FieldSelector;
 use gantry_api::unmanaged;
 use gantry_store::{Event, EventKind};
 use memchr::memmem;
@@ -91,7 +93,7 @@ impl NodeGraph {
             return by_rules(attributes);
         }
         let verb = attributes.verb.as_str();
-        let name = object_name(attributes);
+        let name = &*object_name(attributes);
         let place = format!("{}/{name}", attributes.namespace);
         let group = attributes.group.as_str();
         match (group, attributes.resource.as_str(), attributes.subresource.as_str()) {
@@ -194,23 +196,21 @@ fn by_rules(attributes: &Attributes) -> Decision {
 }
 
 /// The one object a request is about: its name, or the name that its field selector asks for.
-fn object_name(attributes: &Attributes) -> &str {
+fn object_name(attributes: &Attributes) -> Cow<'_, str> {
     if !attributes.name.is_empty() {
-        return &attributes.name;
+        return Cow::Borrowed(&attributes.name);
     }
-    selected(&attributes.field_selector, "metadata.name").unwrap_or("")
+    Cow::Owned(selected(&attributes.field_selector, "metadata.name").unwrap_or_default())
 }
 
 fn selects_node(selector: &str, node: &str) -> bool {
-    selected(selector, "spec.nodeName") == Some(node)
+    selected(selector, "spec.nodeName").is_some_and(|selected| selected == node)
 }
 
-/// The value that a field selector demands of `field`.
-fn selected<'a>(selector: &'a str, field: &str) -> Option<&'a str> {
-    selector.split(',').find_map(|term| {
-        let (key, value) = term.split_once("==").or_else(|| term.split_once('='))?;
-        (key.trim() == field && !value.is_empty()).then_some(value.trim())
-    })
+/// The value that a field selector demands of `field`; one that cannot be read demands nothing.
+fn selected(selector: &str, field: &str) -> Option<String> {
+    let selector = FieldSelector::parse(selector).ok()?;
+    selector.required_value(field).filter(|value| !value.is_empty()).map(str::to_owned)
 }
 
 /// [`NodeGraph`] fed from the store.

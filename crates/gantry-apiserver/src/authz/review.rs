@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gantry_api::field::{FieldError, Path};
 use serde_json::{Value, json};
 
-use super::{Authorizer, Decision, Rule};
+use super::{Authorizer, Decision, Rule, review_selectors as selectors};
 use crate::{Attributes, User};
 
 const RESOURCE: &str = "resourceAttributes";
@@ -21,7 +21,7 @@ pub async fn self_subject_access_review(
     if !errors.is_empty() {
         return Err(errors);
     }
-    Ok(status(authorizer, &access_review_attributes(spec, user.clone())).await)
+    Ok(status(authorizer, spec, user.clone()).await)
 }
 
 /// The status of a SubjectAccessReview with `spec`, or what is wrong with it.
@@ -30,7 +30,7 @@ pub async fn subject_access_review(authorizer: &Authorizer, spec: &Value) -> Res
     if !errors.is_empty() {
         return Err(errors);
     }
-    Ok(status(authorizer, &access_review_attributes(spec, spec_user(spec))).await)
+    Ok(status(authorizer, spec, spec_user(spec)).await)
 }
 
 /// The status of a LocalSubjectAccessReview with `spec`, made in `namespace`, or what is wrong with it.
@@ -54,7 +54,7 @@ pub async fn local_subject_access_review(
     if !errors.is_empty() {
         return Err(errors);
     }
-    Ok(status(authorizer, &access_review_attributes(spec, spec_user(spec))).await)
+    Ok(status(authorizer, spec, spec_user(spec)).await)
 }
 
 fn given<'a>(spec: &'a Value, field: &str) -> Option<&'a Value> {
@@ -62,6 +62,12 @@ fn given<'a>(spec: &'a Value, field: &str) -> Option<&'a Value> {
 }
 
 fn spec_errors(spec: &Value) -> Vec<FieldError> {
+    let mut errors = target_errors(spec);
+    selectors::check(spec, &mut errors);
+    errors
+}
+
+fn target_errors(spec: &Value) -> Vec<FieldError> {
     let path = Path::new("spec");
     match (given(spec, RESOURCE), given(spec, NON_RESOURCE)) {
         (Some(_), Some(other)) => vec![FieldError::invalid(
@@ -79,12 +85,13 @@ fn spec_errors(spec: &Value) -> Vec<FieldError> {
 }
 
 fn subject_errors(spec: &Value) -> Vec<FieldError> {
-    let mut errors = spec_errors(spec);
+    let mut errors = target_errors(spec);
     let user = spec_user(spec);
     if user.name.is_empty() && user.groups.is_empty() {
         let detail = "at least one of user or group must be specified";
         errors.push(FieldError::invalid(&Path::new("spec").child("user"), "", detail));
     }
+    selectors::check(spec, &mut errors);
     errors
 }
 
@@ -131,7 +138,7 @@ pub fn self_subject_rules_review(authorizer: &Authorizer, user: &User, namespace
     status
 }
 
-/// What a review's `spec` asks about, for `user`.
+/// What a review's `spec` asks about, for `user`. What of a selector cannot be read is left out, which only asks for more.
 pub fn access_review_attributes(spec: &Value, user: User) -> Attributes {
     let get = |value: &Value, field: &str| value[field].as_str().unwrap_or("").to_owned();
     let other = &spec[NON_RESOURCE];
@@ -140,31 +147,22 @@ pub fn access_review_attributes(spec: &Value, user: User) -> Attributes {
             user,
             verb: get(resource, "verb"),
             group: get(resource, "group"),
-            version: get(resource, "version"),
+            version: Some(get(resource, "version"))
+                .filter(|version| !version.is_empty())
+                .unwrap_or_else(|| "*".into()),
             resource: get(resource, "resource"),
             subresource: get(resource, "subresource"),
             namespace: get(resource, "namespace"),
             name: get(resource, "name"),
             is_resource: true,
-            field_selector: field_selector(&resource["fieldSelector"]),
+            field_selector: selectors::fields(&resource["fieldSelector"]).text,
+            label_selector: selectors::labels(&resource["labelSelector"]).text,
             ..Attributes::default()
         },
         None => {
             Attributes { user, verb: get(other, "verb"), path: get(other, "path"), ..Attributes::default() }
         }
     }
-}
-
-fn field_selector(selector: &Value) -> String {
-    if let Some(raw) = selector["rawSelector"].as_str() {
-        return raw.to_owned();
-    }
-    let requirements = selector["requirements"].as_array().into_iter().flatten();
-    let terms = requirements.filter(|each| each["operator"] == "In").filter_map(|each| {
-        let values = each["values"].as_array().filter(|values| values.len() == 1)?;
-        Some(format!("{}={}", each["key"].as_str()?, values[0].as_str()?))
-    });
-    terms.collect::<Vec<_>>().join(",")
 }
 
 fn spec_user(spec: &Value) -> User {
@@ -185,16 +183,21 @@ fn spec_user(spec: &Value) -> User {
     }
 }
 
-async fn status(authorizer: &Authorizer, attributes: &Attributes) -> Value {
-    let decision = authorizer.authorize(attributes).await;
+async fn status(authorizer: &Authorizer, spec: &Value, user: User) -> Value {
+    let decision = authorizer.authorize(&access_review_attributes(spec, user)).await;
     let mut status = json!({"allowed": decision.is_allowed()});
     if matches!(decision, Decision::Deny(_) | Decision::Failed { denied: true, .. }) {
         status["denied"] = json!(true);
     }
+    let mut failures = Vec::new();
     if let Decision::Failed { error, .. } = &decision {
-        status["evaluationError"] = json!(error);
+        failures.push(error.clone());
     } else if !decision.reason().is_empty() {
         status["reason"] = json!(decision.reason());
+    }
+    failures.extend(selectors::ignored(spec));
+    if !failures.is_empty() {
+        status["evaluationError"] = json!(failures.join("; "));
     }
     status
 }

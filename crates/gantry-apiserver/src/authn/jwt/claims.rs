@@ -23,6 +23,9 @@ pub(super) fn user(mapping: &Mapping, claims: Claims) -> Result<User, String> {
         Source::Expression(expression) => one_text(expression, &whole, "uid")?,
     };
     let mut extra = BTreeMap::new();
+    if let Some(id) = claims.get("jti").and_then(Value::as_str).filter(|id| !id.is_empty()) {
+        extra.insert("authentication.kubernetes.io/credential-id".to_owned(), vec![format!("JTI={id}")]);
+    }
     for (key, expression) in &mapping.extra {
         let wrong =
             |error| format!("oidc: error evaluating extra claim expression: {}: {error}", expression.text());
@@ -56,7 +59,11 @@ pub(super) fn user(mapping: &Mapping, claims: Claims) -> Result<User, String> {
 
 fn username(source: &Source, claims: &Claims, whole: &Value) -> Result<String, String> {
     let (claim, prefix) = match source {
-        Source::Expression(expression) => return one_text(expression, whole, "username"),
+        Source::Expression(expression) => {
+            let name = one_text(expression, whole, "username")?;
+            let empty = "oidc: empty username via CEL expression is not allowed";
+            return if name.is_empty() { Err(empty.to_owned()) } else { Ok(name) };
+        }
         Source::Claim(claim, prefix) => (claim, prefix),
         Source::Nothing => return Err("oidc: no username claim".to_owned()),
     };

@@ -95,6 +95,7 @@ fn lists_are_for_its_own_pods() {
     check("pods", "status.phase!=Failed,spec.nodeName==n1", true);
     check("pods", "spec.nodeName=n2", false);
     check("pods", "spec.nodeName!=n1", false);
+    check("pods", "metadata.name!=a\\,spec.nodeName=n1", false);
     check("pods", "", false);
     check("nodes", "metadata.name=n1", true);
     check("nodes", "", false);

@@ -1,6 +1,7 @@
 //! Claims and the users that they are mapped to.
 
 use super::*;
+use crate::expression::About;
 
 fn mapping() -> Mapping {
     let claim = |claim: &str, prefix: &str| Source::Claim(claim.to_owned(), prefix.to_owned());
@@ -39,6 +40,27 @@ fn claims_make_a_user() {
     check(json!({"groups": "one"}), Ok((jane, &["team:one"])));
     check(json!({"groups": "gone"}), Ok((jane, &[])));
     check(json!({"email_verified": true}), Ok((jane, &["team:a", "team:b"])));
+}
+
+#[test]
+fn a_tokens_identifier_is_told() {
+    let claims = json!({"email": "a", "sub": "1", "hd": "example.com", "jti": "t-1"});
+    let Value::Object(claims) = claims else { unreachable!() };
+    let user = user(&mapping(), claims).unwrap();
+    assert_eq!(user.extra["authentication.kubernetes.io/credential-id"], ["JTI=t-1"]);
+}
+
+#[test]
+fn an_expression_makes_no_empty_name() {
+    let name = Expression::compile("claims.?nick.orValue('')", About::Claims, false).unwrap();
+    let mapping = Mapping { username: Source::Expression(name), ..mapping() };
+    let claims = |nick: &str| {
+        let claims = json!({"nick": nick, "sub": "1", "hd": "example.com"});
+        claims.as_object().unwrap().clone()
+    };
+    assert_eq!(user(&mapping, claims("jane")).unwrap().name, "jane");
+    let empty = "oidc: empty username via CEL expression is not allowed";
+    assert_eq!(user(&mapping, claims("")).unwrap_err(), empty);
 }
 
 #[test]
