@@ -1,5 +1,6 @@
 //! Objects as tables for people: the columns of each kind and the metadata behind each row.
 
+mod about;
 mod columns;
 
 use jiff::Timestamp;
@@ -7,6 +8,8 @@ use serde_json::{Value, json};
 
 use crate::custom_kind::CustomKind;
 use crate::registry::Kind;
+
+pub(crate) use columns::{CREATION, NAMED};
 
 /// What a row carries beside its cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +75,8 @@ pub fn scale(scale: &Value, include: IncludeObject, api_version: &str, now: Time
 fn definitions(columns: &[columns::Column]) -> Vec<Value> {
     let definition = |column: &columns::Column| {
         json!({
-            "name": column.name, "type": column.kind, "format": if column.name == "Name" { "name" } else { "" },
-            "description": "", "priority": column.priority,
+            "name": column.name, "type": column.kind, "format": column.format(),
+            "description": column.about.text(), "priority": column.priority,
         })
     };
     columns.iter().map(definition).collect()
@@ -141,6 +144,32 @@ mod tests {
         let shown = table(kind, &items, json!({}), IncludeObject::None, "meta.k8s.io/v1", Timestamp::now());
         let rows = shown["rows"].as_array().unwrap().iter();
         assert_eq!(rows.map(|row| &row["cells"][0]).collect::<Vec<_>>(), ["first", "a", "b", "late"]);
+    }
+
+    #[test]
+    fn columns_say_what_they_are_for() {
+        let kinds = crate::registry::Registry::known();
+        for kind in kinds.iter() {
+            // Upstream says nothing of these.
+            let silent = |column: &columns::Column| {
+                matches!(column.name, "BinaryVersion" | "EmulationVersion") || kind.kind == "RuntimeClass"
+            };
+            for column in columns::of(kind) {
+                let said = column.about.text();
+                assert_eq!(
+                    said.is_empty(),
+                    silent(column) && !["Name", "Age"].contains(&column.name),
+                    "{} {}",
+                    kind.kind,
+                    column.name
+                );
+            }
+        }
+        let shown = definitions(columns::SCALE);
+        assert!(
+            shown[0]["description"].as_str().unwrap().starts_with("Name must be unique within a namespace.")
+        );
+        assert!(std::ptr::eq(NAMED.text(), NAMED.text()), "taken once");
     }
 
     #[test]

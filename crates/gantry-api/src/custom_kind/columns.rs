@@ -4,12 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::custom::path::JsonPath;
-use crate::table::age;
-
-/// What a column shows where nothing is said of what it is for.
-const NAME: &str = "Name must be unique within a namespace.";
-const CREATED: &str = "CreationTimestamp is a timestamp representing the server time when this object was \
-                       created.";
+use crate::table::{CREATION, NAMED, age};
 
 /// One column.
 #[derive(Debug)]
@@ -27,7 +22,7 @@ pub(super) fn read(version: &Value) -> Vec<Column> {
     let text = |column: &Value, field: &str| column[field].as_str().unwrap_or_default().to_owned();
     let columns = version["additionalPrinterColumns"].as_array().filter(|columns| !columns.is_empty());
     let age = json!([{
-        "name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": CREATED,
+        "name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": CREATION.text(),
     }]);
     let columns = columns.or(age.as_array()).into_iter().flatten();
     let read = |column: &Value| {
@@ -52,8 +47,7 @@ pub(super) fn read(version: &Value) -> Vec<Column> {
 
 /// The definitions of the columns with the name in front.
 pub(crate) fn definitions(columns: &[Column]) -> Vec<Value> {
-    let name =
-        json!({"name": "Name", "type": "string", "format": "name", "description": NAME, "priority": 0});
+    let name = json!({"name": "Name", "type": "string", "format": "name", "description": NAMED.text(), "priority": 0});
     let others = columns.iter().map(|column| {
         json!({
             "name": column.name, "type": column.kind, "format": column.format,

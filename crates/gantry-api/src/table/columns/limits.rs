@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::about::words;
 use super::{AGE, Column, NAME, column, list, text};
 
 /// What is used of each limit; of limits on limits where `limits`, else of the others.
@@ -16,8 +17,16 @@ fn used(quota: &Value, limits: bool) -> Value {
 
 pub(super) const RESOURCE_QUOTA: &[Column] = &[
     NAME,
-    column("Request", "string", 0, |object, _| used(object, false)),
-    column("Limit", "string", 0, |object, _| used(object, true)),
+    column(
+        "Request",
+        "string",
+        0,
+        words("What is used of what may be requested, and of everything that is counted."),
+        |object, _| used(object, false),
+    ),
+    column("Limit", "string", 0, words("What is used of the limits on limits."), |object, _| {
+        used(object, true)
+    }),
     AGE,
 ];
 
@@ -27,17 +36,17 @@ fn healthy(object: &Value) -> Option<&Value> {
 
 pub(super) const COMPONENT_STATUS: &[Column] = &[
     NAME,
-    column("Status", "string", 0, |object, _| {
+    column("Status", "string", 0, words("Whether the component is healthy."), |object, _| {
         json!(match healthy(object).and_then(|each| each["status"].as_str()) {
             Some("True") => "Healthy",
             Some(_) => "Unhealthy",
             None => "Unknown",
         })
     }),
-    column("Message", "string", 0, |object, _| {
+    column("Message", "string", 0, words("What the component says of itself."), |object, _| {
         healthy(object).map_or(json!(""), |each| text(&each["message"], ""))
     }),
-    column("Error", "string", 0, |object, _| {
+    column("Error", "string", 0, words("What is wrong with the component."), |object, _| {
         healthy(object).map_or(json!(""), |each| text(&each["error"], ""))
     }),
 ];

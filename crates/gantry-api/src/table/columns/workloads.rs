@@ -1,16 +1,27 @@
 //! The columns of kinds that run pods.
 
 use jiff::Timestamp;
+use k8s_openapi::api::{apps, autoscaling, batch, core};
 use serde_json::{Value, json};
 
+use super::super::about::{About, field, words};
 use super::super::{age, duration};
 use super::{AGE, Column, NAME, column, containers, count, joined, labels, list, named, text};
 
+const CONTAINER_NAMES: About = words("The names of the containers.");
+const CONTAINER_IMAGES: About = words("The images of the containers.");
+
 pub(in super::super) const CONTAINERS: Column =
-    column("Containers", "string", 1, |object, _| joined(containers(object).map(|each| named(each, "name"))));
-pub(in super::super) const IMAGES: Column =
-    column("Images", "string", 1, |object, _| joined(containers(object).map(|each| named(each, "image"))));
-const SELECTOR: Column = column("Selector", "string", 1, |object, _| selector(&object["spec"]["selector"]));
+    column("Containers", "string", 1, CONTAINER_NAMES, |object, _| {
+        joined(containers(object).map(|each| named(each, "name")))
+    });
+pub(in super::super) const IMAGES: Column = column("Images", "string", 1, CONTAINER_IMAGES, |object, _| {
+    joined(containers(object).map(|each| named(each, "image")))
+});
+
+const fn selected(about: About) -> Column {
+    column("Selector", "string", 1, about, |object, _| selector(&object["spec"]["selector"]))
+}
 
 /// A label selector as `kubectl` writes it in its own flags.
 pub(in super::super) fn selector(selector: &Value) -> Value {
@@ -31,23 +42,45 @@ pub(in super::super) fn selector(selector: &Value) -> Value {
 
 pub(super) const DAEMON_SET: &[Column] = &[
     NAME,
-    column("Desired", "integer", 0, |object, _| json!(count(&object["status"]["desiredNumberScheduled"]))),
-    column("Current", "integer", 0, |object, _| json!(count(&object["status"]["currentNumberScheduled"]))),
-    column("Ready", "integer", 0, |object, _| json!(count(&object["status"]["numberReady"]))),
-    column("Up-to-date", "integer", 0, |object, _| json!(count(&object["status"]["updatedNumberScheduled"]))),
-    column("Available", "integer", 0, |object, _| json!(count(&object["status"]["numberAvailable"]))),
-    column("Node Selector", "string", 0, |object, _| {
+    column(
+        "Desired",
+        "integer",
+        0,
+        field::<apps::v1::DaemonSetStatus>("desiredNumberScheduled"),
+        |object, _| json!(count(&object["status"]["desiredNumberScheduled"])),
+    ),
+    column(
+        "Current",
+        "integer",
+        0,
+        field::<apps::v1::DaemonSetStatus>("currentNumberScheduled"),
+        |object, _| json!(count(&object["status"]["currentNumberScheduled"])),
+    ),
+    column("Ready", "integer", 0, field::<apps::v1::DaemonSetStatus>("numberReady"), |object, _| {
+        json!(count(&object["status"]["numberReady"]))
+    }),
+    column(
+        "Up-to-date",
+        "integer",
+        0,
+        field::<apps::v1::DaemonSetStatus>("updatedNumberScheduled"),
+        |object, _| json!(count(&object["status"]["updatedNumberScheduled"])),
+    ),
+    column("Available", "integer", 0, field::<apps::v1::DaemonSetStatus>("numberAvailable"), |object, _| {
+        json!(count(&object["status"]["numberAvailable"]))
+    }),
+    column("Node Selector", "string", 0, field::<core::v1::PodSpec>("nodeSelector"), |object, _| {
         labels(&object["spec"]["template"]["spec"]["nodeSelector"])
     }),
     AGE,
     CONTAINERS,
     IMAGES,
-    SELECTOR,
+    selected(field::<apps::v1::DaemonSetSpec>("selector")),
 ];
 
 pub(super) const STATEFUL_SET: &[Column] = &[
     NAME,
-    column("Ready", "string", 0, |object, _| {
+    column("Ready", "string", 0, words("How many pods are ready, of how many."), |object, _| {
         json!(format!("{}/{}", count(&object["status"]["readyReplicas"]), count(&object["spec"]["replicas"])))
     }),
     AGE,
@@ -57,7 +90,7 @@ pub(super) const STATEFUL_SET: &[Column] = &[
 
 pub(super) const CONTROLLER_REVISION: &[Column] = &[
     NAME,
-    column("Controller", "string", 0, |object, _| {
+    column("Controller", "string", 0, words("The object that the revision is of."), |object, _| {
         let owner = list(&object["metadata"]["ownerReferences"]).find(|each| each["controller"] == true);
         json!(owner.map_or("<none>".to_owned(), |owner| {
             let version = named(owner, "apiVersion");
@@ -67,14 +100,18 @@ pub(super) const CONTROLLER_REVISION: &[Column] = &[
             format!("{kind}{dot}{group}/{}", named(owner, "name"))
         }))
     }),
-    column("Revision", "integer", 0, |object, _| json!(count(&object["revision"]))),
+    column("Revision", "string", 0, field::<apps::v1::ControllerRevision>("revision"), |object, _| {
+        json!(count(&object["revision"]))
+    }),
     AGE,
 ];
 
 pub(super) const JOB: &[Column] = &[
     NAME,
-    column("Status", "string", 0, |object, _| json!(job_status(object))),
-    column("Completions", "string", 0, |object, _| {
+    column("Status", "string", 0, words("How the job is, by its conditions."), |object, _| {
+        json!(job_status(object))
+    }),
+    column("Completions", "string", 0, field::<batch::v1::JobStatus>("succeeded"), |object, _| {
         let (spec, done) = (&object["spec"], count(&object["status"]["succeeded"]));
         let of = match (spec["completions"].as_i64(), count(&spec["parallelism"])) {
             (Some(completions), _) => completions.to_string(),
@@ -83,11 +120,17 @@ pub(super) const JOB: &[Column] = &[
         };
         json!(format!("{done}/{of}"))
     }),
-    column("Duration", "string", 0, |object, now| json!(job_duration(object, now))),
+    column(
+        "Duration",
+        "string",
+        0,
+        words("How long the job has taken, or takes until now."),
+        |object, now| json!(job_duration(object, now)),
+    ),
     AGE,
     CONTAINERS,
     IMAGES,
-    SELECTOR,
+    selected(field::<batch::v1::JobSpec>("selector")),
 ];
 
 fn holds(object: &Value, kind: &str) -> bool {
@@ -126,31 +169,49 @@ fn job_containers(object: &Value) -> impl Iterator<Item = &Value> {
 
 pub(super) const CRON_JOB: &[Column] = &[
     NAME,
-    column("Schedule", "string", 0, |object, _| object["spec"]["schedule"].clone()),
-    column("Timezone", "string", 0, |object, _| text(&object["spec"]["timeZone"], "<none>")),
-    column("Suspend", "boolean", 0, |object, _| {
+    column("Schedule", "string", 0, field::<batch::v1::CronJobSpec>("schedule"), |object, _| {
+        object["spec"]["schedule"].clone()
+    }),
+    column("Timezone", "string", 0, field::<batch::v1::CronJobSpec>("timeZone"), |object, _| {
+        text(&object["spec"]["timeZone"], "<none>")
+    }),
+    column("Suspend", "boolean", 0, field::<batch::v1::CronJobSpec>("suspend"), |object, _| {
         json!(if object["spec"]["suspend"] == true { "True" } else { "False" })
     }),
-    column("Active", "integer", 0, |object, _| json!(list(&object["status"]["active"]).count())),
-    column("Last Schedule", "string", 0, |object, now| {
-        let last = &object["status"]["lastScheduleTime"];
-        json!(if last.is_null() { "<none>".to_owned() } else { age(last, now) })
+    column("Active", "integer", 0, field::<batch::v1::CronJobStatus>("active"), |object, _| {
+        json!(list(&object["status"]["active"]).count())
     }),
+    column(
+        "Last Schedule",
+        "string",
+        0,
+        field::<batch::v1::CronJobStatus>("lastScheduleTime"),
+        |object, now| {
+            let last = &object["status"]["lastScheduleTime"];
+            json!(if last.is_null() { "<none>".to_owned() } else { age(last, now) })
+        },
+    ),
     AGE,
-    column("Containers", "string", 1, |object, _| {
+    column("Containers", "string", 1, CONTAINER_NAMES, |object, _| {
         joined(job_containers(object).map(|each| named(each, "name")))
     }),
-    column("Images", "string", 1, |object, _| {
+    column("Images", "string", 1, CONTAINER_IMAGES, |object, _| {
         joined(job_containers(object).map(|each| named(each, "image")))
     }),
-    column("Selector", "string", 1, |object, _| selector(&object["spec"]["jobTemplate"]["spec"]["selector"])),
+    column("Selector", "string", 1, field::<batch::v1::JobSpec>("selector"), |object, _| {
+        selector(&object["spec"]["jobTemplate"]["spec"]["selector"])
+    }),
 ];
 
 pub(super) const POD_DISRUPTION_BUDGET: &[Column] = &[
     NAME,
-    column("Min Available", "string", 0, |object, _| amount(&object["spec"]["minAvailable"])),
-    column("Max Unavailable", "string", 0, |object, _| amount(&object["spec"]["maxUnavailable"])),
-    column("Allowed Disruptions", "integer", 0, |object, _| {
+    column("Min Available", "string", 0, words("How many pods have to be available."), |object, _| {
+        amount(&object["spec"]["minAvailable"])
+    }),
+    column("Max Unavailable", "string", 0, words("How many pods may be unavailable."), |object, _| {
+        amount(&object["spec"]["maxUnavailable"])
+    }),
+    column("Allowed Disruptions", "integer", 0, words("How many pods may be disrupted now."), |object, _| {
         json!(count(&object["status"]["disruptionsAllowed"]))
     }),
     AGE,
@@ -167,17 +228,47 @@ fn amount(value: &Value) -> Value {
 
 pub(super) const HORIZONTAL_POD_AUTOSCALER: &[Column] = &[
     NAME,
-    column("Reference", "string", 0, |object, _| {
-        let target = &object["spec"]["scaleTargetRef"];
-        json!(format!("{}/{}", named(target, "kind"), named(target, "name")))
-    }),
-    column("Targets", "string", 0, |object, _| json!(targets(object))),
-    column("MinPods", "string", 0, |object, _| match object["spec"]["minReplicas"].as_i64() {
-        Some(least) => json!(least.to_string()),
-        None => json!("<unset>"),
-    }),
-    column("MaxPods", "integer", 0, |object, _| json!(count(&object["spec"]["maxReplicas"]))),
-    column("Replicas", "integer", 0, |object, _| json!(count(&object["status"]["currentReplicas"]))),
+    column(
+        "Reference",
+        "string",
+        0,
+        field::<autoscaling::v2::HorizontalPodAutoscalerSpec>("scaleTargetRef"),
+        |object, _| {
+            let target = &object["spec"]["scaleTargetRef"];
+            json!(format!("{}/{}", named(target, "kind"), named(target, "name")))
+        },
+    ),
+    column(
+        "Targets",
+        "string",
+        0,
+        field::<autoscaling::v2::HorizontalPodAutoscalerSpec>("metrics"),
+        |object, _| json!(targets(object)),
+    ),
+    column(
+        "MinPods",
+        "string",
+        0,
+        field::<autoscaling::v2::HorizontalPodAutoscalerSpec>("minReplicas"),
+        |object, _| match object["spec"]["minReplicas"].as_i64() {
+            Some(least) => json!(least.to_string()),
+            None => json!("<unset>"),
+        },
+    ),
+    column(
+        "MaxPods",
+        "string",
+        0,
+        field::<autoscaling::v2::HorizontalPodAutoscalerSpec>("maxReplicas"),
+        |object, _| json!(count(&object["spec"]["maxReplicas"])),
+    ),
+    column(
+        "Replicas",
+        "string",
+        0,
+        field::<autoscaling::v2::HorizontalPodAutoscalerStatus>("currentReplicas"),
+        |object, _| json!(count(&object["status"]["currentReplicas"])),
+    ),
     AGE,
 ];
 
@@ -233,13 +324,29 @@ fn target(metric: &Value, current: &Value) -> String {
 
 pub(super) const REPLICATION_CONTROLLER: &[Column] = &[
     NAME,
-    column("Desired", "integer", 0, |object, _| json!(count(&object["spec"]["replicas"]))),
-    column("Current", "integer", 0, |object, _| json!(count(&object["status"]["replicas"]))),
-    column("Ready", "integer", 0, |object, _| json!(count(&object["status"]["readyReplicas"]))),
+    column("Desired", "integer", 0, field::<core::v1::ReplicationControllerSpec>("replicas"), |object, _| {
+        json!(count(&object["spec"]["replicas"]))
+    }),
+    column(
+        "Current",
+        "integer",
+        0,
+        field::<core::v1::ReplicationControllerStatus>("replicas"),
+        |object, _| json!(count(&object["status"]["replicas"])),
+    ),
+    column(
+        "Ready",
+        "integer",
+        0,
+        field::<core::v1::ReplicationControllerStatus>("readyReplicas"),
+        |object, _| json!(count(&object["status"]["readyReplicas"])),
+    ),
     AGE,
     CONTAINERS,
     IMAGES,
-    column("Selector", "string", 1, |object, _| labels(&object["spec"]["selector"])),
+    column("Selector", "string", 1, field::<core::v1::ReplicationControllerSpec>("selector"), |object, _| {
+        labels(&object["spec"]["selector"])
+    }),
 ];
 
 fn template_containers(object: &Value) -> impl Iterator<Item = &Value> {
@@ -248,11 +355,13 @@ fn template_containers(object: &Value) -> impl Iterator<Item = &Value> {
 
 pub(super) const POD_TEMPLATE: &[Column] = &[
     NAME,
-    column("Containers", "string", 0, |object, _| {
+    column("Containers", "string", 0, CONTAINER_NAMES, |object, _| {
         joined(template_containers(object).map(|each| named(each, "name")))
     }),
-    column("Images", "string", 0, |object, _| {
+    column("Images", "string", 0, CONTAINER_IMAGES, |object, _| {
         joined(template_containers(object).map(|each| named(each, "image")))
     }),
-    column("Pod Labels", "string", 0, |object, _| labels(&object["template"]["metadata"]["labels"])),
+    column("Pod Labels", "string", 0, words("The labels of the pods."), |object, _| {
+        labels(&object["template"]["metadata"]["labels"])
+    }),
 ];
