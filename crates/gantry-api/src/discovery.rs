@@ -124,7 +124,8 @@ fn kinds<'a>(registry: &'a Registry, group: &str, version: &str) -> Vec<&'a Kind
     kinds
 }
 
-/// Tells clients when what is kept of a kind changes its form; `None` where nothing is kept.
+/// Tells clients when what is kept of a kind changes its form; `None` where nothing is kept, or in a version
+/// of a definition that is not served.
 fn storage_version_hash(registry: &Registry, kind: &Kind) -> Option<String> {
     let kept = match kind.stored {
         Some(stored) => {
@@ -133,7 +134,10 @@ fn storage_version_hash(registry: &Registry, kind: &Kind) -> Option<String> {
         }
         None => kind,
     };
-    let version = kind.as_custom().map_or(&*kept.version, |custom| &custom.definition.storage().name);
+    let version = match kind.as_custom().map(|custom| custom.definition.storage()) {
+        Some(storage) => registry.lookup(&kind.group, &storage.name, &kind.plural).map(|_| &*storage.name)?,
+        None => &*kept.version,
+    };
     let watched = kind.verbs.contains(&"watch");
     let hash = || Sha256::digest(format!("{}/{version}/{}", kept.group, kept.kind));
     watched.then(|| BASE64_STANDARD.encode(&hash()[..8]))

@@ -57,6 +57,20 @@ fn each_served_version_is_a_kind() {
 }
 
 #[test]
+fn a_storage_version_that_is_not_served_has_no_hash() {
+    let hash = |served: bool| {
+        let versions = json!([
+            {"name": "v1", "served": true, "storage": false, "schema": schema(json!({}))},
+            {"name": "v2", "served": served, "storage": true, "schema": schema(json!({}))},
+        ]);
+        let registry = crate::registry::Registry::builtin().with(kinds(&definition(versions), None));
+        let list = crate::discovery::api_resource_list(&registry, "example.com", "v1").expect("served");
+        list["resources"][0]["storageVersionHash"].is_string()
+    };
+    assert!(hash(true) && !hash(false));
+}
+
+#[test]
 fn stored_objects_are_shown_as_the_version_has_them() {
     let (old, new) = (json!({"a": {"type": "string"}}), json!({"b": {"type": "string", "default": "x"}}));
     let mut definition = definition(json!([
