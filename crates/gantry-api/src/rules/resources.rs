@@ -7,8 +7,8 @@ use super::persistent_volume_claim::quantity;
 use crate::field::{FieldError, FieldErrorKind, Path};
 use crate::quantity::Quantity;
 
-/// The names without a domain that Kubernetes knows.
-const STANDARD: [&str; 20] = [
+/// What is measured, of the names without a domain that Kubernetes knows.
+const MEASURED: [&str; 11] = [
     "cpu",
     "memory",
     "ephemeral-storage",
@@ -18,19 +18,10 @@ const STANDARD: [&str; 20] = [
     "limits.cpu",
     "limits.memory",
     "limits.ephemeral-storage",
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "configmaps",
-    "persistentvolumeclaims",
     "storage",
     "requests.storage",
-    "services.nodeports",
-    "services.loadbalancers",
 ];
-/// Those of them that are counted: their amounts are whole.
+/// What is counted, of these names: amounts are whole.
 const COUNTED: [&str; 9] = [
     "pods",
     "resourcequotas",
@@ -42,6 +33,10 @@ const COUNTED: [&str; 9] = [
     "services.nodeports",
     "services.loadbalancers",
 ];
+
+fn is_standard(name: &str) -> bool {
+    MEASURED.contains(&name) || COUNTED.contains(&name)
+}
 
 /// Whose requests and limits they are.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,7 +71,7 @@ pub(super) fn may_be_overcommitted(name: &str) -> bool {
 pub(super) fn name(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
     let before = errors.len();
     qualified_name(path, name, errors);
-    let known = STANDARD.contains(&name) || is_huge_pages(name) || name.starts_with("requests.hugepages-");
+    let known = is_standard(name) || is_huge_pages(name) || name.starts_with("requests.hugepages-");
     if errors.len() == before && !name.contains('/') && !known {
         let words = "must be a standard resource type or fully qualified";
         errors.push(FieldError::invalid(path, name, words));
@@ -97,7 +92,7 @@ pub(super) fn container_name(path: &Path, resource: &str, errors: &mut Vec<Field
 
 /// Whether a quota limits the resource by a name of Kubernetes' own.
 pub(super) fn is_quota_name(resource: &str) -> bool {
-    (STANDARD.contains(&resource) && resource != "storage")
+    (is_standard(resource) && resource != "storage")
         || is_huge_pages(resource)
         || resource.starts_with("requests.hugepages-")
 }
