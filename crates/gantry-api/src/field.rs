@@ -1,55 +1,87 @@
 //! Paths into objects and what can be wrong at them, in the words of upstream's field errors.
 
-use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
 use serde_json::{Value, json};
-use smallvec::SmallVec;
 
-/// A place in an object, such as `spec.containers[0].name` or `metadata.labels[a.b/c]`.
-///
-/// Every write of an object names many places, of which hardly any is ever shown: a text of usual length needs no
-/// allocation.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Path(SmallVec<[u8; 96]>);
+thread_local! {
+    /// Whether nobody is going to see the places that are named at the moment.
+    static UNSEEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What `check` finds in an object, with the places of it. Of almost all objects there is nothing to be said, so it
+/// looks first without putting the names of places together, which is most of the work, and a second time where it
+/// finds something: it must find the same both times, whatever the places are called.
+pub fn find<T>(check: impl Fn() -> Vec<T>) -> Vec<T> {
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            UNSEEN.set(self.0);
+        }
+    }
+    let before = Before(UNSEEN.replace(true));
+    let found = check();
+    let asked_by_another = before.0;
+    drop(before);
+    if found.is_empty() || asked_by_another {
+        return found;
+    }
+    let shown = check();
+    debug_assert_eq!(found.len(), shown.len(), "what is wrong does not depend on what places are called");
+    shown
+}
+
+/// A place in an object, such as `spec.containers[0].name` or `metadata.labels[a.b/c]`; without its text where
+/// nobody sees it ([`find`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path(Option<String>);
+
+impl Default for Path {
+    /// The object itself.
+    fn default() -> Self {
+        Self(Some(String::new()))
+    }
+}
 
 impl Path {
     /// The path of the top-level field `name`.
     pub fn new(name: &str) -> Self {
-        Self(SmallVec::from_slice(name.as_bytes()))
+        Self((!UNSEEN.get()).then(|| name.to_owned()))
     }
 
     /// The path of these texts after this one's.
     fn and<const N: usize>(&self, texts: [&str; N]) -> Self {
-        let mut text =
-            SmallVec::with_capacity(self.0.len() + texts.iter().map(|text| text.len()).sum::<usize>());
-        text.extend_from_slice(&self.0);
-        texts.iter().for_each(|more| text.extend_from_slice(more.as_bytes()));
-        Self(text)
+        Self(self.0.as_ref().map(|text| {
+            let mut text =
+                String::with_capacity(text.len() + texts.iter().map(|text| text.len()).sum::<usize>()) + text;
+            texts.iter().for_each(|more| text.push_str(more));
+            text
+        }))
     }
 
     /// The field `name` below.
     #[must_use]
     pub fn child(&self, name: &str) -> Self {
-        if self.0.is_empty() { Self::new(name) } else { self.and([".", name]) }
+        match self.0.as_deref() {
+            None => Self(None),
+            Some("") => Self::new(name),
+            Some(_) => self.and([".", name]),
+        }
     }
 
     /// The list item `at` below.
     #[must_use]
     pub fn index(&self, at: usize) -> Self {
-        const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
-        match DIGITS.get(at) {
-            Some(digit) => self.and(["[", digit, "]"]),
-            None => self.and(["[", &at.to_string(), "]"]),
-        }
+        Self(self.0.as_ref().map(|text| format!("{text}[{at}]")))
     }
 
     /// The place `below`, seen from here.
     #[must_use]
     pub fn join(&self, below: &Self) -> Self {
-        match below.0.starts_with(b"[") {
-            true => self.and([&below.text()]),
-            false => self.child(&below.text()),
+        match below.text().starts_with('[') {
+            true => self.and([below.text()]),
+            false => self.child(below.text()),
         }
     }
 
@@ -59,14 +91,14 @@ impl Path {
         self.and(["[", key, "]"])
     }
 
-    fn text(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.0)
+    fn text(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
     }
 }
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text())
+        f.write_str(self.text())
     }
 }
 
@@ -246,6 +278,26 @@ fn shown(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_are_named_where_somebody_sees_them() {
+        let ran = Cell::new(0);
+        let check = |bad: bool| {
+            find(|| {
+                ran.set(ran.get() + 1);
+                let path = Path::default().child("spec").child("list").index(3).key("a/b");
+                let inner = find(|| bad.then(|| Path::new("x").child("y")).into_iter().collect());
+                inner.into_iter().map(|below| path.join(&below).to_string()).collect()
+            })
+        };
+        assert_eq!(check(false), Vec::<String>::new());
+        assert_eq!(ran.take(), 1);
+        assert_eq!(check(true), ["spec.list[3][a/b].x.y"]);
+        assert_eq!(ran.take(), 2);
+        let ended = std::panic::catch_unwind(|| find::<()>(|| panic!("on purpose")));
+        assert!(ended.is_err());
+        assert_eq!(Path::new("a").to_string(), "a");
+    }
 
     #[test]
     fn wording() {

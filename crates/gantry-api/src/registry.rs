@@ -19,7 +19,7 @@ use crate::custom::publish;
 use crate::custom::warnings;
 use crate::custom_kind::CustomKind;
 use crate::features::FeatureGates;
-use crate::field::{FieldError, Path};
+use crate::field::{self, FieldError, Path};
 use crate::gated::Gated;
 use crate::patch::apply::Structure;
 use crate::runtime_config::RuntimeConfig;
@@ -332,7 +332,7 @@ impl Kind {
     /// What is wrong with an object.
     pub fn validate(&self, object: &Value) -> Vec<FieldError> {
         match &self.behaviour {
-            Behaviour::Builtin(rules) => (rules.validate)(object),
+            Behaviour::Builtin(rules) => field::find(|| (rules.validate)(object)),
             Behaviour::Custom(custom) => match self.validate_type(object) {
                 errors if errors.is_empty() => custom.version().schema().validate(object),
                 errors => errors,
@@ -342,18 +342,18 @@ impl Kind {
 
     /// What is wrong with a new object alone.
     pub fn validate_create(&self, object: &Value) -> Vec<FieldError> {
-        (self.rules().validate_create)(object)
+        field::find(|| (self.rules().validate_create)(object))
     }
 
     /// What is wrong with a changed object: new, old. What was wrong before may be no fault of a custom
     /// kind's.
     pub fn validate_change(&self, object: &Value, old: &Value) -> Vec<FieldError> {
         match &self.behaviour {
-            Behaviour::Builtin(rules) => {
+            Behaviour::Builtin(rules) => field::find(|| {
                 let mut errors = (rules.validate)(object);
                 errors.extend((rules.validate_update)(object, old));
                 errors
-            }
+            }),
             Behaviour::Custom(custom) => match self.validate_type(object) {
                 errors if errors.is_empty() => custom.version().schema().validate_update(object, old),
                 errors => errors,
@@ -363,13 +363,13 @@ impl Kind {
 
     /// What is wrong with a change alone: new, old.
     pub fn validate_update(&self, object: &Value, old: &Value) -> Vec<FieldError> {
-        (self.rules().validate_update)(object, old)
+        field::find(|| (self.rules().validate_update)(object, old))
     }
 
     /// What is wrong with a change of the status or the approval: new, old, the subresource.
     pub fn validate_status(&self, object: &Value, old: &Value, part: &str) -> Vec<FieldError> {
         match &self.behaviour {
-            Behaviour::Builtin(rules) => (rules.validate_status)(object, old, part),
+            Behaviour::Builtin(rules) => field::find(|| (rules.validate_status)(object, old, part)),
             Behaviour::Custom(custom) => custom.version().schema().validate_status(object, old),
         }
     }
@@ -377,7 +377,7 @@ impl Kind {
     /// What is said about an object that is accepted all the same, beside the old one in an update.
     pub fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
         match &self.behaviour {
-            Behaviour::Builtin(rules) => (rules.warn)(object, old),
+            Behaviour::Builtin(rules) => field::find(|| (rules.warn)(object, old)),
             Behaviour::Custom(_) => warnings::of_instance(object, old),
         }
     }

@@ -8,7 +8,7 @@ use super::common::{
     dns_1035, dns_label, dns_subdomain, labels, list, path_segment, qualified_name, qualified_name_faults,
     text,
 };
-use crate::field::{FieldError, Path};
+use crate::field::{self, FieldError, Path};
 use crate::registry::Kind;
 
 /// The largest sum of annotations, in bytes.
@@ -22,6 +22,10 @@ const MAX_MANAGER_BYTES: usize = 128;
 
 /// Checks the metadata of an object of `kind`.
 pub fn validate(kind: &Kind, object: &Value) -> Vec<FieldError> {
+    field::find(|| of(kind, object))
+}
+
+fn of(kind: &Kind, object: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let (path, metadata) = (Path::new("metadata"), &object["metadata"]);
     let base = text(metadata, "generateName");

@@ -167,7 +167,7 @@ fn columns(path: &Path, columns: &Value, errors: &mut Vec<FieldError>) {
 
 fn selectable(path: &Path, fields: &Value, schema: &Value, errors: &mut Vec<FieldError>) {
     let fields = fields.as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut seen: Vec<Path> = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
     for (index, field) in fields.iter().enumerate() {
         let at = path.index(index).child("jsonPath");
         let shown = text(field, "jsonPath");
@@ -175,8 +175,8 @@ fn selectable(path: &Path, fields: &Value, schema: &Value, errors: &mut Vec<Fiel
             errors.push(FieldError::required(&at, ""));
             continue;
         }
-        let (found, schema) = match checked(shown, schema, false) {
-            Ok(found) => found,
+        let schema = match checked(shown, schema, false) {
+            Ok((_, schema)) => schema,
             Err(fault) => {
                 errors.push(FieldError::invalid(&at, shown, format!("is an invalid path: {fault}")));
                 continue;
@@ -189,10 +189,11 @@ fn selectable(path: &Path, fields: &Value, schema: &Value, errors: &mut Vec<Fiel
             let words = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.";
             errors.push(FieldError::invalid(&at, shown, words));
         }
-        if seen.contains(&found) {
+        // Without brackets a place has one path.
+        if seen.contains(&shown) {
             errors.push(FieldError::duplicate(&at, shown));
         } else {
-            seen.push(found);
+            seen.push(shown);
         }
     }
     if seen.len() > MOST_SELECTABLE {
