@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::{DefinitionId, Schemas, Type, syntax, yaml};
+use super::{Definition, DefinitionId, Schemas, Type, syntax, yaml};
 use crate::quantity::Quantity;
 
 /// Strict findings that are kept, at most.
@@ -115,8 +115,8 @@ fn run<'de, D>(schemas: &Schemas, kind: &Type, from: D, settles: bool) -> Result
 where
     D: Deserializer<'de, Error = serde_json::Error>,
 {
-    let mut state = State { schemas, settles, path: Vec::new(), strict: Vec::new(), failure: None };
-    match (Seed { state: &mut state, kind, within: "" }).deserialize(from) {
+    let mut state = State { schemas, settles, strict: Vec::new(), failure: None };
+    match (Seed { state: &mut state, kind, within: None, place: None }).deserialize(from) {
         Ok(value) => {
             Ok(Decoded { value: value.unwrap_or_else(|| Value::Object(Map::new())), strict: state.strict })
         }
@@ -127,27 +127,34 @@ where
     }
 }
 
-enum Step {
-    Field(Box<str>),
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Field(&'a str),
     /// An entry of a map from text.
-    Key(Box<str>),
+    Key(&'a str),
     Index(usize),
 }
 
-struct State<'s> {
-    schemas: &'s Schemas,
-    /// Whether zero values are left out or written as the fields say.
-    settles: bool,
-    path: Vec<Step>,
-    strict: Vec<String>,
-    failure: Option<String>,
+/// Where a value stands that is being read: its step from what holds it. It is written out only where there is
+/// something to say of it.
+struct Place<'a> {
+    above: Option<&'a Place<'a>>,
+    step: Step<'a>,
 }
 
-impl State<'_> {
-    /// The path to `field` here, with list indices: how strict findings name it.
-    fn path_to(&self, field: &str) -> String {
+impl<'a> Place<'a> {
+    /// The steps to a place, from the first.
+    fn steps(place: Option<&'a Self>) -> Vec<Step<'a>> {
+        let mut steps: Vec<_> =
+            std::iter::successors(place, |place| place.above).map(|place| place.step).collect();
+        steps.reverse();
+        steps
+    }
+
+    /// The path to `field` there, with list indices: how strict findings name it.
+    fn path_to(place: Option<&'a Self>, field: &str) -> String {
         let mut text = String::new();
-        for step in &self.path {
+        for step in Self::steps(place) {
             match step {
                 Step::Field(name) | Step::Key(name) if text.is_empty() => text.push_str(name),
                 Step::Field(name) | Step::Key(name) => text.extend([".", name]),
@@ -157,21 +164,31 @@ impl State<'_> {
         if text.is_empty() { field.to_owned() } else { format!("{text}.{field}") }
     }
 
-    /// The path here without list indices and map keys: how type errors name it.
-    fn plain_path(&self) -> String {
-        let names = self.path.iter().filter_map(|step| match step {
-            Step::Field(name) => Some(&**name),
+    /// The path there without list indices and map keys: how type errors name it.
+    fn plain_path(place: Option<&'a Self>) -> String {
+        let names = Self::steps(place).into_iter().filter_map(|step| match step {
+            Step::Field(name) => Some(name),
             Step::Key(_) | Step::Index(_) => None,
         });
         names.collect::<Vec<_>>().join(".")
     }
+}
 
+struct State<'s> {
+    schemas: &'s Schemas,
+    /// Whether zero values are left out or written as the fields say.
+    settles: bool,
+    strict: Vec<String>,
+    failure: Option<String>,
+}
+
+impl State<'_> {
     /// Records something that strict reading refuses.
-    fn find(&mut self, what: &str, field: &str) {
+    fn find(&mut self, what: &str, place: Option<&Place<'_>>, field: &str) {
         if self.strict.len() >= MOST_FINDINGS {
             return;
         }
-        let finding = format!("{what} field {:?}", self.path_to(field));
+        let finding = format!("{what} field {:?}", Place::path_to(place, field));
         if !self.strict.contains(&finding) {
             self.strict.push(finding);
         }
@@ -187,8 +204,10 @@ impl State<'_> {
 struct Seed<'a, 's> {
     state: &'a mut State<'s>,
     kind: &'a Type,
-    /// The short name of the object that holds the value.
-    within: &'a str,
+    /// What the object is that holds the value.
+    within: Option<&'a Definition>,
+    /// Where the value stands; nowhere, if it is the whole.
+    place: Option<&'a Place<'a>>,
 }
 
 impl<'de> DeserializeSeed<'de> for Seed<'_, '_> {
@@ -203,13 +222,13 @@ impl<'de> DeserializeSeed<'de> for Seed<'_, '_> {
 impl Seed<'_, '_> {
     fn mismatch<E: serde::de::Error>(self, found: &str) -> E {
         let wanted = go_type(self.state.schemas, self.kind);
-        let path = self.state.plain_path();
+        let path = Place::plain_path(self.place);
         let text = if path.is_empty() {
             format!("json: cannot unmarshal {found} into Go value of type {wanted}")
         } else {
             format!(
                 "json: cannot unmarshal {found} into Go struct field {}.{path} of type {wanted}",
-                self.within
+                self.within.map_or("", Definition::short_name)
             )
         };
         E::custom(self.state.fail(text))
@@ -312,11 +331,9 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
         };
         let mut list = Vec::with_capacity(items.size_hint().unwrap_or_default().min(1024));
         loop {
-            self.state.path.push(Step::Index(list.len()));
-            let next =
-                items.next_element_seed(Seed { state: self.state, kind: item, within: self.within })?;
-            self.state.path.pop();
-            match next {
+            let place = Place { above: self.place, step: Step::Index(list.len()) };
+            let (state, within, place) = (&mut *self.state, self.within, Some(&place));
+            match items.next_element_seed(Seed { state, kind: item, within, place })? {
                 Some(value) => list.push(value.unwrap_or_else(|| zero(item))),
                 None => return Ok(Some(Value::Array(list))),
             }
@@ -337,11 +354,11 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
                 (_, Some(definition)) => match definition.field(&key) {
                     Some(field) => {
                         zero_kept = !self.state.settles || !field.drops_zero();
-                        (&field.kind, definition.short_name())
+                        (&field.kind, Some(definition))
                     }
                     None => {
                         entries.next_value::<IgnoredAny>()?;
-                        self.state.find("unknown", &key);
+                        self.state.find("unknown", self.place, &key);
                         continue;
                     }
                 },
@@ -349,12 +366,12 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
                 _ => (&Type::Any, self.within),
             };
             if map.contains_key(&key) || nulls.contains(&key) {
-                self.state.find("duplicate", &key);
+                self.state.find("duplicate", self.place, &key);
             }
             let step = if definition.is_some() { Step::Field } else { Step::Key };
-            self.state.path.push(step(key.as_str().into()));
-            let value = entries.next_value_seed(Seed { state: self.state, kind, within })?;
-            self.state.path.pop();
+            let place = Place { above: self.place, step: step(&key) };
+            let seed = Seed { state: &mut *self.state, kind, within, place: Some(&place) };
+            let value = entries.next_value_seed(seed)?;
             match (value.filter(|value| zero_kept || !is_zero(value)), self.kind) {
                 (Some(value), _) => drop(map.insert(key, value)),
                 (None, Type::Any) => drop(map.insert(key, Value::Null)),
