@@ -44,6 +44,7 @@ mod service_account;
 mod settings;
 mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
+mod turns;
 pub(crate) mod webhooks;
 
 use std::collections::BTreeMap;
@@ -60,11 +61,14 @@ use serde_json::Value;
 
 use crate::authz::Authorizer;
 use crate::custom_resources::Converter;
+use crate::metrics::{AdmissionMeter, AdmissionMetrics};
 use crate::{Lookup, User};
 pub(crate) use settings::Configuration;
 pub use settings::Settings;
 
 pub(crate) use reinvocation::Reinvocation;
+use turns::Rounds;
+pub use turns::Turns;
 
 /// How long the account of a new namespace may take.
 const ACCOUNT_PATIENCE: Duration = Duration::from_secs(1);
@@ -84,6 +88,9 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// All of them, in the order of their numbers.
+    const ALL: [Self; 4] = [Self::Create, Self::Update, Self::Delete, Self::Connect];
+
     /// The API's word for it.
     pub fn word(self) -> &'static str {
         match self {
@@ -195,6 +202,9 @@ pub trait Plugin: Send + Sync {
     /// What configuration and logs call it.
     fn name(&self) -> &'static str;
 
+    /// When it is asked.
+    fn turns(&self) -> Turns;
+
     /// Changes the object, or refuses.
     fn mutate(&self, request: &mut Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {
         let _ = (request, objects);
@@ -213,6 +223,9 @@ pub trait Plugin: Send + Sync {
 pub trait WaitingPlugin: Send + Sync {
     /// What configuration and logs call it.
     fn name(&self) -> &'static str;
+
+    /// When it is asked.
+    fn turns(&self) -> Turns;
 
     /// Whether the request concerns it at all. Must be quick: every write asks.
     fn concerns(&self, request: &Request<'_>) -> bool;
@@ -243,6 +256,13 @@ impl Step {
             Self::Waiting(plugin) => plugin.name(),
         }
     }
+
+    fn turns(&self) -> Turns {
+        match self {
+            Self::Now(plugin) => plugin.turns(),
+            Self::Waiting(plugin) => plugin.turns(),
+        }
+    }
 }
 
 impl<P: Plugin + 'static> From<P> for Step {
@@ -261,16 +281,12 @@ fn waiting(plugin: impl WaitingPlugin + 'static) -> Step {
     Step::Waiting(Box::new(plugin))
 }
 
-/// Told of each plugin's turn: its name (`None`: all of them together), the operation, `admit` or `validate`,
-/// whether it refused, and how long it took.
-pub type Observer = Box<dyn Fn(Option<&'static str>, Operation, &'static str, bool, Duration) + Send + Sync>;
-
 /// The plugins of a server.
 pub struct Admission {
     chain: Vec<Step>,
     /// What may be used only where a quota speaks of it; `None`: quotas do not count.
     limits: Option<resource_quota::Limits>,
-    observer: Observer,
+    rounds: Rounds,
 }
 
 impl Admission {
@@ -298,7 +314,7 @@ impl Admission {
             caller.metrics.clone(),
         ));
         let validating: Box<dyn WaitingPlugin> =
-            Box::new(webhooks::ValidatingAdmissionWebhook::new(store, caller));
+            Box::new(webhooks::ValidatingAdmissionWebhook::new(store, caller.clone()));
         let mut chain: Vec<Step> = vec![
             namespace_lifecycle::NamespaceLifecycle.into(),
             namespace_exists::NamespaceExists.into(),
@@ -328,13 +344,12 @@ impl Admission {
         chain.extend([mutating.into(), policies.into(), validating.into(), always_deny::AlwaysDeny.into()]);
         chain.retain(|step| chosen.has(step.name()));
         let limits = chosen.has(resource_quota::NAME).then(|| limits.clone());
-        Self { chain, limits, observer: Box::new(|_, _, _, _, _| {}) }
+        Self::of(chain, limits, &caller.metrics.admission)
     }
 
-    /// Tells `observer` of each plugin's turn.
-    #[must_use]
-    pub fn observed(self, observer: Observer) -> Self {
-        Self { observer, ..self }
+    fn of(chain: Vec<Step>, limits: Option<resource_quota::Limits>, metrics: &AdmissionMetrics) -> Self {
+        let rounds = Rounds::of(&chain, metrics);
+        Self { chain, limits, rounds }
     }
 
     /// Waits, a second at most, for the service account of a new pod: a namespace gets its account
@@ -361,29 +376,34 @@ impl Admission {
 
     /// Lets every plugin change the object, in order; the first refusal ends it.
     pub async fn mutate(&self, request: &mut Request<'_>, store: &Store) -> Result<(), ApiError> {
-        let started = Instant::now();
+        let (started, round) = (Instant::now(), self.rounds.round(request.operation, true));
         let mut result = self.run(request, store, true).await;
         if result.is_ok() && request.again == Again::Wanted {
             request.again = Again::Running;
             result = self.run(request, store, true).await;
         }
-        (self.observer)(None, request.operation, "admit", result.is_err(), started.elapsed());
+        round.together.observe(result.is_err(), started.elapsed());
         result
     }
 
     /// Asks every plugin whether the object as it is now may be written.
     pub async fn validate(&self, request: &mut Request<'_>, store: &Store) -> Result<(), ApiError> {
-        let started = Instant::now();
+        let (started, round) = (Instant::now(), self.rounds.round(request.operation, false));
         let mut result = self.run(request, store, false).await;
         if result.is_ok() {
-            result = self.fits(request, &store.snapshot());
+            result = self.fits(request, &store.snapshot(), &round.quotas);
         }
-        (self.observer)(None, request.operation, "validate", result.is_err(), started.elapsed());
+        round.together.observe(result.is_err(), started.elapsed());
         result
     }
 
     /// Whether quotas have room for the write: upstream's plugin ResourceQuota, the last of the chain.
-    fn fits(&self, request: &Request<'_>, snapshot: &Snapshot) -> Result<(), ApiError> {
+    fn fits(
+        &self,
+        request: &Request<'_>,
+        snapshot: &Snapshot,
+        meter: &AdmissionMeter,
+    ) -> Result<(), ApiError> {
         let limits = self.limits.as_ref();
         let Some(limits) =
             limits.filter(|limits| !limits.is_empty() || resource_quota::any(request.namespace, snapshot))
@@ -392,8 +412,7 @@ impl Admission {
         };
         let started = Instant::now();
         let result = resource_quota::charge(request, snapshot, limits).map(drop);
-        let name = resource_quota::NAME;
-        (self.observer)(Some(name), request.operation, "validate", result.is_err(), started.elapsed());
+        meter.observe(result.is_err(), started.elapsed());
         result
     }
 
@@ -412,12 +431,11 @@ impl Admission {
     }
 
     async fn run(&self, request: &mut Request<'_>, store: &Store, mutate: bool) -> Result<(), ApiError> {
-        let mut snapshot = store.snapshot();
-        for step in &self.chain {
-            let started = Instant::now();
-            let (name, result) = match step {
-                Step::Now(plugin) if mutate => (plugin.name(), plugin.mutate(request, &snapshot)),
-                Step::Now(plugin) => (plugin.name(), plugin.validate(request, &snapshot)),
+        let (mut snapshot, mut started) = (store.snapshot(), Instant::now());
+        for turn in &self.rounds.round(request.operation, mutate).turns {
+            let result = match &self.chain[turn.step] {
+                Step::Now(plugin) if mutate => plugin.mutate(request, &snapshot),
+                Step::Now(plugin) => plugin.validate(request, &snapshot),
                 Step::Waiting(plugin) if !plugin.concerns(request) => continue,
                 Step::Waiting(plugin) => {
                     let result = match mutate {
@@ -425,11 +443,12 @@ impl Admission {
                         false => plugin.validate(request, store).await,
                     };
                     snapshot = store.snapshot();
-                    (plugin.name(), result)
+                    result
                 }
             };
-            let phase = if mutate { "admit" } else { "validate" };
-            (self.observer)(Some(name), request.operation, phase, result.is_err(), started.elapsed());
+            let ended = Instant::now();
+            turn.meter.observe(result.is_err(), ended - started);
+            started = ended;
             result?;
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The server's own metrics under upstream's names, in Prometheus' text format.
 
 mod access;
+mod admission;
 mod flow_control;
 mod health;
 mod pod_security;
@@ -32,6 +33,7 @@ use crate::{Version, storage};
 use table::{Histograms, counter, counters, gauges, histograms, metric};
 
 pub(crate) use access::{AccessMetrics, Reloaded};
+pub(crate) use admission::{Admission as AdmissionMetrics, AdmissionMeter};
 pub(crate) use flow_control::{Executing, Meters};
 pub(crate) use pod_security::{Evaluation, Looked};
 pub(crate) use policies::Conditioned;
@@ -42,8 +44,6 @@ const DURATIONS: [f64; 23] = [
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0,
     20.0, 30.0, 45.0, 60.0,
 ];
-/// The buckets of admission's durations, in seconds.
-const ADMISSION: [f64; 6] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5];
 /// The buckets of answers' sizes, in bytes.
 const SIZES: [f64; 7] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 
@@ -69,21 +69,6 @@ struct Watched {
     group: Name,
     version: Name,
     resource: Name,
-}
-
-#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Admitted {
-    name: &'static str,
-    operation: &'static str,
-    rejected: &'static str,
-    r#type: &'static str,
-}
-
-#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Stepped {
-    operation: &'static str,
-    rejected: &'static str,
-    r#type: &'static str,
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -149,8 +134,8 @@ pub(crate) struct Metrics {
     watch_events: Family<Watched, Counter>,
     objects: Family<Stored, Gauge>,
     storage_size: Family<StorageCluster, Gauge>,
-    admission: Histograms<Admitted>,
-    admission_steps: Histograms<Stepped>,
+    /// What is counted of admission.
+    pub admission: AdmissionMetrics,
     deprecated: Family<Deprecated, Gauge>,
     revision: Gauge,
     panics: Counter,
@@ -224,18 +209,7 @@ impl Metrics {
                 "apiserver_storage_size_bytes",
                 "Bytes that the store takes on disk",
             ),
-            admission: histograms(
-                registry,
-                "apiserver_admission_controller_admission_duration_seconds",
-                "Time that an admission plugin took",
-                &ADMISSION,
-            ),
-            admission_steps: histograms(
-                registry,
-                "apiserver_admission_step_admission_duration_seconds",
-                "Time that all admission plugins together took",
-                &ADMISSION,
-            ),
+            admission: AdmissionMetrics::new(registry),
             deprecated: gauges(
                 registry,
                 "apiserver_requested_deprecated_apis",
@@ -377,29 +351,6 @@ impl Metrics {
     pub fn watch_events(&self, kind: &Kind) -> Counter {
         let (group, version) = (kind.group.clone(), kind.version.clone());
         self.watch_events.get_or_create(&Watched { group, version, resource: kind.plural.clone() }).clone()
-    }
-
-    /// Counts what an admission plugin did, or all of them together, as `admit` or `validate`.
-    pub fn admitted(
-        &self,
-        name: Option<&'static str>,
-        operation: &'static str,
-        r#type: &'static str,
-        rejected: bool,
-        took: Duration,
-    ) {
-        let rejected = if rejected { "true" } else { "false" };
-        let took = took.as_secs_f64();
-        match name {
-            Some(name) => {
-                let labels = Admitted { name, operation, rejected, r#type };
-                self.admission.get_or_create(&labels).observe(took);
-            }
-            None => {
-                let labels = Stepped { operation, rejected, r#type };
-                self.admission_steps.get_or_create(&labels).observe(took);
-            }
-        }
     }
 
     /// Notes that somebody asked for a deprecated kind, which is served until `removed_release`.

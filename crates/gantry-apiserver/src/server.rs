@@ -119,7 +119,6 @@ impl ApiServer {
             metrics: metrics.clone(),
             credentials: configuration.webhooks.clone(),
         };
-        let observed = metrics.clone();
         let admission = Admission::new(
             &configuration,
             authorizer.clone(),
@@ -127,9 +126,6 @@ impl ApiServer {
             Arc::new(caller),
             &config.feature_gates,
         );
-        let admission = admission.observed(Box::new(move |name, operation, step, refused, took| {
-            observed.admitted(name, operation.word(), step, refused, took);
-        }));
         let registry = Arc::new(custom.registry(&builtin));
         let audit = config.audit.as_ref().map(|settings| Audit::new(settings, metrics.clone()));
         let audit = audit.transpose()?.map(Arc::new);

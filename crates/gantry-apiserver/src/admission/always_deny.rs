@@ -2,7 +2,7 @@
 
 use gantry_api::status::ApiError;
 
-use super::{Plugin, Request};
+use super::{Plugin, Request, Turns};
 use crate::Lookup;
 
 pub(super) struct AlwaysDeny;
@@ -10,6 +10,10 @@ pub(super) struct AlwaysDeny;
 impl Plugin for AlwaysDeny {
     fn name(&self) -> &'static str {
         "AlwaysDeny"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::both(Turns::ALL)
     }
 
     fn mutate(&self, request: &mut Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {

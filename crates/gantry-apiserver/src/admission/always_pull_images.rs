@@ -7,7 +7,7 @@ use gantry_api::field::{FieldError, Path};
 use gantry_api::status::ApiError;
 use serde_json::Value;
 
-use super::{Operation, Plugin, Request};
+use super::{Operation, Plugin, Request, Turns};
 use crate::Lookup;
 
 const FIELDS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
@@ -17,6 +17,10 @@ pub(super) struct AlwaysPullImages;
 impl Plugin for AlwaysPullImages {
     fn name(&self) -> &'static str {
         "AlwaysPullImages"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::both(Turns::WRITES)
     }
 
     fn mutate(&self, request: &mut Request<'_>, _: &dyn Lookup) -> Result<(), ApiError> {

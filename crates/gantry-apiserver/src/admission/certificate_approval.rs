@@ -7,7 +7,7 @@ use gantry_api::status::ApiError;
 use gantry_store::Store;
 
 use super::certificate_requestor::subresource;
-use super::{Operation, Request, WaitingPlugin, text};
+use super::{Operation, Request, Turns, WaitingPlugin, text};
 use crate::authz::Authorizer;
 use crate::{Attributes, User};
 
@@ -17,6 +17,10 @@ pub(super) struct CertificateApproval(pub(super) Arc<Authorizer>);
 impl WaitingPlugin for CertificateApproval {
     fn name(&self) -> &'static str {
         "CertificateApproval"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::validating(Turns::UPDATES)
     }
 
     fn concerns(&self, request: &Request<'_>) -> bool {

@@ -4,7 +4,7 @@ use gantry_api::status::ApiError;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Operation, Plugin, Request};
+use super::{Operation, Plugin, Request, Turns};
 use crate::{Lookup, User};
 
 pub(super) struct CertificateRequestor;
@@ -18,6 +18,10 @@ pub(super) fn subresource<'a>(request: &Request<'a>) -> Option<&'a str> {
 impl Plugin for CertificateRequestor {
     fn name(&self) -> &'static str {
         "CertificateRequestor"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::mutating(Turns::WRITES)
     }
 
     fn mutate(&self, request: &mut Request<'_>, _: &dyn Lookup) -> Result<(), ApiError> {

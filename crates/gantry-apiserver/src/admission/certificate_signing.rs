@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::certificate_approval::may;
 use super::certificate_requestor::subresource;
-use super::{Operation, Request, WaitingPlugin, text};
+use super::{Operation, Request, Turns, WaitingPlugin, text};
 use crate::authz::Authorizer;
 
 pub(super) struct CertificateSigning(pub(super) Arc<Authorizer>);
@@ -19,6 +19,10 @@ pub(super) struct CertificateSigning(pub(super) Arc<Authorizer>);
 impl WaitingPlugin for CertificateSigning {
     fn name(&self) -> &'static str {
         "CertificateSigning"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::validating(Turns::UPDATES)
     }
 
     fn concerns(&self, request: &Request<'_>) -> bool {

@@ -6,7 +6,7 @@ use gantry_api::certificate_request::CertificateRequest;
 use gantry_api::status::ApiError;
 
 use super::certificate_requestor::subresource;
-use super::{Operation, Plugin, Request};
+use super::{Operation, Plugin, Request, Turns};
 use crate::Lookup;
 
 const SIGNER: &str = "kubernetes.io/kube-apiserver-client";
@@ -17,6 +17,10 @@ pub(super) struct CertificateSubjectRestriction;
 impl Plugin for CertificateSubjectRestriction {
     fn name(&self) -> &'static str {
         "CertificateSubjectRestriction"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::validating(Turns::CREATES)
     }
 
     fn validate(&self, request: &Request<'_>, _: &dyn Lookup) -> Result<(), ApiError> {

@@ -3,7 +3,7 @@
 use gantry_api::status::ApiError;
 use serde_json::{Value, json};
 
-use super::{Operation, Plugin, Request, text};
+use super::{Operation, Plugin, Request, Turns, text};
 use crate::Lookup;
 
 /// Names a class for objects that name none: the one that is marked as the default, of several the youngest.
@@ -45,6 +45,10 @@ pub(super) const INGRESS: DefaultClass = DefaultClass {
 impl Plugin for DefaultClass {
     fn name(&self) -> &'static str {
         self.name
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::mutating(Turns::CREATES)
     }
 
     fn mutate(&self, request: &mut Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {

@@ -3,7 +3,7 @@
 use gantry_api::status::ApiError;
 use serde_json::{Value, json};
 
-use super::{Operation, Plugin, Request, text};
+use super::{Operation, Plugin, Request, Turns, text};
 use crate::Lookup;
 
 const TAINTS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
@@ -14,6 +14,10 @@ pub(super) struct DefaultTolerationSeconds;
 impl Plugin for DefaultTolerationSeconds {
     fn name(&self) -> &'static str {
         "DefaultTolerationSeconds"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::mutating(Turns::WRITES)
     }
 
     fn mutate(&self, request: &mut Request<'_>, _: &dyn Lookup) -> Result<(), ApiError> {

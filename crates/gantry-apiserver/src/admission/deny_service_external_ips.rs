@@ -4,7 +4,7 @@
 use gantry_api::status::ApiError;
 use serde_json::Value;
 
-use super::{Operation, Plugin, Request};
+use super::{Operation, Plugin, Request, Turns};
 use crate::Lookup;
 
 pub(super) struct DenyServiceExternalIps;
@@ -12,6 +12,10 @@ pub(super) struct DenyServiceExternalIps;
 impl Plugin for DenyServiceExternalIps {
     fn name(&self) -> &'static str {
         "DenyServiceExternalIPs"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::validating(Turns::WRITES)
     }
 
     fn validate(&self, request: &Request<'_>, _: &dyn Lookup) -> Result<(), ApiError> {

@@ -4,7 +4,7 @@
 use gantry_api::status::ApiError;
 use serde_json::Value;
 
-use super::{Operation, Plugin, Request};
+use super::{Operation, Plugin, Request, Turns};
 use crate::Lookup;
 
 const HOST: &str = "kubernetes.io/hostname";
@@ -14,6 +14,10 @@ pub(super) struct LimitPodHardAntiAffinityTopology;
 impl Plugin for LimitPodHardAntiAffinityTopology {
     fn name(&self) -> &'static str {
         "LimitPodHardAntiAffinityTopology"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::mutating(Turns::WRITES)
     }
 
     fn mutate(&self, request: &mut Request<'_>, _: &dyn Lookup) -> Result<(), ApiError> {

@@ -7,7 +7,7 @@ use gantry_api::rules::common::list;
 use gantry_api::status::ApiError;
 use serde_json::{Map, Value, json};
 
-use super::{Operation, Plugin, Request, text};
+use super::{Operation, Plugin, Request, Turns, text};
 use crate::Lookup;
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
@@ -17,6 +17,10 @@ pub(super) struct LimitRanger;
 impl Plugin for LimitRanger {
     fn name(&self) -> &'static str {
         "LimitRanger"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::both(Turns::WRITES)
     }
 
     fn mutate(&self, request: &mut Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {

@@ -3,7 +3,7 @@
 
 use gantry_api::status::ApiError;
 
-use super::{Operation, Plugin, Request};
+use super::{Operation, Plugin, Request, Turns};
 use crate::Lookup;
 
 pub(super) struct NamespaceExists;
@@ -11,6 +11,10 @@ pub(super) struct NamespaceExists;
 impl Plugin for NamespaceExists {
     fn name(&self) -> &'static str {
         "NamespaceExists"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::validating(Turns::CHANGES)
     }
 
     fn validate(&self, request: &Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {

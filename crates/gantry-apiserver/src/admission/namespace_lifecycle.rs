@@ -1,7 +1,7 @@
 //! NamespaceLifecycle: nothing is made in a namespace that is not there or is going away, and the
 //! namespaces that the cluster needs stay.
 
-use super::{Operation, Plugin, Request};
+use super::{Operation, Plugin, Request, Turns};
 use crate::Lookup;
 use gantry_api::status::ApiError;
 use serde_json::json;
@@ -14,6 +14,10 @@ pub(super) struct NamespaceLifecycle;
 impl Plugin for NamespaceLifecycle {
     fn name(&self) -> &'static str {
         "NamespaceLifecycle"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::mutating(Turns::CHANGES)
     }
 
     fn mutate(&self, request: &mut Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {

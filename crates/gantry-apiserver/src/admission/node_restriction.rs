@@ -14,7 +14,7 @@ use gantry_api::status::ApiError;
 use gantry_store::Store;
 use serde_json::Value;
 
-use super::{Operation, Request, WaitingPlugin, text};
+use super::{Operation, Request, Turns, WaitingPlugin, text};
 use crate::authz::Authorizer;
 use crate::authz::node::node_name;
 use crate::{Attributes, Lookup};
@@ -33,6 +33,10 @@ struct Question {
 impl WaitingPlugin for NodeRestriction {
     fn name(&self) -> &'static str {
         "NodeRestriction"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::validating(Turns::CHANGES)
     }
 
     fn concerns(&self, request: &Request<'_>) -> bool {

@@ -4,7 +4,7 @@ use gantry_api::quantity::Quantity;
 use gantry_api::status::ApiError;
 use serde_json::Value;
 
-use super::{Operation, Plugin, Request, text};
+use super::{Operation, Plugin, Request, Turns, text};
 use crate::Lookup;
 
 const UNBOUND: &str = "Only bound persistent volume claims can be expanded";
@@ -16,6 +16,10 @@ pub(super) struct PersistentVolumeClaimResize;
 impl Plugin for PersistentVolumeClaimResize {
     fn name(&self) -> &'static str {
         "PersistentVolumeClaimResize"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::validating(Turns::UPDATES)
     }
 
     fn validate(&self, request: &Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {

@@ -16,7 +16,7 @@ use gantry_api::status::ApiError;
 use gantry_store::Store;
 use serde_json::Value;
 
-use super::{Operation, Request, WaitingPlugin, text};
+use super::{Operation, Request, Turns, WaitingPlugin, text};
 use crate::Lookup;
 use crate::metrics::{Evaluation, Looked, Metrics};
 use checks::{Pod, Violation};
@@ -41,6 +41,10 @@ pub(super) struct PodSecurity {
 impl WaitingPlugin for PodSecurity {
     fn name(&self) -> &'static str {
         "PodSecurity"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::validating(Turns::WRITES)
     }
 
     fn concerns(&self, request: &Request<'_>) -> bool {

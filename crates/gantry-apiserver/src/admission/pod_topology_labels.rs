@@ -3,7 +3,7 @@
 use gantry_api::status::ApiError;
 use serde_json::Value;
 
-use super::{Operation, Plugin, Request};
+use super::{Operation, Plugin, Request, Turns};
 use crate::Lookup;
 
 /// How the labels begin in JSON.
@@ -15,6 +15,10 @@ pub(super) struct PodTopologyLabels;
 impl Plugin for PodTopologyLabels {
     fn name(&self) -> &'static str {
         "PodTopologyLabels"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::mutating(Turns::CREATES)
     }
 
     /// Labels of a binding become the pod's.

@@ -4,7 +4,7 @@ use gantry_api::rules::priority_class::is_system;
 use gantry_api::status::ApiError;
 use serde_json::{Value, json};
 
-use super::{Operation, Plugin, Request, text};
+use super::{Operation, Plugin, Request, Turns, text};
 use crate::Lookup;
 use crate::bootstrap;
 
@@ -15,6 +15,10 @@ pub(super) struct Priority;
 impl Plugin for Priority {
     fn name(&self) -> &'static str {
         "Priority"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::both(Turns::CHANGES)
     }
 
     fn mutate(&self, request: &mut Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {

@@ -7,7 +7,7 @@ use gantry_api::status::ApiError;
 use gantry_store::Store;
 use serde_json::Value;
 
-use super::{Operation, Request, WaitingPlugin, text};
+use super::{Operation, Request, Turns, WaitingPlugin, text};
 use crate::authz::{self, Authorizer, Rule};
 
 pub(super) struct RbacEscalation(pub(super) Arc<Authorizer>);
@@ -16,6 +16,10 @@ pub(super) struct RbacEscalation(pub(super) Arc<Authorizer>);
 impl WaitingPlugin for RbacEscalation {
     fn name(&self) -> &'static str {
         "RBACEscalation"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::validating(Turns::WRITES)
     }
 
     fn concerns(&self, request: &Request<'_>) -> bool {

@@ -5,7 +5,7 @@ use gantry_api::rules::common::list;
 use gantry_api::status::ApiError;
 use serde_json::{Value, json};
 
-use super::{Operation, Plugin, Request, text};
+use super::{Operation, Plugin, Request, Turns, text};
 use crate::Lookup;
 
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -20,6 +20,10 @@ pub(super) struct ServiceAccount;
 impl Plugin for ServiceAccount {
     fn name(&self) -> &'static str {
         "ServiceAccount"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns { mutate: Turns::CREATES, validate: Turns::WRITES }
     }
 
     fn mutate(&self, request: &mut Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {
@@ -189,7 +193,7 @@ fn mount(spec: &mut Value) {
 fn push(object: &mut Value, field: &str, item: Value) {
     match object[field].as_array_mut() {
         Some(list) => list.push(item),
-        None => object[field] = json!([item]),
+        None => object[field] = Value::Array(vec![item]),
     }
 }
 

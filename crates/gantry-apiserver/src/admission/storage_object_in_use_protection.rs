@@ -4,7 +4,7 @@
 use gantry_api::status::ApiError;
 use serde_json::json;
 
-use super::{Operation, Plugin, Request};
+use super::{Operation, Plugin, Request, Turns};
 use crate::Lookup;
 
 pub(super) struct StorageObjectInUseProtection;
@@ -12,6 +12,10 @@ pub(super) struct StorageObjectInUseProtection;
 impl Plugin for StorageObjectInUseProtection {
     fn name(&self) -> &'static str {
         "StorageObjectInUseProtection"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::mutating(Turns::CREATES)
     }
 
     fn mutate(&self, request: &mut Request<'_>, _: &dyn Lookup) -> Result<(), ApiError> {

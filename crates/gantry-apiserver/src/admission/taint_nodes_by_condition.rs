@@ -3,7 +3,7 @@
 use gantry_api::status::ApiError;
 use serde_json::json;
 
-use super::{Operation, Plugin, Request};
+use super::{Operation, Plugin, Request, Turns};
 use crate::Lookup;
 
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
@@ -13,6 +13,10 @@ pub(super) struct TaintNodesByCondition;
 impl Plugin for TaintNodesByCondition {
     fn name(&self) -> &'static str {
         "TaintNodesByCondition"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::mutating(Turns::CREATES)
     }
 
     fn mutate(&self, request: &mut Request<'_>, _: &dyn Lookup) -> Result<(), ApiError> {

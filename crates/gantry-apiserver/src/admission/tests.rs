@@ -59,6 +59,10 @@ impl WaitingPlugin for Counting {
         "Counting"
     }
 
+    fn turns(&self) -> Turns {
+        Turns::mutating(Turns::CREATES)
+    }
+
     fn concerns(&self, request: &Request<'_>) -> bool {
         request.is("pods", "")
     }
@@ -81,6 +85,10 @@ impl Plugin for Seeing {
         "Seeing"
     }
 
+    fn turns(&self) -> Turns {
+        Turns::mutating(Turns::CREATES)
+    }
+
     fn mutate(&self, request: &mut Request<'_>, objects: &dyn crate::Lookup) -> Result<(), ApiError> {
         request.object["seen"] = objects.list("", "counts", "").len().into();
         Ok(())
@@ -91,11 +99,8 @@ impl Plugin for Seeing {
 async fn a_plugin_that_waits_and_wants_another_round() {
     let store = Store::with_engine(MemoryEngine::default(), Options::default()).unwrap();
     let counting: Box<dyn WaitingPlugin> = Box::new(Counting);
-    let admission = Admission {
-        limits: None,
-        chain: vec![counting.into(), Seeing.into()],
-        observer: Box::new(|_, _, _, _, _| {}),
-    };
+    let metrics = AdmissionMetrics::new(&mut Default::default());
+    let admission = Admission::of(vec![counting.into(), Seeing.into()], None, &metrics);
     let user = User::new("ada", []);
     let mut request = testing::request(Operation::Create, "pods", &user, json!({}), None);
     admission.mutate(&mut request, &store).await.unwrap();

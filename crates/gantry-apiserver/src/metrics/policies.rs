@@ -7,7 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-use super::ADMISSION;
+use super::admission;
 use super::table::{Histograms, counters, histograms};
 
 /// The buckets of checks' durations, in seconds.
@@ -91,7 +91,7 @@ impl Policies {
                 registry,
                 "apiserver_admission_match_condition_evaluation_seconds",
                 "Time that match conditions took",
-                &ADMISSION,
+                &admission::DURATIONS,
             ),
         }
     }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::super::expression::Inputs;
 use super::super::matching::{self, Resource, Versioned};
 use super::super::questions::Questions;
-use super::super::{Again, Operation, Request, WaitingPlugin};
+use super::super::{Again, Operation, Request, Turns, WaitingPlugin};
 use super::base::{NO_ERROR, misconfigured};
 use super::binding::Binding;
 use super::index::Policies;
@@ -204,6 +204,10 @@ impl MutatingAdmissionPolicy {
 impl WaitingPlugin for MutatingAdmissionPolicy {
     fn name(&self) -> &'static str {
         "MutatingAdmissionPolicy"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::mutating(Turns::ALL)
     }
 
     fn concerns(&self, request: &Request<'_>) -> bool {

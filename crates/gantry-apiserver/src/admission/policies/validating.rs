@@ -12,7 +12,7 @@ use serde_json::json;
 use super::super::expression::Inputs;
 use super::super::matching::{self, Versioned};
 use super::super::questions::Questions;
-use super::super::{Request, WaitingPlugin};
+use super::super::{Request, Turns, WaitingPlugin};
 use super::base::misconfigured;
 use super::binding::Binding;
 use super::index::Policies;
@@ -168,6 +168,10 @@ fn refuse(request: &Request<'_>, denial: &Denial) -> ApiError {
 impl WaitingPlugin for ValidatingAdmissionPolicy {
     fn name(&self) -> &'static str {
         "ValidatingAdmissionPolicy"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::validating(Turns::ALL)
     }
 
     fn concerns(&self, request: &Request<'_>) -> bool {

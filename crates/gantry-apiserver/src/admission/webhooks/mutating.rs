@@ -11,7 +11,7 @@ use gantry_store::Store;
 use serde_json::{Value, json};
 
 use super::super::matching::{self, Versioned};
-use super::super::{Again, Request, WaitingPlugin};
+use super::super::{Again, Request, Turns, WaitingPlugin};
 use super::Failure;
 use super::call::Caller;
 use super::configuration::{Hook, Mutating};
@@ -104,6 +104,10 @@ fn plain(message: &str) -> String {
 impl WaitingPlugin for MutatingAdmissionWebhook {
     fn name(&self) -> &'static str {
         "MutatingAdmissionWebhook"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::mutating(Turns::ALL)
     }
 
     fn concerns(&self, request: &Request<'_>) -> bool {

@@ -11,7 +11,7 @@ use gantry_api::status::ApiError;
 use gantry_store::Store;
 
 use super::super::matching::{self, Versioned};
-use super::super::{Request, WaitingPlugin};
+use super::super::{Request, Turns, WaitingPlugin};
 use super::Failure;
 use super::call::Caller;
 use super::configuration::{Hook, Validating};
@@ -56,6 +56,10 @@ impl ValidatingAdmissionWebhook {
 impl WaitingPlugin for ValidatingAdmissionWebhook {
     fn name(&self) -> &'static str {
         "ValidatingAdmissionWebhook"
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::validating(Turns::ALL)
     }
 
     fn concerns(&self, request: &Request<'_>) -> bool {
