@@ -9,6 +9,6 @@ mod strategic;
 mod typed;
 
 pub use fields::FieldSet;
-pub use json::{json_patch, json_patch_findings, json_patch_steps};
+pub use json::{JsonPatchFault, json_patch, json_patch_findings, json_patch_steps};
 pub use merge::merge_patch;
 pub use strategic::strategic_merge;

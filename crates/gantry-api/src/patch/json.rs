@@ -9,24 +9,53 @@ use crate::status::ApiError;
 /// The most operations that one patch may have.
 const MOST_OPERATIONS: usize = 10_000;
 
-/// `current` after the operations in `patch`. 400 where the patch is none, 413 where it is too
-/// long, 422 where it does not fit the object.
-pub fn json_patch(current: &Value, patch: &[u8]) -> Result<Value, ApiError> {
+/// Why a patch is not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonPatchFault {
+    /// It is none.
+    #[error("error decoding patch: {0}")]
+    Unreadable(String),
+    /// It has so many operations.
+    #[error("The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {0}")]
+    TooLong(usize),
+    /// An operation does not fit the object.
+    #[error("{0}")]
+    Misfit(String),
+}
+
+impl From<JsonPatchFault> for ApiError {
+    /// What the sender of the patch is told: nothing of why it does not fit.
+    fn from(fault: JsonPatchFault) -> Self {
+        let message = fault.to_string();
+        match fault {
+            JsonPatchFault::Unreadable(_) => ApiError::bad_request(message),
+            JsonPatchFault::TooLong(_) => {
+                let message = format!("Request entity too large: {message}");
+                ApiError::new(413, "RequestEntityTooLarge", message)
+            }
+            JsonPatchFault::Misfit(_) => {
+                let message = "the server rejected our request due to an error in our request";
+                let mut error = ApiError::new(422, "Invalid", message);
+                error.details = Some(Box::default());
+                error
+            }
+        }
+    }
+}
+
+/// `current` after the operations in `patch`.
+pub fn json_patch(current: &Value, patch: &[u8]) -> Result<Value, JsonPatchFault> {
     // Of a field that comes twice the last one counts.
-    let operations: Vec<Map<String, Value>> = serde_json::from_slice(patch)
-        .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
+    let operations: Vec<Map<String, Value>> =
+        serde_json::from_slice(patch).map_err(|error| JsonPatchFault::Unreadable(error.to_string()))?;
     if operations.len() > MOST_OPERATIONS {
-        let message = format!(
-            "Request entity too large: The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {}",
-            operations.len()
-        );
-        return Err(ApiError::new(413, "RequestEntityTooLarge", message));
+        return Err(JsonPatchFault::TooLong(operations.len()));
     }
     let operations = operations.into_iter().map(Value::Object).collect();
-    let patch: Patch = serde_json::from_value(Value::Array(operations)).map_err(refused)?;
+    let patch: Patch = serde_json::from_value(Value::Array(operations)).map_err(misfits)?;
     let mut patched = current.clone();
     for operation in patch.0 {
-        step(&mut patched, operation).map_err(refused)?;
+        step(&mut patched, operation).map_err(misfits)?;
     }
     Ok(patched)
 }
@@ -113,12 +142,8 @@ fn finds_nothing(operation: &PatchOperation, object: &Value) -> bool {
         && parent(object, path).is_some_and(Value::is_object)
 }
 
-/// The patch is one, but cannot be carried out.
-fn refused(why: impl std::fmt::Display) -> ApiError {
-    let message = format!("the server rejected our request due to an error in our request: {why}");
-    let mut error = ApiError::new(422, "Invalid", message);
-    error.details = Some(Box::default());
-    error
+fn misfits(why: impl std::fmt::Display) -> JsonPatchFault {
+    JsonPatchFault::Misfit(why.to_string())
 }
 
 /// What is wrong with the operations of a patch, in upstream's words: fields that they do not have or
@@ -149,26 +174,23 @@ mod tests {
         assert_eq!(patched.expect("fits"), json!({"a": 2, "l": [2]}));
         let added = json_patch(&current, br#"[{"op":"replace","path":"/b","value":2}]"#);
         assert_eq!(added.expect("is added"), json!({"a": 1, "l": [1, 2], "b": 2}));
-        assert_eq!(json_patch(&current, b"{").expect_err("no JSON").code, 400);
-        assert_eq!(json_patch(&current, br#"{"op":"add"}"#).expect_err("no list").code, 400);
-        assert_eq!(
-            json_patch(&current, br#"[{"op":"grow","path":"/a"}]"#).expect_err("no operation").code,
-            422
-        );
+        let refused = |patch: &str| ApiError::from(json_patch(&current, patch.as_bytes()).expect_err(patch));
+        assert_eq!(refused("{").code, 400);
+        assert_eq!(refused(r#"{"op":"add"}"#).code, 400);
+        assert_eq!(refused(r#"[{"op":"grow","path":"/a"}]"#).code, 422);
         let absent = |path: &str| {
             json_patch(&current, format!(r#"[{{"op":"test","path":"{path}","value":null}}]"#).as_bytes())
         };
         assert_eq!(absent("/b").expect("b is not there"), current);
-        assert_eq!(absent("/a").expect_err("a is there").code, 422);
-        assert_eq!(absent("/b/c").expect_err("b is no object").code, 422);
+        assert!(matches!(absent("/a").expect_err("a is there"), JsonPatchFault::Misfit(_)));
+        assert!(matches!(absent("/b/c").expect_err("b is no object"), JsonPatchFault::Misfit(_)));
         assert_eq!(
             json_patch_findings(br#"[{"op":"add","path":"/a","value":1,"foo":2},{"path":"/a","path":"/b"}]"#),
             ["json patch unknown field \"[0].foo\"", "json patch duplicate field \"[1].path\""]
         );
-        assert_eq!(
-            json_patch(&current, br#"[{"op":"test","path":"/a","value":2}]"#).expect_err("differs").code,
-            422
-        );
+        let differs = refused(r#"[{"op":"test","path":"/a","value":2}]"#);
+        let told = "the server rejected our request due to an error in our request";
+        assert_eq!((differs.code, differs.reason, differs.message.as_str()), (422, "Invalid", told));
     }
 
     #[test]

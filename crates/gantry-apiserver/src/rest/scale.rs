@@ -59,7 +59,7 @@ pub(super) async fn serve(
                             })
                         };
                         match format {
-                            Patch::Json => gantry_api::patch::json_patch(&current, &bytes),
+                            Patch::Json => Ok(gantry_api::patch::json_patch(&current, &bytes)?),
                             // A Scale has no lists: strategic is merge.
                             _ => gantry_api::patch::merge_patch(&current, &patch()?),
                         }

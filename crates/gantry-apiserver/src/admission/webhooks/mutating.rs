@@ -74,8 +74,7 @@ impl MutatingAdmissionWebhook {
         if patch_type != "JSONPatch" {
             return Err(Failure::calling(name, format!("unsupported patch type {patch_type:?}"), 400));
         }
-        let patched =
-            json_patch(&versioned.object, &patch).map_err(|error| internal(plain(&error.message)))?;
+        let patched = json_patch(&versioned.object, &patch).map_err(|fault| internal(fault.to_string()))?;
         let kind_of_object = versioned.kind.each_ref().map(String::as_str);
         let mut read = matching::read(request.registry, kind_of_object, patched).map_err(internal)?;
         let changed = read != versioned.object;
@@ -92,12 +91,6 @@ impl MutatingAdmissionWebhook {
         let note = json!({"configuration": hook.configuration, "webhook": hook.name, "mutated": mutated});
         request.annotations.insert(turn.key("mutation"), note.to_string());
     }
-}
-
-/// A patch's fault without what is said to the sender of a patch.
-fn plain(message: &str) -> String {
-    let message = message.strip_prefix("the server rejected our request due to an error in our request: ");
-    message.map_or_else(|| "the patch could not be applied".to_owned(), str::to_owned)
 }
 
 #[async_trait]
