@@ -135,7 +135,7 @@ impl ServiceAccounts {
     }
 
     /// Whose `token` it is, and for which of the audiences `wanted` it is good. One that names none is good
-    /// for the server's `own`.
+    /// for the server's `own`. `None`: it is no service account's.
     pub fn user(
         &self,
         token: &str,
@@ -143,8 +143,12 @@ impl ServiceAccounts {
         objects: &dyn Lookup,
         now: i64,
         notes: &mut Notes,
-    ) -> Result<(User, Vec<String>), Unauthorized> {
-        let verified = self.verified(token, now)?;
+    ) -> Result<Option<(User, Vec<String>)>, Unauthorized> {
+        let verified = match self.verified(token, now) {
+            Ok(verified) => verified,
+            Err(TokenError::Foreign | TokenError::Malformed) => return Ok(None),
+            Err(error) => return Err(Unauthorized(error.to_string())),
+        };
         let (mut audiences, subject) = verified.audience_and_subject();
         if audiences.is_empty() {
             notes.annotate("legacy-token", subject);
@@ -169,10 +173,10 @@ impl ServiceAccounts {
             }
             Verified::Legacy(claims) => legacy_token::user(claims, token, objects, now, notes)?,
         };
-        Ok((user, common))
+        Ok(Some((user, common)))
     }
 
-    fn verified(&self, token: &str, now: i64) -> Result<Arc<Verified>, Unauthorized> {
+    fn verified(&self, token: &str, now: i64) -> Result<Arc<Verified>, TokenError> {
         let mut digest = [0; 32];
         digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, token.as_bytes()).as_ref());
         let lasts = |known: &&Arc<Verified>| match &***known {
@@ -186,7 +190,7 @@ impl ServiceAccounts {
             Err(TokenError::Foreign) => token::verify_legacy(&self.verifying, token).map(Verified::Legacy),
             claims => claims.map(Verified::Bound),
         };
-        let claims = Arc::new(claims.map_err(|error| Unauthorized(error.to_string()))?);
+        let claims = Arc::new(claims?);
         let mut verified = self.verified.lock();
         if verified.len() >= REMEMBERED {
             verified.clear();

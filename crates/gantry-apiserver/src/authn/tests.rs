@@ -82,7 +82,11 @@ fn a_granted_token_is_the_accounts() {
     assert_eq!(extra, expect);
     let mut gone = cluster();
     gone.0[1] = ("pods", pod("pod-2"));
-    let refused = |objects: &Objects, now| shown(objects, now).unwrap_err().to_string();
+    let refused = |objects: &Objects, now| {
+        let said = shown(objects, now).unwrap_err().to_string();
+        let own = said.strip_prefix("[invalid bearer token, ").and_then(|own| own.strip_suffix(']'));
+        own.expect("upstream's form").to_owned()
+    };
     let why = "pod UID (pod-2) does not match service account pod ref claim (pod-1)";
     assert_eq!(refused(&gone, NOW), why, "another pod of that name");
     let mut leaving = pod("pod-1");
@@ -105,7 +109,11 @@ fn a_token_is_good_for_its_audiences() {
     let refused =
         ready(authenticators.token(token, &[], &cluster(), NOW, &mut Notes::default())).unwrap_err();
     let why = format!("token audiences [\"vault\"] is invalid for the target audiences [{ISSUER:?}]");
-    assert_eq!(refused.to_string(), why);
+    assert_eq!(refused.to_string(), format!("[invalid bearer token, {why}]"));
+    for foreign in ["abc", "a.b.c", "abcdef.0123456789abcdef"] {
+        let refused = ready(authenticators.token(foreign, &[], &cluster(), NOW, &mut Notes::default()));
+        assert_eq!(refused.unwrap_err().to_string(), "invalid bearer token");
+    }
     let wanted = ["vault".to_owned(), "other".to_owned()];
     let (_, audiences) =
         ready(authenticators.token(token, &wanted, &cluster(), NOW, &mut Notes::default())).unwrap();

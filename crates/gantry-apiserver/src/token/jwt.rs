@@ -19,7 +19,7 @@ pub enum TokenError {
     #[error("malformed token")]
     Malformed,
     /// No key of ours made the signature.
-    #[error("invalid signature")]
+    #[error("go-jose/go-jose: error in cryptographic primitive")]
     Signature,
     /// It ended.
     #[error("service account token has expired")]
