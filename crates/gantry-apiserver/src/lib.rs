@@ -58,4 +58,5 @@ pub use kubeconfig::{Endpoint, KubeconfigError};
 pub use limits::Limits;
 pub use lookup::Lookup;
 pub use server::{ApiServer, ClientService, PeerCertificates};
+pub use tls::Checked;
 pub use user::User;

@@ -1,18 +1,18 @@
 //! TLS towards others: whom the server trusts, and whom it shows itself as.
 
+mod checked;
+mod path;
 mod verifier;
 
 use std::sync::{Arc, LazyLock};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, RootCertStore};
 
 use crate::Error;
 use crate::server::certificate::Shown;
 use crate::server::listener;
-use verifier::Verifier;
+pub use checked::Checked;
+use verifier::verifier;
 
 /// Whose certificates are good.
 #[derive(Clone)]
@@ -65,11 +65,12 @@ pub(crate) fn client(trust: Trust, identity: Option<Arc<Shown>>) -> Result<Clien
     let builder = match trust {
         Trust::Roots(roots) if roots.is_empty() => builder.with_root_certificates(roots),
         Trust::Roots(roots) => {
-            let verifier = Arc::new(Verifier::new(roots, provider)?);
+            let verifier = Arc::new(verifier(roots, provider)?);
             builder.dangerous().with_custom_certificate_verifier(verifier)
         }
         Trust::Anybody => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+            let anybody = Checked::new(provider, |_, _, _, _| Ok(()));
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(anybody))
         }
     };
     let mut config = match identity {
@@ -79,45 +80,6 @@ pub(crate) fn client(trust: Trust, identity: Option<Arc<Shown>>) -> Result<Clien
     // A session that is resumed would have the certificate that it began with.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
-}
-
-/// Takes every certificate; signatures are checked all the same.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[cfg(test)]

@@ -1,40 +1,70 @@
 //! Which servers are who they say. A server whose own certificate is in the bundle of those that are trusted
 //! needs no other to vouch for it, authority or not: that is how Go's clients have it, and how webhooks are
-//! often set up, with the one certificate that `openssl req -x509` makes.
+//! often set up, with the one certificate that `openssl req -x509` makes. Nor is a certificate refused that
+//! says it is an authority's and comes from a trusted one.
 
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::checked::Checked;
+use super::path::Path;
 use crate::Error;
 
-/// Takes certificates that come from a trusted one, and the trusted ones themselves.
-#[derive(Debug)]
-pub(super) struct Verifier {
+/// Takes certificates that come from one of `roots`, of which there is one at least, and the roots themselves.
+pub(super) fn verifier(
     roots: Arc<RootCertStore>,
-    issued: Arc<WebPkiServerVerifier>,
+    provider: Arc<CryptoProvider>,
+) -> Result<impl ServerCertVerifier + 'static, Error> {
+    let issued = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone()).build();
+    let issued = issued.map_err(|cause| Error::tls("trust an authority", cause))?;
+    let good = move |certificate: &CertificateDer<'_>,
+                     others: &[CertificateDer<'_>],
+                     name: &ServerName<'_>,
+                     now: UnixTime| {
+        let refused = match issued.verify_server_cert(certificate, others, name, &[], now) {
+            Ok(_) => return Ok(()),
+            Err(refused) => refused,
+        };
+        if is_root(&roots, certificate) || comes_from_root(&roots, certificate, others, now) {
+            return check(certificate, name, now);
+        }
+        Err(refused)
+    };
+    Ok(Checked::new(provider, good))
 }
 
-impl Verifier {
-    /// Trusts `roots`, of which there is one at least.
-    pub fn new(roots: Arc<RootCertStore>, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
-        let issued = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider).build();
-        let issued = issued.map_err(|cause| Error::tls("trust an authority", cause))?;
-        Ok(Self { roots, issued })
-    }
+/// Whether a certificate is one of those that are trusted.
+fn is_root(roots: &RootCertStore, certificate: &CertificateDer<'_>) -> bool {
+    let mut own = RootCertStore::empty();
+    own.add(certificate.clone().into_owned()).is_ok() && own.roots.iter().all(|own| roots.roots.contains(own))
+}
 
-    /// Whether a certificate is one of those that are trusted.
-    fn is_root(&self, certificate: &CertificateDer<'_>) -> bool {
-        let mut own = RootCertStore::empty();
-        own.add(certificate.clone().into_owned()).is_ok()
-            && own.roots.iter().all(|own| self.roots.roots.contains(own))
-    }
+/// Whether a certificate says that it is an authority's, and comes from a root.
+fn comes_from_root(
+    roots: &RootCertStore,
+    certificate: &CertificateDer<'_>,
+    others: &[CertificateDer<'_>],
+    now: UnixTime,
+) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
+    let between: Vec<X509Certificate<'_>> = others
+        .iter()
+        .filter_map(|other| X509Certificate::from_der(other).ok())
+        .map(|(_, read)| read)
+        .collect();
+    let mut path = Path { roots, between: &between, now: seconds(now), checked: 0 };
+    certificate.is_ca() && path.leads_from(&certificate, 0)
+}
+
+fn seconds(now: UnixTime) -> i64 {
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Checks what is left to check of a certificate that is trusted as it is.
@@ -45,7 +75,7 @@ fn check(
 ) -> Result<(), rustls::Error> {
     let (_, parsed) =
         X509Certificate::from_der(certificate).map_err(|_| fault(CertificateError::BadEncoding))?;
-    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let now = seconds(now);
     let validity = parsed.validity();
     if now < validity.not_before.timestamp() {
         return Err(fault(CertificateError::NotValidYet));
@@ -64,50 +94,13 @@ fn fault(fault: CertificateError) -> rustls::Error {
     rustls::Error::InvalidCertificate(fault)
 }
 
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let issued = self.issued.verify_server_cert(certificate, intermediates, name, ocsp, now);
-        if issued.is_ok() || !self.is_root(certificate) {
-            return issued;
-        }
-        check(certificate, name, now).map(|()| ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.issued.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.issued.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.issued.supported_verify_schemes()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+    use rcgen::{
+        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    };
 
     use super::*;
 
@@ -134,7 +127,7 @@ mod tests {
             roots.add(each.clone()).unwrap();
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = Verifier::new(Arc::new(roots), provider).unwrap();
+        let verifier = verifier(Arc::new(roots), provider).unwrap();
         let verify = |certificate: &CertificateDer<'_>, name: &'static str, now: u64| {
             let name = ServerName::try_from(name).unwrap();
             let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
@@ -148,5 +141,57 @@ mod tests {
         assert_eq!(verify(&as_authority, name, 0), Err(fault(CertificateError::NotValidYet)));
         assert_eq!(verify(&for_clients, name, now), Err(fault(CertificateError::InvalidPurpose)));
         assert!(verify(&own(authority), name, now).is_err());
+    }
+
+    /// A certificate by `issuer`, with its key.
+    fn by(
+        issuer: Option<&Issuer<'_, KeyPair>>,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (CertificateDer<'static>, Issuer<'static, KeyPair>) {
+        let mut params = CertificateParams::new([format!("{name}.default.svc")]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        authority(&mut params);
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let certificate = match issuer {
+            Some(issuer) => params.signed_by(&key, issuer),
+            None => params.self_signed(&key),
+        };
+        (certificate.unwrap().der().clone(), Issuer::new(params, key))
+    }
+
+    #[test]
+    fn an_authoritys_certificate_comes_from_a_trusted_one() {
+        let (root, root_key) = by(None, "root", |_| {});
+        let (between, key) = by(Some(&root_key), "between", |_| {});
+        let (narrow, narrow_key) =
+            by(Some(&root_key), "narrow", |params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)));
+        let (plain, plain_key) = by(Some(&root_key), "plain", |params| params.is_ca = IsCa::ExplicitNoCa);
+        let (_, other_key) = by(None, "root", |_| {});
+        let mut roots = RootCertStore::empty();
+        roots.add(root).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = verifier(Arc::new(roots), provider).unwrap();
+        let good = |certificate: &CertificateDer<'_>, others: &[CertificateDer<'_>], name: &'static str| {
+            let name = ServerName::try_from(name).unwrap();
+            let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
+            verifier.verify_server_cert(certificate, others, &name, &[], now).is_ok()
+        };
+        let name = "hook.default.svc";
+        let (direct, _) = by(Some(&root_key), "hook", |_| {});
+        assert!(good(&direct, &[], name));
+        assert!(!good(&direct, &[], "other.default.svc"));
+        let (far, _) = by(Some(&key), "hook", |_| {});
+        assert!(good(&far, std::slice::from_ref(&between), name));
+        assert!(!good(&far, &[], name), "nobody vouches for it");
+        let (under_narrow, under_key) = by(Some(&narrow_key), "hook", |_| {});
+        assert!(good(&under_narrow, std::slice::from_ref(&narrow), name));
+        let (deep, _) = by(Some(&under_key), "deep", |_| {});
+        assert!(!good(&deep, &[under_narrow, narrow], "deep.default.svc"), "longer than it may be");
+        let (under_plain, _) = by(Some(&plain_key), "hook", |_| {});
+        assert!(!good(&under_plain, &[plain], name), "no authority vouches for it");
+        let (forged, _) = by(Some(&other_key), "hook", |_| {});
+        assert!(!good(&forged, &[between], name), "of the same name, by another key");
     }
 }

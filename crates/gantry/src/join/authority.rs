@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use gantry_apiserver::Checked;
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -61,12 +62,16 @@ enum Failure {
 async fn ask(host: &str, port: u16, pin: Fingerprint) -> Result<String, Failure> {
     let refused = |error: rustls::Error| Failure::Refused(error.into());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = Arc::new(Pinned { pin, provider: provider.clone(), found: Mutex::default() });
+    let pinned = Arc::new(Pinned { pin, provider: provider.clone(), found: Mutex::default() });
+    let trusted = pinned.clone();
+    let verifier = Checked::new(provider.clone(), move |certificate, others, name, now| {
+        trusted.check(certificate, others, name, now)
+    });
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(refused)?
         .dangerous()
-        .with_custom_certificate_verifier(verifier.clone())
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     let name = ServerName::try_from(host.to_owned()).map_err(|error| Failure::Refused(error.into()))?;
     let connected = tokio::time::timeout(ANSWER, TcpStream::connect((host, port))).await;
@@ -76,7 +81,7 @@ async fn ask(host: &str, port: u16, pin: Fingerprint) -> Result<String, Failure>
     let shaken =
         tokio::time::timeout(ANSWER, TlsConnector::from(Arc::new(config)).connect(name, stream)).await;
     let result = shaken.map_err(|error| unreachable(error.into()))?;
-    let found = verifier.found.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let found = pinned.found.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (result, found) {
         (Ok(_), Some(authority)) => Ok(pem(&authority)),
         (Ok(_), None) => Err(Failure::Refused(anyhow::anyhow!("the server showed no certificate"))),
@@ -88,55 +93,30 @@ async fn ask(host: &str, port: u16, pin: Fingerprint) -> Result<String, Failure>
 }
 
 /// Trusts the one authority with the fingerprint, and nothing else.
-#[derive(Debug)]
 struct Pinned {
     pin: Fingerprint,
     provider: Arc<CryptoProvider>,
     found: Mutex<Option<CertificateDer<'static>>>,
 }
 
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
+impl Pinned {
+    fn check(
         &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
         now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let authority = intermediates.iter().find(|certificate| of_der(certificate) == self.pin);
+    ) -> Result<(), rustls::Error> {
+        let authority = others.iter().find(|certificate| of_der(certificate) == self.pin);
         let authority = authority.ok_or(CertificateError::UnknownIssuer)?.clone().into_owned();
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone())?;
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone())
             .build()
             .map_err(|error| rustls::Error::General(error.to_string()))?;
-        let verified =
-            verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+        verifier.verify_server_cert(certificate, others, name, &[], now)?;
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(authority);
-        Ok(verified)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        Ok(())
     }
 }
 
