@@ -226,15 +226,43 @@ fn field(schemas: &Schemas, of: &Definition, field: &Field, style: &Style) -> Va
     out
 }
 
-/// What a field has that nobody gave one: what it shows all the same, or what its definition says.
+/// What a field has that nobody gave one: what is said of it, or what it shows all the same.
 fn default(of: &Definition, field: &Field) -> Option<Value> {
-    match (&*of.name, &*field.name) {
-        ("io.k8s.api.core.v1.ContainerPort" | "io.k8s.api.core.v1.ServicePort", "protocol") => {
-            Some("TCP".into())
-        }
-        _ if field.zero == Zero::Written => zero(&field.kind),
-        _ => None,
+    let shown = || zero(&field.kind).filter(|_| field.zero == Zero::Written);
+    said_default(&of.name, &field.name).or_else(shown)
+}
+
+/// The defaults that upstream's types say themselves. Most defaults are rules' and stand in no document.
+fn said_default(of: &str, field: &str) -> Option<Value> {
+    if of.starts_with("io.k8s.api.resource.v1") && of.ends_with(".DeviceToleration") {
+        return (field == "operator").then(|| "Equal".into());
     }
+    Some(match (of.strip_prefix("io.k8s.api.core.v1.")?, field) {
+        ("ContainerPort" | "ServicePort", "protocol") => "TCP".into(),
+        (
+            "ConfigMapEnvSource"
+            | "ConfigMapKeySelector"
+            | "ConfigMapProjection"
+            | "ConfigMapVolumeSource"
+            | "LocalObjectReference"
+            | "SecretEnvSource"
+            | "SecretKeySelector"
+            | "SecretProjection",
+            "name",
+        )
+        | ("GRPCAction", "service") => "".into(),
+        ("FileKeySelector", "optional") | ("AzureDiskVolumeSource", "readOnly") => false.into(),
+        ("AzureDiskVolumeSource", "cachingMode") => "ReadWrite".into(),
+        ("AzureDiskVolumeSource", "fsType") => "ext4".into(),
+        ("AzureDiskVolumeSource", "kind") => "Shared".into(),
+        ("ISCSIPersistentVolumeSource" | "ISCSIVolumeSource", "iscsiInterface") => "default".into(),
+        ("RBDPersistentVolumeSource" | "RBDVolumeSource", "keyring") => "/etc/ceph/keyring".into(),
+        ("RBDPersistentVolumeSource" | "RBDVolumeSource", "pool") => "rbd".into(),
+        ("RBDPersistentVolumeSource" | "RBDVolumeSource", "user") => "admin".into(),
+        ("ScaleIOPersistentVolumeSource" | "ScaleIOVolumeSource", "fsType") => "xfs".into(),
+        ("ScaleIOPersistentVolumeSource" | "ScaleIOVolumeSource", "storageMode") => "ThinProvisioned".into(),
+        _ => return None,
+    })
 }
 
 /// The value of a type that takes none for nothing. Types that say for themselves how they look have none.

@@ -65,9 +65,17 @@ fn version_3_says_what_a_field_is_that_nobody_gave() {
     assert_eq!(of("ContainerStatus", "ready")["default"], json!(false));
     assert_eq!(of("ContainerPort", "containerPort")["default"], json!(0));
     assert_eq!(of("ContainerPort", "protocol")["default"], json!("TCP"));
+    assert_eq!(of("LocalObjectReference", "name")["default"], json!(""));
+    assert_eq!(of("FileKeySelector", "optional")["default"], json!(false));
+    assert_eq!(of("RBDVolumeSource", "keyring")["default"], json!("/etc/ceph/keyring"));
+    assert_eq!(of("AzureDiskVolumeSource", "cachingMode")["default"], json!("ReadWrite"));
     assert_eq!(of("Container", "resources")["default"], json!({}));
     assert_eq!(of("PodSpec", "containers")["items"]["default"], json!({}));
     assert_eq!(of("Container", "command")["items"], json!({"type": "string", "default": ""}));
+    let families = json!({"type": "string", "default": "", "enum": ["", "IPv4", "IPv6"]});
+    assert_eq!(of("ServiceSpec", "ipFamilies")["items"], families);
+    assert_eq!(of("Toleration", "operator")["enum"], json!(["Equal", "Exists", "Gt", "Lt"]));
+    assert!(of("Lifecycle", "stopSignal")["enum"].as_array().is_some_and(|all| all.len() == 65));
     // What may be left out, what is null where nobody gave it, and what says for itself how it looks.
     for (kind, field) in
         [("Container", "image"), ("Pod", "kind"), ("PodSpec", "containers"), ("PodSpec", "affinity")]
