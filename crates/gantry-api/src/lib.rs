@@ -29,3 +29,4 @@ pub mod status;
 pub mod sysctls;
 pub mod table;
 pub mod unmanaged;
+pub mod url;

@@ -34,6 +34,7 @@ mod plugins;
 mod pod_security;
 mod pod_topology_labels;
 pub(crate) mod policies;
+mod policy_parameters;
 mod priority;
 mod questions;
 mod rbac_escalation;
@@ -338,7 +339,8 @@ impl Admission {
             default_class::INGRESS.into(),
             deny_service_external_ips::DenyServiceExternalIps.into(),
             pod_topology_labels::PodTopologyLabels.into(),
-            waiting(rbac_escalation::RbacEscalation(authorizer)),
+            waiting(rbac_escalation::RbacEscalation(authorizer.clone())),
+            waiting(policy_parameters::PolicyParameters(authorizer)),
         ];
         chain.extend(changing);
         chain.extend([mutating.into(), policies.into(), validating.into(), always_deny::AlwaysDeny.into()]);

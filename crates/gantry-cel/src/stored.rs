@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use gantry_api::field::{FieldError, Path};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use crate::admission;
 use crate::declared::{Declared, Field, Form, ObjectType};
@@ -14,6 +14,9 @@ use crate::types::Type;
 
 /// What a device selector may cost at most.
 const SELECTOR: u64 = 1_000_000;
+
+/// The longest expression of an audit annotation, in bytes.
+const LONGEST_ANNOTATION: usize = 5 << 10;
 
 /// What is wrong with the expressions of an object of the kind `group`/`kind`; `old` is what it was.
 pub fn validate_stored(group: &str, kind: &str, object: &Json, old: Option<&Json>) -> Vec<FieldError> {
@@ -66,23 +69,31 @@ fn expression(
     errors: &mut Vec<FieldError>,
 ) {
     let text = text(parent, key);
+    compile(environment, &path.child(key), text, text, types, errors);
+}
+
+/// Compiles `text`, of which `shown` is told where it is wrong; nothing where there is none.
+fn compile(
+    environment: &Environment,
+    path: &Path,
+    text: &str,
+    shown: &str,
+    types: &[Type],
+    errors: &mut Vec<FieldError>,
+) {
     if text.trim().is_empty() {
         return;
     }
-    let compiled = if types.is_empty() {
-        environment.compile_any(text).map(drop)
-    } else {
-        environment.compile(text, types).map(drop)
-    };
-    if let Err(error) = compiled {
-        errors.push(FieldError::invalid(&path.child(key), text, error.with_found()));
+    if let Err(error) = environment.compile(text, types) {
+        errors.push(FieldError::invalid(path, shown, error.with_found()));
     }
 }
 
 fn match_conditions(environment: &Environment, path: &Path, parent: &Json, errors: &mut Vec<FieldError>) {
     for (at, condition) in list(parent, "matchConditions").iter().enumerate() {
-        let path = path.child("matchConditions").index(at);
-        expression(environment, &path, condition, "expression", &[Type::Bool], errors);
+        let path = path.child("matchConditions").index(at).child("expression");
+        let trimmed = text(condition, "expression").trim();
+        compile(environment, &path, trimmed, trimmed, &[Type::Bool], errors);
     }
 }
 
@@ -116,8 +127,12 @@ fn validating_policy(path: &Path, spec: &Json, errors: &mut Vec<FieldError>) {
         expression(&without_authorizer, &path, validation, "messageExpression", &[Type::String], errors);
     }
     for (at, annotation) in list(spec, "auditAnnotations").iter().enumerate() {
-        let path = path.child("auditAnnotations").index(at);
-        expression(&environment, &path, annotation, "valueExpression", &[Type::String, Type::Null], errors);
+        let path = path.child("auditAnnotations").index(at).child("valueExpression");
+        let shown = text(annotation, "valueExpression");
+        // One that is too long is refused for that.
+        if shown.trim().len() <= LONGEST_ANNOTATION {
+            compile(&environment, &path, shown.trim(), shown, &[Type::String, Type::Null], errors);
+        }
     }
 }
 
@@ -130,9 +145,9 @@ fn mutating_policy(path: &Path, spec: &Json, errors: &mut Vec<FieldError>) {
             "JSONPatch" => ("jsonPatch", Type::list(json_patch_type())),
             _ => continue,
         };
-        let path = path.child("mutations").index(at).child(field);
-        let trimmed = json!({"expression": text(&mutation[field], "expression").trim()});
-        expression(&environment, &path, &trimmed, "expression", &[kind], errors);
+        let path = path.child("mutations").index(at).child(field).child("expression");
+        let trimmed = text(&mutation[field], "expression").trim();
+        compile(&environment, &path, trimmed, trimmed, &[kind], errors);
     }
 }
 

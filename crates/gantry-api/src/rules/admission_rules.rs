@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::common::{
-    default, dns_subdomain, label_selector, list, object, one_of, qualified_name, required, text,
+    default, default_absent, dns_1035_faults, dns_subdomain, label_selector, list, object, one_of,
+    path_segment, qualified_name, required, subdomain_faults, text,
 };
 use crate::field::{FieldError, Path};
 
@@ -13,12 +14,12 @@ const MOST_CONDITIONS: usize = 64;
 
 /// Sets the defaults of a rule.
 pub(super) fn rule_defaults(rule: &mut Map<String, Value>) {
-    default(rule, "scope", "*");
+    default_absent(rule, "scope", "*");
 }
 
 /// Sets the defaults of what a policy or a binding matches.
 pub(super) fn match_defaults(matches: &mut Map<String, Value>) {
-    default(matches, "matchPolicy", "Equivalent");
+    default_absent(matches, "matchPolicy", "Equivalent");
     default(matches, "namespaceSelector", json!({}));
     default(matches, "objectSelector", json!({}));
     for key in ["resourceRules", "excludeResourceRules"] {
@@ -35,11 +36,15 @@ pub(super) fn match_resources(path: &Path, matches: &Value, errors: &mut Vec<Fie
     for key in ["resourceRules", "excludeResourceRules"] {
         for (at, rule) in list(matches, key).iter().enumerate() {
             let path = path.child(key).index(at);
-            resource_rule(&path, rule, errors);
             let names = list(rule, "resourceNames");
-            for (index, name) in names.iter().enumerate().filter(|(at, name)| names[..*at].contains(name)) {
-                errors.push(FieldError::duplicate(&path.child("resourceNames").index(index), name.clone()));
+            for (index, name) in names.iter().enumerate() {
+                let path = path.child("resourceNames").index(index);
+                path_segment(&path, name.as_str().unwrap_or_default(), errors);
+                if names[..index].contains(name) {
+                    errors.push(FieldError::duplicate(&path, name.clone()));
+                }
             }
+            resource_rule(&path, rule, errors);
         }
     }
 }
@@ -93,6 +98,7 @@ fn resources(path: &Path, all: &[&str], shown: &Value, errors: &mut Vec<FieldErr
         let path = path.index(at);
         if resource.is_empty() {
             errors.push(FieldError::required(&path, ""));
+            continue;
         }
         let Some((name, part)) = resource.split_once('/') else {
             last_alone = resource;
@@ -140,8 +146,9 @@ pub(super) fn match_conditions(path: &Path, conditions: &[Value], errors: &mut V
             "" => errors.push(FieldError::required(&path.child("name"), "")),
             name => qualified_name(&path.child("name"), name, errors),
         }
-        if conditions[..at].iter().any(|other| other["name"] == condition["name"]) {
-            errors.push(FieldError::duplicate(&path.child("name"), condition["name"].clone()));
+        let name = text(condition, "name");
+        if !name.is_empty() && conditions[..at].iter().any(|other| text(other, "name") == name) {
+            errors.push(FieldError::duplicate(&path.child("name"), name));
         }
     }
 }
@@ -150,7 +157,7 @@ pub(super) fn match_conditions(path: &Path, conditions: &[Value], errors: &mut V
 pub(super) fn policy_defaults(policy: &mut Value) {
     let Some(policy) = policy.as_object_mut() else { return };
     let spec = object(policy, "spec");
-    default(spec, "failurePolicy", "Fail");
+    default_absent(spec, "failurePolicy", "Fail");
     if let Some(Value::Object(matches)) = spec.get_mut("matchConstraints") {
         match_defaults(matches);
     }
@@ -168,14 +175,7 @@ pub(super) fn binding_defaults(binding: &mut Value) {
 pub(super) fn policy(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
     one_of(&path.child("failurePolicy"), text(spec, "failurePolicy"), &["Fail", "Ignore"], errors);
     if spec["paramKind"].is_object() {
-        let (path, kind) = (path.child("paramKind"), &spec["paramKind"]);
-        if let Some(version) = required(&path, kind, "apiVersion", errors)
-            && version.matches('/').count() > 1
-        {
-            let words = format!("unexpected GroupVersion string: {version}");
-            errors.push(FieldError::invalid(&path.child("apiVersion"), version, words));
-        }
-        required(&path, kind, "kind", errors);
+        parameter_kind(&path.child("paramKind"), &spec["paramKind"], errors);
     }
     let at = path.child("matchConstraints");
     if spec["matchConstraints"].is_object() {
@@ -199,40 +199,107 @@ pub(super) fn policy_binding(path: &Path, spec: &Value, errors: &mut Vec<FieldEr
         parameter_reference(&path.child("paramRef"), &spec["paramRef"], errors);
     }
     if spec["matchResources"].is_object() {
-        match_resources(&path.child("matchResources"), &spec["matchResources"], errors);
+        // Upstream spells it like that.
+        match_resources(&path.child("matchResouces"), &spec["matchResources"], errors);
     }
 }
+
+fn parameter_kind(path: &Path, kind: &Value, errors: &mut Vec<FieldError>) {
+    if let Some(given) = required(path, kind, "apiVersion", errors) {
+        let path = path.child("apiVersion");
+        let (group, version) = match given {
+            "/" => ("", ""),
+            given => given.split_once('/').unwrap_or(("", given)),
+        };
+        if version.contains('/') {
+            let words = format!("unexpected GroupVersion string: {given}");
+            errors.push(FieldError::invalid(&path, given, words));
+        } else {
+            let faults = if group.is_empty() { Vec::new() } else { subdomain_faults(group) };
+            if !faults.is_empty() {
+                errors.push(FieldError::invalid(&path, group, faults.join(",")));
+            }
+            if version.is_empty() {
+                errors.push(FieldError::invalid(&path, given, "version must be specified"));
+            } else if let faults = dns_1035_faults(version)
+                && !faults.is_empty()
+            {
+                errors.push(FieldError::invalid(&path, version, faults.join(",")));
+            }
+        }
+    }
+    if let Some(kind) = required(path, kind, "kind", errors) {
+        let faults = dns_1035_faults(&kind.to_lowercase());
+        if !faults.is_empty() {
+            let words = format!("may have mixed case, but should otherwise match: {}", faults.join(","));
+            errors.push(FieldError::invalid(&path.child("kind"), kind, words));
+        }
+    }
+}
+
+/// Words that stand for something else in expressions.
+const RESERVED: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
 
 fn variables(path: &Path, variables: &[Value], errors: &mut Vec<FieldError>) {
     for (at, variable) in variables.iter().enumerate() {
         let path = path.index(at);
         let name = text(variable, "name");
         let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        if name.is_empty() {
+        let fine = starts && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if name.trim().is_empty() {
             errors.push(FieldError::required(&path.child("name"), "name is not specified"));
-        } else if !starts || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        } else if !fine || RESERVED.contains(&name) {
             errors.push(FieldError::invalid(&path.child("name"), name, "name is not a valid CEL identifier"));
         }
         if text(variable, "expression").trim().is_empty() {
             errors.push(FieldError::required(&path.child("expression"), "expression is not specified"));
-        }
-        if variables[..at].iter().any(|other| other["name"] == name) {
-            errors.push(FieldError::duplicate(&path.child("name"), name));
         }
     }
 }
 
 fn parameter_reference(path: &Path, reference: &Value, errors: &mut Vec<FieldError>) {
     let name = text(reference, "name");
-    if !name.is_empty() && !reference["selector"].is_null() {
-        let words = "name and selector are mutually exclusive";
-        errors.push(FieldError::forbidden(&path.child("name"), words));
-    } else if name.is_empty() && reference["selector"].is_null() {
+    let selected = reference["selector"].is_object();
+    let exclusive = "name and selector are mutually exclusive";
+    if !name.is_empty() {
+        path_segment(&path.child("name"), name, errors);
+        if selected {
+            errors.push(FieldError::forbidden(&path.child("name"), exclusive));
+        }
+    }
+    if selected {
+        label_selector(&path.child("selector"), &reference["selector"], errors);
+        if !name.is_empty() {
+            errors.push(FieldError::forbidden(&path.child("selector"), exclusive));
+        }
+    }
+    if name.is_empty() && !selected {
         errors.push(FieldError::required(path, "one of name or selector must be specified"));
     }
-    label_selector(&path.child("selector"), &reference["selector"], errors);
     match reference["parameterNotFoundAction"].as_str() {
-        None => {
+        None | Some("") => {
             errors.push(FieldError::required(&path.child("parameterNotFoundAction"), ""));
         }
         Some(action) => {

@@ -6,12 +6,10 @@ use serde_json::{Value, json};
 use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::common::{list, one_of, text};
+use super::common::{dns_label_faults, list, one_of, required_one_of, subdomain_faults, text};
 use crate::certificate_request::CertificateRequest;
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
-use crate::rules::common::{DNS_LABEL, DNS_SUBDOMAIN};
-use crate::selector::{is_dns_label, is_dns_subdomain};
 
 /// The usages that a certificate can have.
 pub const USAGES: &[&str] = &[
@@ -45,6 +43,8 @@ const LEGACY: &str = "kubernetes.io/legacy-unknown";
 const LONGEST_SIGNER: usize = 253 + 1 + 63 + 1 + 253;
 /// Conditions that stay once they are there.
 const LASTING: [&str; 3] = ["Approved", "Denied", "Failed"];
+/// Conditions that only the approval sets.
+const DECISIONS: [&str; 2] = ["Approved", "Denied"];
 
 /// The rules.
 pub const RULES: Rules = Rules {
@@ -60,6 +60,8 @@ pub const RULES: Rules = Rules {
                 Some(certificate) => new["status"]["certificate"] = certificate.clone(),
                 None => drop(new["status"].as_object_mut().map(|status| status.remove("certificate"))),
             }
+        } else {
+            DECISIONS.into_iter().for_each(|kind| keep_conditions(new, old, kind));
         }
     },
     validate,
@@ -116,76 +118,109 @@ fn signer(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
     if domain.len() > 253 {
         errors.push(FieldError::too_long(path, 253));
     }
-    let labelled = |label: &str, words: &str| format!("validating label {label:?}: {words}");
-    if let Some(label) = domain.split('.').find(|label| !is_dns_label(label)) {
-        errors.push(FieldError::invalid(path, domain, labelled(label, DNS_LABEL)));
-    }
+    labelled(path, domain, dns_label_faults, errors);
     if !domain.contains('.') {
         let words = "should be a domain with at least two segments separated by dots";
         errors.push(FieldError::invalid(path, domain, words));
     }
-    if let Some(label) = rest.split('.').find(|label| !is_dns_subdomain(label)) {
-        errors.push(FieldError::invalid(path, rest, labelled(label, DNS_SUBDOMAIN)));
-    }
+    labelled(path, rest, subdomain_faults, errors);
     if name.len() > LONGEST_SIGNER {
         errors.push(FieldError::too_long(path, LONGEST_SIGNER));
     }
 }
 
+/// Tells what is wrong with the first bad label of a part of a signer's name.
+fn labelled(path: &Path, part: &str, faults: fn(&str) -> Vec<String>, errors: &mut Vec<FieldError>) {
+    let mut labels = part.split('.').map(|label| (label, faults(label)));
+    if let Some((label, faults)) = labels.find(|(_, faults)| !faults.is_empty()) {
+        let words = faults.into_iter().map(|fault| format!("validating label {label:?}: {fault}"));
+        errors.extend(words.map(|words| FieldError::invalid(path, part, words)));
+    }
+}
+
+/// The conditions of that type.
+fn of_type<'a>(request: &'a Value, kind: &str) -> Vec<&'a Value> {
+    list(&request["status"], "conditions").iter().filter(|each| each["type"] == kind).collect()
+}
+
+/// Leaves the conditions of that type as they were, where none was added or removed.
+fn keep_conditions(new: &mut Value, old: &Value, kind: &str) {
+    let before = of_type(old, kind);
+    if before.len() != of_type(new, kind).len() {
+        return;
+    }
+    let conditions = new["status"]["conditions"].as_array_mut().into_iter().flatten();
+    conditions
+        .filter(|each| each["type"] == kind)
+        .zip(before)
+        .for_each(|(each, before)| *each = before.clone());
+}
+
 fn validate_status(new: &Value, old: &Value, subresource: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let path = Path::new("status").child("conditions");
-    let conditions = list(&new["status"], "conditions");
-    let has = |object: &Value, kind: &str| {
-        list(&object["status"], "conditions").iter().any(|each| each["type"] == kind)
-    };
-    for (at, condition) in conditions.iter().enumerate() {
-        let path = path.index(at);
-        let kind = text(condition, "type");
-        let statuses: &[&str] =
-            if LASTING.contains(&kind) { &["True"] } else { &["False", "True", "Unknown"] };
-        match text(condition, "status") {
-            "" => errors.push(FieldError::required(&path.child("status"), "")),
-            status => one_of(&path.child("status"), status, statuses, &mut errors),
-        }
-        if kind.is_empty() {
-            errors.push(FieldError::required(&path.child("type"), ""));
-        }
-        if conditions[..at].iter().any(|each| each["type"] == kind) {
-            errors.push(FieldError::duplicate(&path.child("type"), kind));
-        }
-    }
-    if has(new, "Approved") && has(new, "Denied") {
-        let words = "Approved and Denied conditions are mutually exclusive";
-        errors.push(FieldError::invalid(&path, "Denied", words));
-    }
-    for kind in LASTING {
-        match (has(old, kind), has(new, kind)) {
-            (true, false) => errors.push(FieldError::forbidden(
-                &path,
-                format!("updates may not remove a condition of type {kind:?}"),
-            )),
-            (false, true) if kind != "Failed" && subresource != "approval" => errors.push(
-                FieldError::forbidden(&path, format!("updates may not add a condition of type {kind:?}")),
-            ),
-            _ => {}
-        }
-    }
-    let path = Path::new("status").child("certificate");
+    conditions(&path, list(&new["status"], "conditions"), &mut errors);
+    let at = Path::new("status").child("certificate");
     let (before, after) = (text(&old["status"], "certificate"), text(&new["status"], "certificate"));
+    if before != after
+        && let Err(why) = certificates(after)
+    {
+        errors.push(FieldError::invalid(&at, "<certificate data>", why));
+    }
+    let counts = |kind: &str| (of_type(old, kind).len(), of_type(new, kind).len());
+    for kind in LASTING.into_iter().filter(|kind| counts(kind).1 < counts(kind).0) {
+        let words = format!("updates may not remove a condition of type {kind:?}");
+        errors.push(FieldError::forbidden(&path, words));
+    }
+    if subresource != "approval" {
+        for kind in DECISIONS.into_iter().filter(|kind| counts(kind).1 > counts(kind).0) {
+            let words = format!("updates may not add a condition of type {kind:?}");
+            errors.push(FieldError::forbidden(&path, words));
+        }
+    }
     if before != after && !before.is_empty() {
-        errors.push(FieldError::forbidden(&path, "updates may not modify existing certificate content"));
-    } else if before != after && !is_certificate(after) {
-        errors.push(FieldError::invalid(&path, "<certificate data>", "must be PEM-encoded certificates"));
+        errors.push(FieldError::forbidden(&at, "updates may not modify existing certificate content"));
     }
     errors
 }
 
-/// Whether the base64 text holds certificates in PEM and nothing else.
-fn is_certificate(text: &str) -> bool {
-    let Ok(pem) = STANDARD.decode(text) else { return false };
-    let mut blocks = Pem::iter_from_buffer(&pem).peekable();
-    let certificate =
-        |block: &Pem| block.label == "CERTIFICATE" && X509Certificate::from_der(&block.contents).is_ok();
-    blocks.peek().is_some() && blocks.all(|block| block.is_ok_and(|block| certificate(&block)))
+fn conditions(path: &Path, conditions: &[Value], errors: &mut Vec<FieldError>) {
+    for (at, condition) in conditions.iter().enumerate() {
+        let (each, kind) = (path.index(at), text(condition, "type"));
+        let earlier = |kind: &str| conditions[..at].iter().any(|other| text(other, "type") == kind);
+        if kind.is_empty() {
+            errors.push(FieldError::required(&each.child("type"), ""));
+        }
+        let statuses: &[&str] =
+            if LASTING.contains(&kind) { &["True"] } else { &["False", "True", "Unknown"] };
+        required_one_of(&each.child("status"), text(condition, "status"), statuses, errors);
+        if (kind == "Approved" && earlier("Denied")) || (kind == "Denied" && earlier("Approved")) {
+            let words = "Approved and Denied conditions are mutually exclusive";
+            errors.push(FieldError::invalid(path, kind, words));
+        }
+        if earlier(kind) {
+            errors.push(FieldError::duplicate(&each.child("type"), kind));
+        }
+    }
+}
+
+/// Checks that the base64 text holds certificates in PEM and no other block; none at all is fine.
+fn certificates(text: &str) -> Result<(), String> {
+    let pem = STANDARD.decode(text).map_err(|error| error.to_string())?;
+    if pem.is_empty() {
+        return Ok(());
+    }
+    let mut found = false;
+    // What is no block is skipped over.
+    for block in Pem::iter_from_buffer(&pem).map_while(Result::ok) {
+        if block.label != "CERTIFICATE" {
+            return Err(format!("only CERTIFICATE PEM blocks are allowed, found {:?}", block.label));
+        }
+        X509Certificate::from_der(&block.contents).map_err(|error| error.to_string())?;
+        found = true;
+    }
+    match found {
+        true => Ok(()),
+        false => Err("must contain at least one CERTIFICATE PEM block".to_owned()),
+    }
 }

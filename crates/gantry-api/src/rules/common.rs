@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde_json::{Map, Value};
 
 use crate::field::{FieldError, Path};
-use crate::selector::{is_dns_label, is_dns_part, is_dns_subdomain, is_name_shaped};
+use crate::selector::{is_dns_part, is_name_shaped};
 
 /// The words for a bad DNS label.
 pub const DNS_LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
@@ -17,7 +17,7 @@ pub const LABEL_VALUE: &str = "a valid label must be an empty string or consist 
 /// The words for a bad qualified name.
 pub const QUALIFIED_NAME: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 /// The words for a bad RFC 1035 label.
-const DNS_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+pub(super) const DNS_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const PERCENT: &str = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
 /// Words for a field that cannot change.
 pub const IMMUTABLE: &str = "field is immutable";
@@ -25,6 +25,13 @@ pub const IMMUTABLE: &str = "field is immutable";
 /// Sets `key` to `value` where it is missing or an empty text.
 pub fn default(object: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
     if object.get(key).is_none_or(|present| present.is_null() || present == "") {
+        object.insert(key.to_owned(), value.into());
+    }
+}
+
+/// Sets `key` to `value` where it is missing, of a field for which an empty text is not the same as nothing.
+pub fn default_absent(object: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
+    if object.get(key).is_none_or(Value::is_null) {
         object.insert(key.to_owned(), value.into());
     }
 }
@@ -68,12 +75,20 @@ pub fn text<'a>(parent: &'a Value, key: &str) -> &'a str {
 
 /// Checks a DNS label.
 pub fn dns_label(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
+    errors.extend(dns_label_faults(name).into_iter().map(|fault| FieldError::invalid(path, name, fault)));
+}
+
+/// What is wrong with a DNS label.
+pub(super) fn dns_label_faults(name: &str) -> Vec<String> {
+    let mut faults = Vec::new();
     if name.len() > 63 {
-        errors.push(FieldError::invalid(path, name, too_long(63)));
+        faults.push(too_long(63));
     }
-    if !is_dns_label(name) && (name.len() <= 63 || !is_dns_subdomain(name)) {
-        errors.push(FieldError::invalid(path, name, DNS_LABEL));
+    if !is_dns_part(name) {
+        let dotted = name.split('.').all(is_dns_part);
+        faults.push(if dotted { "must not contain dots" } else { DNS_LABEL }.to_owned());
     }
+    faults
 }
 
 /// Checks a DNS subdomain.
@@ -81,7 +96,8 @@ pub fn dns_subdomain(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
     errors.extend(subdomain_faults(name).into_iter().map(|fault| FieldError::invalid(path, name, fault)));
 }
 
-fn subdomain_faults(name: &str) -> Vec<String> {
+/// What is wrong with a DNS subdomain.
+pub(super) fn subdomain_faults(name: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if name.len() > 253 {
         faults.push(too_long(253));
@@ -227,14 +243,22 @@ pub fn required<'a>(
 
 /// Checks a label as Services are named by (RFC 1035): it starts with a letter.
 pub fn dns_1035(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
+    let faults = dns_1035_faults(name);
+    errors.extend(faults.into_iter().map(|fault| FieldError::invalid(path, name, fault)));
+}
+
+/// What is wrong with a label as Services are named by.
+pub(super) fn dns_1035_faults(name: &str) -> Vec<String> {
+    let mut faults = Vec::new();
     if name.len() > 63 {
-        errors.push(FieldError::invalid(path, name, "must be no more than 63 bytes"));
+        faults.push(too_long(63));
     }
     let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
     if !starts || name.ends_with('-') || !name.chars().all(fine) {
-        errors.push(FieldError::invalid(path, name, DNS_1035));
+        faults.push(DNS_1035.to_owned());
     }
+    faults
 }
 
 /// Checks a name that is a domain of at least three parts.
@@ -243,9 +267,10 @@ pub fn qualified_domain(path: &Path, name: &str, errors: &mut Vec<FieldError>) {
         errors.push(FieldError::required(path, ""));
         return;
     }
-    let before = errors.len();
-    dns_subdomain(path, name, errors);
-    if errors.len() == before && name.split('.').count() < 3 {
+    let faults = subdomain_faults(name);
+    if !faults.is_empty() {
+        errors.push(FieldError::invalid(path, name, faults.join(",")));
+    } else if name.split('.').count() < 3 {
         let words = "should be a domain with at least three segments separated by dots";
         errors.push(FieldError::invalid(path, name, words));
     }

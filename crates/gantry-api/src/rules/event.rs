@@ -88,7 +88,7 @@ fn rename(event: &mut Value, api_version: &str, direction: fn(Names) -> Names) {
 
 /// The rules of the core group's events.
 pub const RULES: Rules = Rules {
-    validate: |event| validate(event, "reportingComponent"),
+    validate,
     selectable: |event| {
         let involved = &event["involvedObject"];
         let reporting = text(event, "reportingComponent");
@@ -117,7 +117,7 @@ pub const REGARDING: Rules = Rules {
         let mut core = event.clone();
         (STORED.pack)(&mut core);
         // An older event is shown in this form too; only its time tells them apart.
-        validate(&core, "reportingController")
+        validate(&core)
     },
     validate_create: |event| {
         let mut core = event.clone();
@@ -158,7 +158,7 @@ const FIXED: [&str; 13] = [
     "reportingInstance",
 ];
 
-fn validate(event: &Value, reporting: &str) -> Vec<FieldError> {
+fn validate(event: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let involved = text(&event["involvedObject"], "namespace");
     let namespace = text(&event["metadata"], "namespace");
@@ -177,7 +177,7 @@ fn validate(event: &Value, reporting: &str) -> Vec<FieldError> {
         return errors;
     }
     let controller = text(event, "reportingComponent");
-    let path = Path::new(reporting);
+    let path = Path::new("reportingController");
     if controller.is_empty() {
         errors.push(FieldError::required(&path, ""));
         errors.push(FieldError::invalid(&path, "", "name part must be non-empty"));
@@ -294,6 +294,20 @@ mod tests {
                 "type: Invalid value: \"\": has invalid value: Odd",
                 "count: Invalid value: \"\": needs to be unset",
             ],
+        );
+        let core =
+            json!({"metadata": {"namespace": "kube-system"}, "eventTime": "2026-01-01T00:00:00.000000Z"});
+        let errors: Vec<_> = (RULES.validate)(&core).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            errors,
+            [
+                "reportingController: Required value",
+                "reportingController: Invalid value: \"\": name part must be non-empty",
+                &format!("reportingController: Invalid value: \"\": {QUALIFIED_NAME}"),
+                "reportingInstance: Required value",
+                "action: Required value",
+                "reason: Required value",
+            ]
         );
         let mut changed = good.clone();
         changed["note"] = "other".into();

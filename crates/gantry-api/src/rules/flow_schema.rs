@@ -1,30 +1,18 @@
 //! FlowSchema.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::common::{
-    default_zero, dns_label, dns_subdomain, drop_status, keep_status, list, object, one_of, required, text,
+    default_zero, dns_label, dns_label_faults, dns_subdomain, drop_status, keep_status, list, object, one_of,
+    required, text,
 };
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
 const HIGHEST_PRECEDENCE: i64 = 10_000;
 /// The verbs of requests.
-const VERBS: &[&str] = &[
-    "connect",
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "head",
-    "list",
-    "patch",
-    "post",
-    "proxy",
-    "put",
-    "update",
-    "watch",
-];
+const VERBS: &[&str] =
+    &["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
 
 /// The rules.
 pub const RULES: Rules = Rules {
@@ -42,7 +30,10 @@ pub const RULES: Rules = Rules {
         if spec["distinguisherMethod"].is_object() {
             let at = path.child("distinguisherMethod").child("type");
             let method = text(&spec["distinguisherMethod"], "type");
-            one_of(&at, method, &["ByNamespace", "ByUser"], &mut errors);
+            let known = ["ByNamespace", "ByUser"];
+            if !known.contains(&method) {
+                errors.push(FieldError::not_supported(&at, spec["distinguisherMethod"].clone(), &known));
+            }
         }
         let at = path.child("priorityLevelConfiguration").child("name");
         match text(&spec["priorityLevelConfiguration"], "name") {
@@ -52,11 +43,56 @@ pub const RULES: Rules = Rules {
         for (at, rule) in list(spec, "rules").iter().enumerate() {
             rule_with_subjects(&path.child("rules").index(at), rule, &mut errors);
         }
+        let name = text(&schema["metadata"], "name");
+        if mandatory(name).is_some_and(|wanted| !alike(spec, &wanted)) {
+            let words = format!("spec of '{name}' must equal the fixed value");
+            errors.push(FieldError::invalid(&path, spec.clone(), words));
+        }
         errors
     },
     validate_status: |new, _, _| conditions(new),
     ..Rules::NONE
 };
+
+/// The spec of a schema that every server has.
+fn mandatory(name: &str) -> Option<Value> {
+    let (precedence, groups, method) = match name {
+        "exempt" => (1, ["system:masters"].as_slice(), Value::Null),
+        "catch-all" => {
+            let everybody = ["system:unauthenticated", "system:authenticated"].as_slice();
+            (HIGHEST_PRECEDENCE, everybody, json!({"type": "ByUser"}))
+        }
+        _ => return None,
+    };
+    let subjects: Vec<_> =
+        groups.iter().map(|group| json!({"kind": "Group", "group": {"name": group}})).collect();
+    Some(json!({"priorityLevelConfiguration": {"name": name}, "matchingPrecedence": precedence,
+        "distinguisherMethod": method, "rules": [{"subjects": subjects,
+            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": true,
+                "namespaces": ["*"]}],
+            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}]}]}))
+}
+
+/// Whether two values are the same where what is empty counts as absent.
+pub(super) fn alike(one: &Value, other: &Value) -> bool {
+    let empty = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::Object(_) | Value::Bool(true) => false,
+    };
+    match (one, other) {
+        (Value::Object(fields), Value::Object(others)) => {
+            fields.iter().all(|(name, value)| alike(value, &other[name]))
+                && others.iter().all(|(name, value)| fields.contains_key(name) || empty(value))
+        }
+        (Value::Array(items), Value::Array(others)) => {
+            items.len() == others.len() && items.iter().zip(others).all(|(one, other)| alike(one, other))
+        }
+        (one, other) => one == other || (empty(one) && empty(other)),
+    }
+}
 
 /// What is wrong with the conditions of an object.
 pub(super) fn conditions(object: &Value) -> Vec<FieldError> {
@@ -136,17 +172,20 @@ fn subject(path: &Path, subject: &Value, errors: &mut Vec<FieldError>) {
         one_of(&path.child("kind"), kind, &KINDS.map(|(name, _)| name), errors);
         return;
     };
+    named(&path.child(field), kind, field, &subject[*field], errors);
     for (name, other) in KINDS.iter().filter(|(name, other)| *name != kind && subject[*other].is_object()) {
         let words = format!("{other} is forbidden when subject kind is not '{name}'");
         errors.push(FieldError::forbidden(&path.child(other), words));
     }
-    let (path, named) = (path.child(field), &subject[*field]);
+}
+
+fn named(path: &Path, kind: &str, field: &str, named: &Value, errors: &mut Vec<FieldError>) {
     if !named.is_object() {
         let words = format!("{field} is required when subject kind is '{kind}'");
-        errors.push(FieldError::required(&path, words));
+        errors.push(FieldError::required(path, words));
         return;
     }
-    let name = required(&path, named, "name", errors);
+    let name = required(path, named, "name", errors);
     if kind != "ServiceAccount" {
         return;
     }
@@ -190,7 +229,11 @@ fn namespaces(path: &Path, rule: &Value, errors: &mut Vec<FieldError>) {
         alone(path, namespaces, "namespaces", errors);
     } else {
         for (at, namespace) in namespaces.iter().enumerate() {
-            dns_label(&path.index(at), namespace.as_str().unwrap_or_default(), errors);
+            let namespace = namespace.as_str().unwrap_or_default();
+            for fault in dns_label_faults(namespace) {
+                let words = format!("each member of this list must be '*' or a DNS-1123 label; {fault}");
+                errors.push(FieldError::invalid(&path.index(at), namespace, words));
+            }
         }
     }
 }
@@ -206,10 +249,10 @@ fn urls(path: &Path, urls: &[Value], errors: &mut Vec<FieldError>) {
             let (path, url) = (path.index(at), url.as_str().unwrap_or_default());
             let words = if url.is_empty() {
                 "must not be empty"
-            } else if url.contains(' ') {
-                "must not contain white-space"
             } else if !url.starts_with('/') {
                 "must start with slash"
+            } else if url.contains(' ') {
+                "must not contain white-space"
             } else if url.contains("//") {
                 "must not contain double slash"
             } else if url.strip_suffix("/*").unwrap_or(url).contains('*') {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::common::{dns_subdomain, one_of, qualified_name, required, text};
+use super::common::{immutable, one_of, qualified_name, required, text};
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
@@ -15,13 +15,17 @@ pub const RULES: Rules = Rules {
         validate(&Path::new("spec"), &candidate["spec"], &mut errors);
         errors
     },
+    validate_update: |new, old| {
+        let mut errors = Vec::new();
+        let path = Path::new("spec").child("leaseName");
+        immutable(&path, &new["spec"]["leaseName"], &old["spec"]["leaseName"], &mut errors);
+        errors
+    },
     ..Rules::NONE
 };
 
 fn validate(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
-    if let Some(name) = required(path, spec, "leaseName", errors) {
-        dns_subdomain(&path.child("leaseName"), name, errors);
-    }
+    required(path, spec, "leaseName", errors);
     let emulated = text(spec, "emulationVersion");
     let emulation = version(emulated);
     let wrong = "must be a valid semantic version";
@@ -30,28 +34,31 @@ fn validate(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
     }
     if let Some(text) = required(path, spec, "binaryVersion", errors) {
         let at = path.child("binaryVersion");
-        match version(text) {
-            None => errors.push(FieldError::invalid(&at, text, wrong)),
-            Some(binary) if emulation.is_some_and(|emulation| binary < emulation) => {
-                errors.push(FieldError::invalid(
-                    &at,
-                    text,
-                    "must be greater than or equal to `emulationVersion`",
-                ));
-            }
-            Some(_) => {}
+        let binary = version(text);
+        if binary.is_none() {
+            errors.push(FieldError::invalid(&at, text, wrong));
+        }
+        // What is no version counts as the first of all.
+        if !emulated.is_empty() && binary.unwrap_or_default() < emulation.unwrap_or_default() {
+            let words = "must be greater than or equal to `emulationVersion`";
+            errors.push(FieldError::invalid(&at, text, words));
         }
     }
-    if let Some(strategy) = required(path, spec, "strategy", errors) {
-        if strategy == OLDEST && emulation.is_none_or(|version| version == (0, 0, 0)) {
+    if let Some(chosen) = required(path, spec, "strategy", errors) {
+        if chosen == OLDEST && emulation.is_none_or(|version| version == (0, 0, 0)) {
             let words = "must be specified when `strategy` is 'OldestEmulationVersion'";
             errors.push(FieldError::required(&path.child("emulationVersion"), words));
         }
-        let at = path.child("strategy");
-        match strategy.contains('/') {
-            true => qualified_name(&at, strategy, errors),
-            false => one_of(&at.child("strategy"), strategy, &[OLDEST], errors),
-        }
+        strategy(&path.child("strategy"), chosen, errors);
+    }
+}
+
+/// Checks the way in which a leader is chosen: one that the API knows, or somebody's own.
+pub(super) fn strategy(path: &Path, strategy: &str, errors: &mut Vec<FieldError>) {
+    let path = path.child("strategy");
+    match strategy.contains('/') {
+        true => qualified_name(&path, strategy, errors),
+        false => one_of(&path, strategy, &[OLDEST], errors),
     }
 }
 

@@ -8,6 +8,7 @@ use super::common::{
     dns_1035, dns_label, dns_subdomain, labels, list, path_segment, qualified_name, qualified_name_faults,
     text,
 };
+use super::secret;
 use crate::field::{self, FieldError, Path};
 use crate::registry::Kind;
 
@@ -229,6 +230,9 @@ fn name(kind: &Kind, path: &Path, name: &str, errors: &mut Vec<FieldError>) {
     }
     match &*kind.kind {
         "Namespace" => dns_label(path, name, errors),
+        // Events of the core group are named after anything that has a name.
+        "Event" if kind.group.is_empty() => path_segment(path, name, errors),
+        "LeaseCandidate" => secret::key(path, name, errors),
         "Service" => dns_1035(path, name, errors),
         "StatefulSet" => dns_label(path, name, errors),
         // RBAC names are path segments: colons and capitals are allowed.

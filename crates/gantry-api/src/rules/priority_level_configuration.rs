@@ -1,6 +1,6 @@
 //! PriorityLevelConfiguration.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::common::{default, default_zero, drop_status, keep_status, object, one_of, text};
 use super::flow_schema;
@@ -84,7 +84,24 @@ fn validate(level: &Value) -> Vec<FieldError> {
         }
         other => one_of(&path.child("type"), other, &["Exempt", "Limited"], &mut errors),
     }
+    fixed(&path, text(&level["metadata"], "name"), spec, &mut errors);
     errors
+}
+
+/// Checks the levels that every server has: of the exempt one only its part `exempt` is free.
+fn fixed(path: &Path, name: &str, spec: &Value, errors: &mut Vec<FieldError>) {
+    let (wanted, except) = match name {
+        "exempt" => (json!({"type": "Exempt", "exempt": spec["exempt"]}), " except the 'spec.exempt' field"),
+        "catch-all" => {
+            let limited = json!({"nominalConcurrencyShares": 5, "limitResponse": {"type": "Reject"}});
+            (json!({"type": "Limited", "limited": limited}), "")
+        }
+        _ => return,
+    };
+    if !flow_schema::alike(spec, &wanted) {
+        let words = format!("spec of '{name}'{except} must equal the fixed value");
+        errors.push(FieldError::invalid(path, spec.clone(), words));
+    }
 }
 
 fn shares(path: &Path, part: &Value, errors: &mut Vec<FieldError>) {
@@ -139,7 +156,7 @@ fn validate_queuing(path: &Path, queuing: &Value, errors: &mut Vec<FieldError>) 
     } else if hand > queues {
         let words = format!("should not be greater than queues ({queues})");
         errors.push(FieldError::invalid(&at, hand, words));
-    } else if (0..hand).map(|dealt| ((queues - dealt) as f64).log2()).sum::<f64>().ceil() > MOST_BITS {
+    } else if ((queues as f64).log2() * hand as f64).ceil() > MOST_BITS {
         let words = format!(
             "required entropy bits of deckSize {queues} and handSize {hand} should not be greater than {MOST_BITS}"
         );

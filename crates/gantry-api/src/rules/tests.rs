@@ -2,6 +2,7 @@
 
 mod access;
 mod autoscaling;
+mod coordination;
 mod definitions;
 mod devices;
 mod endpoints;
@@ -156,6 +157,8 @@ fn names_follow_their_kind() {
         ("ConfigMap", "a.b-c", 0),
         ("ConfigMap", "Upper", 1),
         ("Namespace", "a.b", 1),
+        ("Event", "system:Node.17", 0),
+        ("Event", "a/b", 1),
         ("Service", "1a", 1),
         ("Service", "a1", 0),
         ("ClusterRole", "system:Node", 0),
@@ -248,6 +251,19 @@ fn certificate_signing_request_errors() {
         ],
     );
     check(
+        json!({"signerName": format!("a..b/{}.c", "x".repeat(254))}),
+        &[
+            &format!(
+                "spec.signerName: Invalid value: \"a..b\": validating label \"\": {}",
+                super::common::DNS_LABEL
+            ),
+            &format!(
+                "spec.signerName: Invalid value: \"{0}.c\": validating label \"{0}\": must be no more than 253 bytes",
+                "x".repeat(254)
+            ),
+        ],
+    );
+    check(
         json!({"signerName": "local/x"}),
         &[
             "spec.signerName: Invalid value: \"local\": should be a domain with at least two segments separated by dots",
@@ -280,6 +296,30 @@ fn certificate_signing_requests_change_by_subresources_only() {
     check(approved.clone(), &old, "status", &[added]);
     let removed = "status.conditions: Forbidden: updates may not remove a condition of type \"Approved\"";
     check(old.clone(), &approved, "approval", &[removed]);
+    check(old.clone(), &approved, "status", &[removed]);
+    // What was decided stays as it is where the rest of the status is changed.
+    let mut reworded = with(
+        json!([{"type": "Approved", "status": "False", "reason": "r"}, {"type": "Failed", "status": "True"}]),
+    );
+    rules.prepare_status(&mut reworded, &approved, "status");
+    assert_eq!(
+        reworded["status"]["conditions"],
+        json!([{"type": "Approved", "status": "True"}, {"type": "Failed", "status": "True"}])
+    );
+    check(reworded, &approved, "status", &[]);
+    check(
+        with(
+            json!([{"type": "", "status": ""}, {"type": "a", "status": "Maybe"}, {"type": "a", "status": "False"}]),
+        ),
+        &old,
+        "status",
+        &[
+            "status.conditions[0].type: Required value",
+            "status.conditions[0].status: Required value",
+            "status.conditions[1].status: Unsupported value: \"Maybe\": supported values: \"False\", \"True\", \"Unknown\"",
+            "status.conditions[2].type: Duplicate value: \"a\"",
+        ],
+    );
     check(
         with(json!([{"type": "Approved", "status": "False"}])),
         &approved,
@@ -296,9 +336,21 @@ fn certificate_signing_requests_change_by_subresources_only() {
     );
     let mut issued = approved.clone();
     issued["status"]["certificate"] = json!("eA==");
-    let malformed =
-        "status.certificate: Invalid value: \"<certificate data>\": must be PEM-encoded certificates";
-    check(issued.clone(), &approved, "status", &[malformed]);
+    let malformed = |why: &str| format!("status.certificate: Invalid value: \"<certificate data>\": {why}");
+    check(
+        issued.clone(),
+        &approved,
+        "status",
+        &[&malformed("must contain at least one CERTIFICATE PEM block")],
+    );
+    let mut request = approved.clone();
+    request["status"]["certificate"] = NODE_REQUEST.into();
+    check(
+        request,
+        &approved,
+        "status",
+        &[&malformed("only CERTIFICATE PEM blocks are allowed, found \"CERTIFICATE REQUEST\"")],
+    );
     let changed = "status.certificate: Forbidden: updates may not modify existing certificate content";
     check(approved.clone(), &issued, "status", &[changed]);
 }

@@ -33,7 +33,8 @@ pub const RULES: Rules = Rules {
     },
     validate: |policy| {
         let mut errors = Vec::new();
-        validate(&Path::new("spec"), &policy["spec"], &mut errors);
+        let name = text(&policy["metadata"], "name");
+        validate(&Path::new("spec"), name, &policy["spec"], &mut errors);
         errors
     },
     ..Rules::NONE
@@ -52,57 +53,60 @@ pub const BINDING: Rules = Rules {
     ..Rules::NONE
 };
 
-fn validate(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
+fn validate(path: &Path, name: &str, spec: &Value, errors: &mut Vec<FieldError>) {
     policy(path, spec, errors);
     let (validations, annotations) = (list(spec, "validations"), list(spec, "auditAnnotations"));
     if validations.is_empty() && annotations.is_empty() {
-        let words = "validations or auditAnnotations must be specified";
+        let words = "validations or auditAnnotations must contain at least one item";
         errors.push(FieldError::required(&path.child("validations"), words));
         errors.push(FieldError::required(&path.child("auditAnnotations"), words));
     }
     for (at, each) in validations.iter().enumerate() {
         validation(&path.child("validations").index(at), each, errors);
     }
-    audit_annotations(&path.child("auditAnnotations"), annotations, errors);
+    audit_annotations(&path.child("auditAnnotations"), name, annotations, errors);
 }
 
 fn validation(path: &Path, validation: &Value, errors: &mut Vec<FieldError>) {
     if text(validation, "expression").trim().is_empty() {
         errors.push(FieldError::required(&path.child("expression"), "expression is not specified"));
     }
+    let composed = text(validation, "messageExpression");
+    if !composed.is_empty() && composed.trim().is_empty() {
+        let words = "must be non-empty if specified";
+        errors.push(FieldError::invalid(&path.child("messageExpression"), composed, words));
+    }
     let (message, trimmed) = (text(validation, "message"), text(validation, "message").trim());
     if !message.is_empty() && trimmed.is_empty() {
         let words = "message must be non-empty if specified";
         errors.push(FieldError::invalid(&path.child("message"), message, words));
-    } else if trimmed.contains('\n') {
+    } else if trimmed.contains(['\n', '\r']) {
         let words = "message must not contain line breaks";
         errors.push(FieldError::invalid(&path.child("message"), message, words));
-    } else if trimmed.is_empty()
-        && text(validation, "expression").contains('\n')
-        && validation["messageExpression"].is_null()
-    {
-        let words = "message must be specified if expression contains line breaks";
-        errors.push(FieldError::required(&path.child("message"), words));
     }
     if let Some(reason) = validation["reason"].as_str() {
-        let known = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
+        let known = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
         one_of(&path.child("reason"), reason, &known, errors);
     }
 }
 
-fn audit_annotations(path: &Path, annotations: &[Value], errors: &mut Vec<FieldError>) {
+fn audit_annotations(path: &Path, policy: &str, annotations: &[Value], errors: &mut Vec<FieldError>) {
     if annotations.len() > MOST_ANNOTATIONS {
         let words = format!("must not have more than {MOST_ANNOTATIONS} auditAnnotations");
         errors.push(FieldError::invalid(path, annotations.to_vec(), words));
     }
     for (at, annotation) in annotations.iter().enumerate() {
         let path = path.index(at);
-        match text(annotation, "key") {
-            "" => errors.push(FieldError::required(&path.child("key"), "")),
-            key => qualified_name(&path.child("key"), key, errors),
+        let key = text(annotation, "key");
+        match policy {
+            "" => {
+                let words = "requires metadata.name be non-empty";
+                errors.push(FieldError::invalid(&path.child("key"), key, words));
+            }
+            policy => qualified_name(&path.child("key"), &format!("{policy}/{key}"), errors),
         }
-        let expression = text(annotation, "valueExpression");
-        if expression.trim().is_empty() {
+        let expression = text(annotation, "valueExpression").trim();
+        if expression.is_empty() {
             let words = "valueExpression is not specified";
             errors.push(FieldError::required(&path.child("valueExpression"), words));
         } else if expression.len() > LONGEST_EXPRESSION {
@@ -117,13 +121,10 @@ fn audit_annotations(path: &Path, annotations: &[Value], errors: &mut Vec<FieldE
 
 fn actions(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
     let actions: Vec<&str> = list(spec, "validationActions").iter().filter_map(Value::as_str).collect();
-    if actions.is_empty() {
-        errors.push(FieldError::required(path, "at least one validation action is required"));
-    }
     for (at, action) in actions.iter().enumerate() {
-        one_of(path, action, &["Audit", "Deny", "Warn"], errors);
+        one_of(&path.index(at), action, &["Audit", "Deny", "Warn"], errors);
         if actions[..at].contains(action) {
-            errors.push(FieldError::duplicate(path, *action));
+            errors.push(FieldError::duplicate(&path.index(at), *action));
         }
     }
     if actions.contains(&"Deny") && actions.contains(&"Warn") {
@@ -132,5 +133,8 @@ fn actions(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
             spec["validationActions"].clone(),
             "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)",
         ));
+    }
+    if actions.is_empty() {
+        errors.push(FieldError::required(path, "at least one validation action is required"));
     }
 }

@@ -3,9 +3,13 @@
 use serde_json::{Map, Value, json};
 
 use super::admission_rules::{match_conditions, resource_rule, rule_defaults};
-use super::common::{default, dns_1035, items, label_selector, list, one_of, qualified_domain, text};
+use super::common::{
+    default, default_absent, dns_1035, items, label_selector, list, one_of, qualified_domain,
+    subdomain_faults, text,
+};
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
+use crate::url::Url;
 
 /// The versions of reviews that the server sends.
 const REVIEWS: [&str; 2] = ["v1", "v1beta1"];
@@ -26,7 +30,7 @@ pub const MUTATING: Rules = Rules {
         let Some(configuration) = configuration.as_object_mut() else { return };
         for webhook in items(configuration, "webhooks") {
             set_defaults(webhook);
-            default(webhook, "reinvocationPolicy", "Never");
+            default_absent(webhook, "reinvocationPolicy", "Never");
         }
     },
     validate: |configuration| validate(configuration, true),
@@ -34,8 +38,8 @@ pub const MUTATING: Rules = Rules {
 };
 
 fn set_defaults(webhook: &mut Map<String, Value>) {
-    default(webhook, "failurePolicy", "Fail");
-    default(webhook, "matchPolicy", "Equivalent");
+    default_absent(webhook, "failurePolicy", "Fail");
+    default_absent(webhook, "matchPolicy", "Equivalent");
     default(webhook, "namespaceSelector", json!({}));
     default(webhook, "objectSelector", json!({}));
     default(webhook, "timeoutSeconds", 10);
@@ -57,29 +61,26 @@ fn validate(configuration: &Value, mutating: bool) -> Vec<FieldError> {
     let webhooks = list(configuration, "webhooks");
     for (at, webhook) in webhooks.iter().enumerate() {
         let path = Path::new("webhooks").index(at);
-        validate_webhook(&path, webhook, &mut errors);
-        if mutating {
-            let policy = text(webhook, "reinvocationPolicy");
-            one_of(&path.child("reinvocationPolicy"), policy, &["IfNeeded", "Never"], &mut errors);
-        }
-        if webhooks[..at].iter().any(|other| other["name"] == webhook["name"]) {
-            errors.push(FieldError::duplicate(&path.child("name"), webhook["name"].clone()));
+        validate_webhook(&path, webhook, mutating, &mut errors);
+        let name = text(webhook, "name");
+        if !name.is_empty() && webhooks[..at].iter().any(|other| text(other, "name") == name) {
+            errors.push(FieldError::duplicate(&path.child("name"), name));
         }
     }
     errors
 }
 
-fn validate_webhook(path: &Path, webhook: &Value, errors: &mut Vec<FieldError>) {
+fn validate_webhook(path: &Path, webhook: &Value, mutating: bool, errors: &mut Vec<FieldError>) {
     qualified_domain(&path.child("name"), text(webhook, "name"), errors);
     for (at, rule) in list(webhook, "rules").iter().enumerate() {
         resource_rule(&path.child("rules").index(at), rule, errors);
     }
     one_of(&path.child("failurePolicy"), text(webhook, "failurePolicy"), &["Fail", "Ignore"], errors);
     one_of(&path.child("matchPolicy"), text(webhook, "matchPolicy"), &["Equivalent", "Exact"], errors);
-    match text(webhook, "sideEffects") {
-        "" => errors
+    match webhook["sideEffects"].as_str() {
+        None => errors
             .push(FieldError::required(&path.child("sideEffects"), "must specify one of None, NoneOnDryRun")),
-        effects => one_of(&path.child("sideEffects"), effects, &["None", "NoneOnDryRun"], errors),
+        Some(effects) => one_of(&path.child("sideEffects"), effects, &["None", "NoneOnDryRun"], errors),
     }
     let timeout = &webhook["timeoutSeconds"];
     if timeout.as_i64().is_some_and(|seconds| !(1..=30).contains(&seconds)) {
@@ -89,9 +90,13 @@ fn validate_webhook(path: &Path, webhook: &Value, errors: &mut Vec<FieldError>) 
     for key in ["namespaceSelector", "objectSelector"] {
         label_selector(&path.child(key), &webhook[key], errors);
     }
+    if mutating {
+        let policy = text(webhook, "reinvocationPolicy");
+        one_of(&path.child("reinvocationPolicy"), policy, &["IfNeeded", "Never"], errors);
+    }
     client(&path.child("clientConfig"), &webhook["clientConfig"], errors);
-    reviews(&path.child("admissionReviewVersions"), webhook, errors);
     match_conditions(&path.child("matchConditions"), list(webhook, "matchConditions"), errors);
+    reviews(&path.child("admissionReviewVersions"), webhook, errors);
 }
 
 fn reviews(path: &Path, webhook: &Value, errors: &mut Vec<FieldError>) {
@@ -104,6 +109,7 @@ fn reviews(path: &Path, webhook: &Value, errors: &mut Vec<FieldError>) {
     for (at, version) in versions.iter().enumerate() {
         if versions[..at].contains(version) {
             errors.push(FieldError::invalid(&path.index(at), *version, "duplicate version"));
+            continue;
         }
         dns_1035(&path.index(at), version, errors);
     }
@@ -118,40 +124,38 @@ pub(super) fn client(path: &Path, client: &Value, errors: &mut Vec<FieldError>) 
     let (url, service) = (client["url"].as_str(), &client["service"]);
     if url.is_some() == service.is_object() {
         errors.push(FieldError::required(path, "exactly one of url or service is required"));
-    }
-    if let Some(url) = url {
+    } else if let Some(url) = url {
         web_address(&path.child("url"), url, errors);
-    }
-    if service.is_object() {
+    } else {
         service_reference(&path.child("service"), service, errors);
     }
 }
 
 fn web_address(path: &Path, url: &str, errors: &mut Vec<FieldError>) {
     const FORM: &str = "; desired format: https://host[/path]";
-    let Some((scheme, rest)) = url.split_once("://") else {
-        let words = format!("url must be a valid URL: {url:?}{FORM}");
-        errors.push(FieldError::invalid(path, url, words));
-        return;
+    let parsed = match Url::parse(url) {
+        Ok(parsed) => parsed,
+        Err(why) => {
+            let words = format!("url must be a valid URL: parse {url:?}: {why}{FORM}");
+            errors.push(FieldError::required(path, words));
+            return;
+        }
     };
-    if scheme != "https" {
+    if parsed.scheme != "https" {
         let words = format!("'https' is the only allowed URL scheme{FORM}");
-        errors.push(FieldError::invalid(path, scheme, words));
+        errors.push(FieldError::invalid(path, parsed.scheme, words));
     }
-    let (before_fragment, fragment) = rest.split_once('#').unwrap_or((rest, ""));
-    let (place, query) = before_fragment.split_once('?').unwrap_or((before_fragment, ""));
-    let host = place.split('/').next().unwrap_or_default();
-    if host.is_empty() {
-        errors.push(FieldError::invalid(path, host, format!("host must be specified{FORM}")));
+    if parsed.host.is_empty() {
+        errors.push(FieldError::invalid(path, "", format!("host must be provided{FORM}")));
     }
-    if let Some((user, _)) = host.rsplit_once('@') {
+    if let Some(user) = parsed.user {
         errors.push(FieldError::invalid(path, user, "user information is not permitted in the URL"));
     }
-    if !fragment.is_empty() {
-        errors.push(FieldError::invalid(path, fragment, "fragments are not permitted in the URL"));
+    if !parsed.fragment.is_empty() {
+        errors.push(FieldError::invalid(path, parsed.fragment, "fragments are not permitted in the URL"));
     }
-    if !query.is_empty() {
-        errors.push(FieldError::invalid(path, query, "query parameters are not permitted in the URL"));
+    if !parsed.query.is_empty() {
+        errors.push(FieldError::invalid(path, parsed.query, "query parameters are not permitted in the URL"));
     }
 }
 
@@ -179,13 +183,16 @@ fn service_reference(path: &Path, service: &Value, errors: &mut Vec<FieldError>)
     if !target.starts_with('/') {
         errors.push(FieldError::invalid(&path, target, "must start with a '/'"));
     }
-    let steps = target.trim_matches('/').split('/').enumerate();
-    for (at, step) in steps {
+    let mut below = target.chars();
+    below.next();
+    let below = below.as_str();
+    for (at, step) in below.strip_suffix('/').unwrap_or(below).split('/').enumerate() {
         if step.is_empty() {
             errors.push(FieldError::invalid(&path, target, format!("segment[{at}] may not be empty")));
-        } else if !crate::selector::is_dns_subdomain(step) {
-            let words = format!("segment[{at}]: {}", super::common::DNS_SUBDOMAIN);
-            errors.push(FieldError::invalid(&path, target, words));
+            continue;
+        }
+        for fault in subdomain_faults(step) {
+            errors.push(FieldError::invalid(&path, target, format!("segment[{at}]: {fault}")));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream as StdStream};
 use std::path::PathBuf;
 
+use gantry_api::url::Url;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::either::Either;
 
@@ -29,48 +30,13 @@ pub fn check(endpoint: &str) -> Result<(), (String, String)> {
     }
     let url = if endpoint.contains("//") { endpoint.to_owned() } else { format!("dns://{endpoint}") };
     let wrong = |why: String| (url.clone(), why);
-    let scheme = scheme(&url).map_err(|why| wrong(format!("parse {url:?}: {why}")))?;
-    match scheme.as_str() {
+    let parsed = Url::parse(&url).map_err(|why| wrong(format!("parse {url:?}: {why}")))?;
+    match parsed.scheme.as_str() {
         "dns" | "unix" | "unix-abstract" => Ok(()),
         other => Err(wrong(format!(
             "unsupported scheme: {other}.  Options are none, dns, unix, or unix-abstract.  See \
              https://github.com/grpc/grpc/blob/master/doc/naming.md"
         ))),
-    }
-}
-
-/// The scheme of a URL, in the words of upstream's parser where it is none.
-fn scheme(url: &str) -> Result<String, String> {
-    if url.chars().any(|c| c.is_ascii_control()) {
-        return Err("net/url: invalid control character in URL".to_owned());
-    }
-    let is_scheme = |scheme: &str| {
-        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
-    };
-    let (scheme, rest) = match url.split_once(':') {
-        Some(("", _)) => return Err("missing protocol scheme".to_owned()),
-        Some((scheme, rest)) if is_scheme(scheme) => (scheme.to_ascii_lowercase(), rest),
-        Some((first, _)) if !first.contains('/') => {
-            return Err("first path segment in URL cannot contain colon".to_owned());
-        }
-        _ => (String::new(), url),
-    };
-    let Some(rest) = rest.strip_prefix("//") else { return Ok(scheme) };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    if let Some(bad) = host.chars().find(|c| " <>\"\\^`{}|".contains(*c)) {
-        return Err(format!("invalid character {:?} in host name", bad.to_string()));
-    }
-    if host.starts_with('[') && !host.contains(']') {
-        return Err("missing ']' in host".to_owned());
-    }
-    let after = host.rfind(']').map_or(host, |at| &host[at + 1..]);
-    match after.rfind(':').map(|at| &after[at..]) {
-        Some(port) if !port[1..].bytes().all(|byte| byte.is_ascii_digit()) => {
-            Err(format!("invalid port {port:?} after host"))
-        }
-        _ => Ok(scheme),
     }
 }
 

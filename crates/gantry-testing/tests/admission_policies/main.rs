@@ -2,6 +2,7 @@
 
 mod authorizer;
 mod params;
+mod rights;
 mod status;
 
 use anyhow::Result;

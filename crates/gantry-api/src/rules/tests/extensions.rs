@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::fixtures::{becomes, change_refused, created, minimal, refused, status_refused};
+use crate::rules::common::{DNS_1035, DNS_SUBDOMAIN, QUALIFIED_NAME};
 
 fn webhook(name: &str, patch: Value) -> Value {
     let mut webhook = minimal(name)["webhooks"][0].clone();
@@ -71,6 +72,46 @@ fn webhook_configurations() {
             "webhooks[0].clientConfig.service.namespace: Required value: service namespace is required",
             "webhooks[0].clientConfig.service.port: Invalid value: 0: port is not valid: must be between 1 and 65535, inclusive",
             "webhooks[0].clientConfig.service.path: Invalid value: \"x\": must start with a '/'",
+            "webhooks[0].clientConfig.service.path: Invalid value: \"x\": segment[0] may not be empty",
+        ],
+    );
+    check(
+        json!({"admissionReviewVersions": ["V2", "V2", "v1"], "sideEffects": "", "name": "A.b.c."}),
+        &[
+            &format!("webhooks[0].name: Invalid value: \"A.b.c.\": {DNS_SUBDOMAIN}"),
+            "webhooks[0].sideEffects: Unsupported value: \"\": supported values: \"None\", \"NoneOnDryRun\"",
+            &format!("webhooks[0].admissionReviewVersions[0]: Invalid value: \"V2\": {DNS_1035}"),
+            "webhooks[0].admissionReviewVersions[1]: Invalid value: \"V2\": duplicate version",
+        ],
+    );
+    check(
+        json!({"sideEffects": null}),
+        &["webhooks[0].sideEffects: Required value: must specify one of None, NoneOnDryRun"],
+    );
+    check(
+        json!({"clientConfig": {"url": "https:///a"}}),
+        &[
+            "webhooks[0].clientConfig.url: Invalid value: \"\": host must be provided; desired format: https://host[/path]",
+        ],
+    );
+    check(
+        json!({"clientConfig": {"url": "a:b"}}),
+        &[
+            "webhooks[0].clientConfig.url: Invalid value: \"a\": 'https' is the only allowed URL scheme; desired format: https://host[/path]",
+            "webhooks[0].clientConfig.url: Invalid value: \"\": host must be provided; desired format: https://host[/path]",
+        ],
+    );
+    check(
+        json!({"clientConfig": {"url": "https://a:b"}}),
+        &[
+            "webhooks[0].clientConfig.url: Required value: url must be a valid URL: parse \"https://a:b\": invalid port \":b\" after host; desired format: https://host[/path]",
+        ],
+    );
+    check(
+        json!({"clientConfig": {"url": null, "service": {"name": "s", "namespace": "d", "path": "//a//"}}}),
+        &[
+            "webhooks[0].clientConfig.service.path: Invalid value: \"//a//\": segment[0] may not be empty",
+            "webhooks[0].clientConfig.service.path: Invalid value: \"//a//\": segment[2] may not be empty",
         ],
     );
     check(
@@ -124,8 +165,8 @@ fn validating_admission_policy() {
     check(
         json!({"validations": null}),
         &[
-            "spec.validations: Required value: validations or auditAnnotations must be specified",
-            "spec.auditAnnotations: Required value: validations or auditAnnotations must be specified",
+            "spec.validations: Required value: validations or auditAnnotations must contain at least one item",
+            "spec.auditAnnotations: Required value: validations or auditAnnotations must contain at least one item",
         ],
     );
     check(
@@ -133,7 +174,7 @@ fn validating_admission_policy() {
         &[
             "spec.validations[0].expression: Required value: expression is not specified",
             "spec.validations[0].message: Invalid value: \"a\\nb\": message must not contain line breaks",
-            "spec.validations[0].reason: Unsupported value: \"Odd\": supported values: \"Forbidden\", \"Invalid\", \"RequestEntityTooLarge\", \"Unauthorized\"",
+            "spec.validations[0].reason: Unsupported value: \"Odd\": supported values: \"Forbidden\", \"Invalid\", \"RequestEntityTooLarge\"",
         ],
     );
     check(
@@ -144,6 +185,55 @@ fn validating_admission_policy() {
             "spec.variables[0].name: Invalid value: \"1a\": name is not a valid CEL identifier",
         ],
     );
+    check(json!({"validations": [{"expression": "true ||\nfalse"}], "failurePolicy": "Ignore"}), &[]);
+    check(
+        json!({"validations": [{"expression": "true", "messageExpression": " ", "message": "a\rb", "reason": "Unauthorized"}],
+            "failurePolicy": ""}),
+        &[
+            "spec.failurePolicy: Unsupported value: \"\": supported values: \"Fail\", \"Ignore\"",
+            "spec.validations[0].messageExpression: Invalid value: \" \": must be non-empty if specified",
+            "spec.validations[0].message: Invalid value: \"a\\rb\": message must not contain line breaks",
+            "spec.validations[0].reason: Unsupported value: \"Unauthorized\": supported values: \"Forbidden\", \"Invalid\", \"RequestEntityTooLarge\"",
+        ],
+    );
+    let long = |length: usize| format!(" {} ", "a".repeat(length));
+    check(
+        json!({"auditAnnotations": [{"key": "", "valueExpression": long(5120)}, {"key": "k", "valueExpression": long(5121)},
+            {"key": "k", "valueExpression": "\t"}]}),
+        &[
+            "spec.auditAnnotations[0].key: Invalid value: \"m/\": name part must be non-empty",
+            &format!("spec.auditAnnotations[0].key: Invalid value: \"m/\": {QUALIFIED_NAME}"),
+            "spec.auditAnnotations[1].valueExpression: Required value: must not exceed 5120 bytes in length",
+            "spec.auditAnnotations[2].valueExpression: Required value: valueExpression is not specified",
+            "spec.auditAnnotations[2].key: Duplicate value: \"k\"",
+        ],
+    );
+    check(
+        json!({"paramKind": {"apiVersion": "A/1", "kind": "a b"},
+            "variables": [{"name": "in", "expression": "1"}, {"name": " ", "expression": " "}]}),
+        &[
+            &format!("spec.paramKind.apiVersion: Invalid value: \"A\": {DNS_SUBDOMAIN}"),
+            &format!("spec.paramKind.apiVersion: Invalid value: \"1\": {DNS_1035}"),
+            &format!(
+                "spec.paramKind.kind: Invalid value: \"a b\": may have mixed case, but should otherwise match: {DNS_1035}"
+            ),
+            "spec.variables[0].name: Invalid value: \"in\": name is not a valid CEL identifier",
+            "spec.variables[1].name: Required value: name is not specified",
+            "spec.variables[1].expression: Required value: expression is not specified",
+        ],
+    );
+    check(
+        json!({"paramKind": {"apiVersion": "a/", "kind": "Kind"}, "matchConstraints": {"resourceRules": [
+            {"resourceNames": ["..", "n", "n"], "operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"],
+                "resources": ["*", ""], "scope": ""}]}}),
+        &[
+            "spec.paramKind.apiVersion: Invalid value: \"a/\": version must be specified",
+            "spec.matchConstraints.resourceRules[0].resourceNames[0]: Invalid value: \"..\": may not be '..'",
+            "spec.matchConstraints.resourceRules[0].resourceNames[2]: Duplicate value: \"n\"",
+            "spec.matchConstraints.resourceRules[0].resources[1]: Required value",
+            "spec.matchConstraints.resourceRules[0].scope: Unsupported value: \"\": supported values: \"*\", \"Cluster\", \"Namespaced\"",
+        ],
+    );
     let name = "ValidatingAdmissionPolicyBinding";
     let check = |spec, expected: &[&str]| refused(name, json!({"spec": spec}), expected);
     check(
@@ -151,6 +241,24 @@ fn validating_admission_policy() {
         &[
             "spec.policyName: Required value",
             "spec.validationActions: Invalid value: [\"Deny\",\"Warn\"]: must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)",
+        ],
+    );
+    check(
+        json!({"validationActions": ["Warn", "Log", "Warn"]}),
+        &[
+            "spec.validationActions[1]: Unsupported value: \"Log\": supported values: \"Audit\", \"Deny\", \"Warn\"",
+            "spec.validationActions[2]: Duplicate value: \"Warn\"",
+        ],
+    );
+    check(
+        json!({"paramRef": {"name": "a/b", "selector": {}, "parameterNotFoundAction": ""},
+            "matchResources": {"matchPolicy": ""}}),
+        &[
+            "spec.paramRef.name: Invalid value: \"a/b\": may not contain '/'",
+            "spec.paramRef.name: Forbidden: name and selector are mutually exclusive",
+            "spec.paramRef.selector: Forbidden: name and selector are mutually exclusive",
+            "spec.paramRef.parameterNotFoundAction: Required value",
+            "spec.matchResouces.matchPolicy: Unsupported value: \"\": supported values: \"Equivalent\", \"Exact\"",
         ],
     );
     check(
@@ -226,7 +334,7 @@ fn mutating_admission_policy() {
         name,
         json!({"spec": {"policyName": "A", "paramRef": {"name": "x"}, "matchResources": {"resourceRules": rules}}}),
         &[
-            &format!("spec.policyName: Invalid value: \"A\": {}", crate::rules::common::DNS_SUBDOMAIN),
+            &format!("spec.policyName: Invalid value: \"A\": {}", DNS_SUBDOMAIN),
             "spec.paramRef.parameterNotFoundAction: Required value",
             &unsupported("matchResources"),
         ],
@@ -240,7 +348,6 @@ fn kinds_that_are_off_by_default() {
     check(
         json!({"leaseName": "A", "emulationVersion": "1.36.0", "strategy": "Oldest"}),
         &[
-            &format!("spec.leaseName: Invalid value: \"A\": {}", crate::rules::common::DNS_SUBDOMAIN),
             "spec.binaryVersion: Invalid value: \"1.35.0\": must be greater than or equal to `emulationVersion`",
             "spec.strategy.strategy: Unsupported value: \"Oldest\": supported values: \"OldestEmulationVersion\"",
         ],
@@ -258,7 +365,7 @@ fn kinds_that_are_off_by_default() {
         json!({"spec": {"resource": {"resource": null, "group": "A"}}}),
         &[
             "spec.resource.resource: Required value: resource is required",
-            &format!("spec.resource.group: Invalid value: \"A\": {}", crate::rules::common::DNS_SUBDOMAIN),
+            &format!("spec.resource.group: Invalid value: \"A\": {}", DNS_SUBDOMAIN),
         ],
     );
     change_refused(
