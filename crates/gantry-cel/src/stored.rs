@@ -14,6 +14,8 @@ use crate::types::Type;
 
 /// What a device selector may cost at most.
 const SELECTOR: u64 = 1_000_000;
+/// The longest device selector, in bytes.
+const LONGEST_SELECTOR: usize = 10 << 10;
 
 /// The longest expression of an audit annotation, in bytes.
 const LONGEST_ANNOTATION: usize = 5 << 10;
@@ -42,6 +44,8 @@ pub fn validate_stored(group: &str, kind: &str, object: &Json, old: Option<&Json
             mutating_policy(&Path::new("spec"), &object["spec"], &mut errors);
         }
         ("resource.k8s.io", "DeviceClass") => selectors(&Path::new("spec"), &object["spec"], &mut errors),
+        // What cannot change is not looked at again.
+        ("resource.k8s.io", "ResourceClaim" | "ResourceClaimTemplate") if old.is_some() => {}
         ("resource.k8s.io", "ResourceClaim") => claim(&Path::new("spec"), &object["spec"], &mut errors),
         ("resource.k8s.io", "ResourceClaimTemplate") => {
             claim(&Path::new("spec").child("spec"), &object["spec"]["spec"], &mut errors);
@@ -185,7 +189,8 @@ fn selectors(path: &Path, parent: &Json, errors: &mut Vec<FieldError>) {
     for (at, selector) in list(parent, "selectors").iter().enumerate() {
         let path = path.child("selectors").index(at).child("cel").child("expression");
         let text = text(&selector["cel"], "expression");
-        if !selector["cel"].is_object() {
+        // One that is too long is refused for that.
+        if !selector["cel"].is_object() || text.len() > LONGEST_SELECTOR {
             continue;
         }
         let environment = device_environment();

@@ -146,7 +146,8 @@ async fn names_by_kind() -> Result<()> {
     let server = TestServer::start().await?;
     let spec = json!({"ports": [{"port": 80}]});
     for (path, name, words) in [
-        ("/api/v1/namespaces", "a.b", "a lowercase RFC 1123 label must consist of"),
+        ("/api/v1/namespaces", "a.b", "must not contain dots"),
+        ("/api/v1/namespaces", "a_b", "a lowercase RFC 1123 label must consist of"),
         ("/api/v1/namespaces/default/services", "1a", "a DNS-1035 label must consist of"),
         ("/api/v1/namespaces/default/services", &*"a".repeat(64), "must be no more than 63 bytes"),
         ("/apis/rbac.authorization.k8s.io/v1/clusterroles", "a%b", "may not contain '%'"),

@@ -39,6 +39,13 @@ pub const RULES: Rules = Rules {
         default(spec, "fsGroupPolicy", "ReadWriteOnceWithFSType");
         default(spec, "volumeLifecycleModes", json!(["Persistent"]));
     },
+    // What has never changed has no generation.
+    prepare_update: |new, old| {
+        if new["spec"] != old["spec"] {
+            let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
+            new["metadata"]["generation"] = generation.into();
+        }
+    },
     validate: |driver| {
         let mut errors = Vec::new();
         let (path, spec) = (Path::new("spec"), &driver["spec"]);
@@ -64,6 +71,15 @@ pub const RULES: Rules = Rules {
                 &at,
                 period.clone(),
                 "must be greater than or equal to 10 seconds",
+            ));
+        }
+        let secret = &spec["serviceAccountTokenInSecrets"];
+        if secret.is_boolean() && requests.is_empty() {
+            let words = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
+            errors.push(FieldError::invalid(
+                &path.child("serviceAccountTokenInSecrets"),
+                secret.clone(),
+                words,
             ));
         }
         errors

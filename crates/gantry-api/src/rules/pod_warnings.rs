@@ -27,6 +27,10 @@ const ANNOTATIONS: [(&str, &str); 3] = [
     ),
 ];
 
+/// The annotation that said how a pod's system calls are filtered, and the start of that for a container's.
+const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
+const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
+
 /// What is said about a pod, or the template at `path`.
 pub(super) fn of(path: &Path, pod: &Value) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -44,6 +48,20 @@ pub(super) fn of(path: &Path, pod: &Value) -> Vec<String> {
     lists(&at, spec, &mut warnings);
     for name in ["memory", "ephemeral-storage"] {
         whole_bytes(&at.child("overhead").key(name), &spec["overhead"][name], &mut warnings);
+    }
+    let mut seccomp = |holder: &Value, key: String| {
+        let (given, profile) =
+            (&pod["metadata"]["annotations"][&key], &holder["securityContext"]["seccompProfile"]);
+        if !given.is_null() && profile.is_null() {
+            let words = r#"non-functional in v1.27+; use the "seccompProfile" field instead"#;
+            warnings.push(format!("{}: {words}", annotations.key(&key)));
+        }
+    };
+    if !pod["metadata"]["annotations"].is_null() {
+        seccomp(spec, SECCOMP_POD.to_owned());
+        for (_, container) in containers(&at, spec) {
+            seccomp(container, format!("{SECCOMP_CONTAINER}{}", text(container, "name")));
+        }
     }
     for (path, container) in containers(&at, spec) {
         for field in ["limits", "requests"] {

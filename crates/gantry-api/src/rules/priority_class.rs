@@ -25,7 +25,7 @@ pub const RULES: Rules = Rules {
         }
     },
     prepare_create: |class| class["metadata"]["generation"] = 1.into(),
-    validate: |class| {
+    validate_create: |class| {
         let mut errors = Vec::new();
         let (name, value) = (text(&class["metadata"], "name"), class["value"].as_i64().unwrap_or(0));
         if name.starts_with("system-") {
@@ -78,7 +78,7 @@ mod tests {
 
     fn errors(mut class: Value) -> Vec<String> {
         (RULES.default)(&mut class);
-        (RULES.validate)(&class).iter().map(ToString::to_string).collect()
+        (RULES.validate_create)(&class).iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! ResourceClaim, ResourceClaimTemplate and DeviceClass: which devices are asked for. Selectors'
 //! expressions are compiled by gantry-cel when they are written.
 
+use ipnet::IpNet;
 use serde_json::{Map, Value};
 
 use super::common::{
     default, default_zero, dns_label, dns_subdomain, drop_status, immutable, items, keep_status, label_value,
-    list, object, one_of, qualified_name, required, text,
+    labels, list, object, one_of, qualified_name, required, required_one_of, sloppy_ip, text,
 };
-use super::{csi_driver, resource_slice};
+use super::metadata::annotations;
+use super::resources::is_extended;
+use super::{csi_driver, placement, resource_slice};
 use crate::field::{FieldError, Path};
 use crate::registry::Rules;
 
@@ -33,7 +36,8 @@ pub const RULES: Rules = Rules {
     },
     prepare_create: drop_status,
     prepare_update: keep_status,
-    validate: |claim| {
+    // What cannot change is not looked at again.
+    validate_create: |claim| {
         let mut errors = Vec::new();
         validate_claim(&Path::new("spec"), &claim["spec"], &mut errors);
         errors
@@ -54,11 +58,12 @@ pub const TEMPLATE: Rules = Rules {
             claim_defaults(spec);
         }
     },
-    validate: |template| {
+    validate_create: |template| {
         let mut errors = Vec::new();
         let path = Path::new("spec");
-        let labels = &template["spec"]["metadata"]["labels"];
-        super::common::labels(&path.child("metadata").child("labels"), labels, &mut errors);
+        let (at, metadata) = (path.child("metadata"), &template["spec"]["metadata"]);
+        annotations(&at.child("annotations"), &metadata["annotations"], &mut errors);
+        labels(&at.child("labels"), &metadata["labels"], &mut errors);
         validate_claim(&path.child("spec"), &template["spec"]["spec"], &mut errors);
         errors
     },
@@ -76,13 +81,9 @@ pub const CLASS: Rules = Rules {
         let mut errors = Vec::new();
         let (path, spec) = (Path::new("spec"), &class["spec"]);
         selectors(&path.child("selectors"), spec, &mut errors);
-        let all = list(spec, "config");
-        at_most(&path.child("config"), all, MOST, &mut errors);
-        for (at, config) in all.iter().enumerate() {
-            opaque(&path.child("config").index(at), config, &mut errors);
-        }
+        few(&path.child("config"), list(spec, "config"), MOST, opaque, &mut errors);
         if let Some(name) = spec["extendedResourceName"].as_str()
-            && (!name.contains('/') || name.contains("kubernetes.io/") || name.starts_with("requests."))
+            && !is_extended(name)
         {
             let words = "must be a valid extended resource name";
             errors.push(FieldError::invalid(&path.child("extendedResourceName"), name, words));
@@ -110,18 +111,36 @@ fn request_defaults(request: &mut Map<String, Value>) {
     items(request, "tolerations").for_each(|toleration| default(toleration, "operator", "Equal"));
 }
 
-/// Checks how many items a list has.
-pub(super) fn at_most(path: &Path, items: &[Value], most: usize, errors: &mut Vec<FieldError>) {
+/// Checks each item of a list; of one that is too long nothing but that.
+pub(super) fn few(
+    path: &Path,
+    items: &[Value],
+    most: usize,
+    check: impl Fn(&Path, &Value, &mut Vec<FieldError>),
+    errors: &mut Vec<FieldError>,
+) {
     if items.len() > most {
         errors.push(FieldError::too_many(path, items.len(), most));
+        return;
     }
+    items.iter().enumerate().for_each(|(at, item)| check(&path.index(at), item, errors));
 }
 
-/// Checks that no two items have the same name.
-pub(super) fn distinct(path: &Path, items: &[Value], key: &str, errors: &mut Vec<FieldError>) {
-    for (at, item) in items.iter().enumerate() {
-        if items[..at].iter().any(|other| other[key] == item[key]) {
-            errors.push(FieldError::duplicate(&path.index(at).child(key), item[key].clone()));
+/// Checks each item of a list, and that no two have the same key; of a list that is too long nothing but that.
+pub(super) fn few_distinct(
+    path: &Path,
+    items: &[Value],
+    most: usize,
+    key: impl Fn(&Value) -> &Value,
+    check: impl Fn(&Path, &Value, &mut Vec<FieldError>),
+    errors: &mut Vec<FieldError>,
+) {
+    few(path, items, most, check, errors);
+    if items.len() <= most {
+        for (at, item) in items.iter().enumerate() {
+            if items[..at].iter().any(|other| key(other) == key(item)) {
+                errors.push(FieldError::duplicate(&path.index(at), key(item).clone()));
+            }
         }
     }
 }
@@ -129,36 +148,22 @@ pub(super) fn distinct(path: &Path, items: &[Value], key: &str, errors: &mut Vec
 fn validate_claim(path: &Path, spec: &Value, errors: &mut Vec<FieldError>) {
     let (path, devices) = (path.child("devices"), &spec["devices"]);
     let names = Names::of(devices);
-    let (at, requests) = (path.child("requests"), list(devices, "requests"));
-    at_most(&at, requests, MOST, errors);
-    for (index, request) in requests.iter().enumerate() {
-        validate_request(&at.index(index), request, errors);
-    }
-    distinct(&at, requests, "name", errors);
-    let (at, constraints) = (path.child("constraints"), list(devices, "constraints"));
-    at_most(&at, constraints, MOST, errors);
-    for (index, constraint) in constraints.iter().enumerate() {
-        let path = at.index(index);
+    let requests = list(devices, "requests");
+    few_distinct(&path.child("requests"), requests, MOST, |each| &each["name"], validate_request, errors);
+    let constraint = |path: &Path, constraint: &Value, errors: &mut Vec<FieldError>| {
         names.check(&path.child("requests"), list(constraint, "requests"), errors);
-        let attributes = ["matchAttribute", "distinctAttribute"].map(|key| constraint[key].as_str());
-        match attributes {
-            [None, None] => errors.push(FieldError::required(&path.child("matchAttribute"), "")),
-            [matched, distinct] => {
-                for (key, value) in [("matchAttribute", matched), ("distinctAttribute", distinct)] {
-                    if let Some(value) = value {
-                        resource_slice::qualified(&path.child(key), value, true, errors);
-                    }
-                }
-            }
+        let attributes = ["matchAttribute", "distinctAttribute"];
+        match attributes.into_iter().find_map(|key| Some((key, constraint[key].as_str()?))) {
+            Some((key, name)) => resource_slice::fully_qualified(&path.child(key), name, errors),
+            None => errors.push(FieldError::required(&path.child("matchAttribute"), "")),
         }
-    }
-    let (at, configs) = (path.child("config"), list(devices, "config"));
-    at_most(&at, configs, MOST, errors);
-    for (index, config) in configs.iter().enumerate() {
-        let path = at.index(index);
+    };
+    few(&path.child("constraints"), list(devices, "constraints"), MOST, constraint, errors);
+    let config = |path: &Path, config: &Value, errors: &mut Vec<FieldError>| {
         names.check(&path.child("requests"), list(config, "requests"), errors);
-        opaque(&path, config, errors);
-    }
+        opaque(path, config, errors);
+    };
+    few(&path.child("config"), list(devices, "config"), MOST, config, errors);
 }
 
 fn validate_request(path: &Path, request: &Value, errors: &mut Vec<FieldError>) {
@@ -176,14 +181,12 @@ fn validate_request(path: &Path, request: &Value, errors: &mut Vec<FieldError>) 
         }
         (true, false) => exact(&path.child("exactly"), exactly, errors),
         (false, true) => {
-            let path = path.child("firstAvailable");
-            at_most(&path, first, MOST_ALTERNATIVES, errors);
-            for (at, each) in first.iter().enumerate() {
-                let path = path.index(at);
+            let alternative = |path: &Path, each: &Value, errors: &mut Vec<FieldError>| {
                 dns_label(&path.child("name"), text(each, "name"), errors);
-                exact(&path, each, errors);
-            }
-            distinct(&path, first, "name", errors);
+                exact(path, each, errors);
+            };
+            let path = path.child("firstAvailable");
+            few_distinct(&path, first, MOST_ALTERNATIVES, |each| &each["name"], alternative, errors);
         }
     }
 }
@@ -232,16 +235,15 @@ fn exact(path: &Path, request: &Value, errors: &mut Vec<FieldError>) {
 }
 
 fn selectors(path: &Path, parent: &Value, errors: &mut Vec<FieldError>) {
-    let all = list(parent, "selectors");
-    at_most(path, all, MOST, errors);
-    for (at, selector) in all.iter().enumerate() {
-        let path = path.index(at).child("cel");
+    let selector = |path: &Path, selector: &Value, errors: &mut Vec<FieldError>| {
+        let path = path.child("cel");
         if !selector["cel"].is_object() {
             errors.push(FieldError::required(&path, ""));
         } else if text(&selector["cel"], "expression").len() > LONGEST_EXPRESSION {
             errors.push(FieldError::too_long(&path.child("expression"), LONGEST_EXPRESSION));
         }
-    }
+    };
+    few(path, list(parent, "selectors"), MOST, selector, errors);
 }
 
 fn opaque(path: &Path, config: &Value, errors: &mut Vec<FieldError>) {
@@ -251,14 +253,17 @@ fn opaque(path: &Path, config: &Value, errors: &mut Vec<FieldError>) {
         return;
     }
     csi_driver::name(&path.child("driver"), text(opaque, "driver"), errors);
-    let (path, parameters) = (path.child("parameters"), &opaque["parameters"]);
-    if parameters.is_null() {
-        errors.push(FieldError::required(&path, ""));
-    } else if !parameters.is_object() {
-        let words = "parameters must be a valid JSON object";
-        errors.push(FieldError::invalid(&path, "<value omitted>", words));
-    } else if parameters.to_string().len() > LARGEST_PARAMETERS {
-        errors.push(FieldError::too_long(&path, LARGEST_PARAMETERS));
+    anything(&path.child("parameters"), &opaque["parameters"], errors);
+}
+
+/// Checks what means something to a driver only: it must be an object that is not too large.
+fn anything(path: &Path, value: &Value, errors: &mut Vec<FieldError>) {
+    if value.is_null() {
+        errors.push(FieldError::required(path, ""));
+    } else if value.to_string().len() > LARGEST_PARAMETERS {
+        errors.push(FieldError::too_long(path, LARGEST_PARAMETERS));
+    } else if !value.is_object() {
+        errors.push(FieldError::invalid(path, "<value omitted>", "must be a valid JSON object"));
     }
 }
 
@@ -288,14 +293,10 @@ impl Names {
     }
 
     fn check(&self, path: &Path, requests: &[Value], errors: &mut Vec<FieldError>) {
-        at_most(path, requests, MOST, errors);
-        for (at, name) in requests.iter().enumerate() {
-            let shown = name.as_str().unwrap_or_default();
-            self.check_one(&path.index(at), shown, errors);
-            if requests[..at].contains(name) {
-                errors.push(FieldError::duplicate(&path.index(at), shown));
-            }
-        }
+        let check = |path: &Path, name: &Value, errors: &mut Vec<FieldError>| {
+            self.check_one(path, name.as_str().unwrap_or_default(), errors);
+        };
+        few_distinct(path, requests, MOST, |name| name, check, errors);
     }
 }
 
@@ -303,17 +304,13 @@ fn validate_status(new: &Value, old: &Value, _: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let (path, status) = (Path::new("status"), &new["status"]);
     let (at, consumers) = (path.child("reservedFor"), list(status, "reservedFor"));
-    at_most(&at, consumers, MOST_CONSUMERS, &mut errors);
-    for (index, consumer) in consumers.iter().enumerate() {
+    let consumer = |path: &Path, consumer: &Value, errors: &mut Vec<FieldError>| {
         for key in ["resource", "name", "uid"] {
-            required(&at.index(index), consumer, key, &mut errors);
+            required(path, consumer, key, errors);
         }
-    }
-    for (index, consumer) in consumers.iter().enumerate() {
-        if consumers[..index].iter().any(|other| other["uid"] == consumer["uid"]) {
-            errors.push(FieldError::duplicate(&at.index(index), consumer["uid"].clone()));
-        }
-    }
+    };
+    few_distinct(&at, consumers, MOST_CONSUMERS, |each| &each["uid"], consumer, &mut errors);
+    device_statuses(&path.child("devices"), status, &mut errors);
     let allocation = &status["allocation"];
     if !consumers.is_empty() && !allocation.is_object() {
         let words = "may not be specified when `allocated` is not set";
@@ -330,26 +327,29 @@ fn validate_status(new: &Value, old: &Value, _: &str) -> Vec<FieldError> {
     if allocation.is_object() && before.is_object() {
         immutable(&at, allocation, before, &mut errors);
     } else if allocation.is_object() {
-        let names = Names::of(&new["spec"]["devices"]);
-        let (at, devices) = (at.child("devices"), &allocation["devices"]);
-        at_most(&at.child("results"), list(devices, "results"), MOST, &mut errors);
-        for (index, result) in list(devices, "results").iter().enumerate() {
-            let path = at.child("results").index(index);
-            names.check_one(&path.child("request"), text(result, "request"), &mut errors);
-            device_name(&path, result, &mut errors);
-        }
-        at_most(&at.child("config"), list(devices, "config"), 2 * MOST, &mut errors);
-        for (index, config) in list(devices, "config").iter().enumerate() {
-            let path = at.child("config").index(index);
-            if let Some(source) = required(&path, config, "source", &mut errors) {
-                one_of(&path.child("source"), source, &["FromClaim", "FromClass"], &mut errors);
-            }
-            names.check(&path.child("requests"), list(config, "requests"), &mut errors);
-            opaque(&path, config, &mut errors);
-        }
+        allocate(&at, allocation, &Names::of(&new["spec"]["devices"]), &mut errors);
     }
-    device_statuses(&path.child("devices"), status, &mut errors);
     errors
+}
+
+/// Checks which devices a claim got.
+fn allocate(path: &Path, allocation: &Value, names: &Names, errors: &mut Vec<FieldError>) {
+    let (at, devices) = (path.child("devices"), &allocation["devices"]);
+    let result = |path: &Path, result: &Value, errors: &mut Vec<FieldError>| {
+        names.check_one(&path.child("request"), text(result, "request"), errors);
+        device_name(path, result, errors);
+        resource_slice::binding(path, result, errors);
+    };
+    few(&at.child("results"), list(devices, "results"), MOST, result, errors);
+    let config = |path: &Path, config: &Value, errors: &mut Vec<FieldError>| {
+        required_one_of(&path.child("source"), text(config, "source"), &["FromClaim", "FromClass"], errors);
+        names.check(&path.child("requests"), list(config, "requests"), errors);
+        opaque(path, config, errors);
+    };
+    few(&at.child("config"), list(devices, "config"), 2 * MOST, config, errors);
+    if allocation["nodeSelector"].is_object() {
+        placement::node_selector(&path.child("nodeSelector"), &allocation["nodeSelector"], errors);
+    }
 }
 
 /// Checks what names a device: its driver, its pool and its own name.
@@ -364,31 +364,58 @@ fn device_statuses(path: &Path, status: &Value, errors: &mut Vec<FieldError>) {
     const NAME: [&str; 4] = ["driver", "pool", "device", "shareID"];
     let allocated = list(&status["allocation"]["devices"], "results");
     let devices = list(status, "devices");
+    let same = |one: &Value, other: &Value| NAME.iter().all(|key| one[*key] == other[*key]);
+    let shown = |device: &Value| ["driver", "pool", "device"].map(|key| text(device, key)).join("/");
     for (at, device) in devices.iter().enumerate() {
         let path = path.index(at);
         device_name(&path, device, errors);
-        let same = |other: &Value| NAME.iter().all(|key| other[*key] == device[*key]);
-        let shown = || ["driver", "pool", "device"].map(|key| text(device, key)).join("/");
-        if !allocated.iter().any(same) {
-            errors.push(FieldError::invalid(&path, shown(), "must be an allocated device in the claim"));
+        if !allocated.iter().any(|other| same(other, device)) {
+            errors.push(FieldError::invalid(
+                &path,
+                shown(device),
+                "must be an allocated device in the claim",
+            ));
         }
-        if devices[..at].iter().any(same) {
-            errors.push(FieldError::duplicate(&path, shown()));
+        let (at, conditions) = (path.child("conditions"), list(device, "conditions"));
+        if conditions.len() > MOST_CONDITIONS {
+            errors.push(FieldError::too_many(&at, conditions.len(), MOST_CONDITIONS));
         }
-        at_most(&path.child("conditions"), list(device, "conditions"), MOST_CONDITIONS, errors);
-        let (data, network) = (&device["data"], &device["networkData"]);
-        if !data.is_null() && !data.is_object() {
-            let words = "parameters must be a valid JSON object";
-            errors.push(FieldError::invalid(&path.child("data"), "<value omitted>", words));
-        } else if data.to_string().len() > LARGEST_PARAMETERS {
-            errors.push(FieldError::too_long(&path.child("data"), LARGEST_PARAMETERS));
+        super::conditions::validate(&at, conditions, errors);
+        if device.get("data").is_some() {
+            anything(&path.child("data"), &device["data"], errors);
         }
-        let path = path.child("networkData");
+        let (path, network) = (path.child("networkData"), &device["networkData"]);
         for (key, most) in [("interfaceName", 256), ("hardwareAddress", 128)] {
             if text(network, key).len() > most {
                 errors.push(FieldError::too_long(&path.child(key), most));
             }
         }
-        at_most(&path.child("ips"), list(network, "ips"), MOST_ADDRESSES, errors);
+        let address = |path: &Path, address: &Value, errors: &mut Vec<FieldError>| {
+            interface_address(path, address.as_str().unwrap_or_default(), errors);
+        };
+        let ips = list(network, "ips");
+        few_distinct(&path.child("ips"), ips, MOST_ADDRESSES, |each| each, address, errors);
     }
+    for (at, device) in devices
+        .iter()
+        .enumerate()
+        .filter(|(at, device)| devices[..*at].iter().any(|other| same(other, device)))
+    {
+        errors.push(FieldError::duplicate(&path.index(at), shown(device)));
+    }
+}
+
+/// Checks the address of an interface, which tells its network's length as well.
+fn interface_address(path: &Path, address: &str, errors: &mut Vec<FieldError>) {
+    let parsed = address.split_once('/').and_then(|(first, length)| {
+        let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
+        let length = digits.then(|| length.parse().ok())??;
+        IpNet::new(sloppy_ip(first)?, length).ok()
+    });
+    let words = match parsed {
+        None => "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)".to_owned(),
+        Some(net) if net.to_string() != address => format!("must be in canonical form (\"{net}\")"),
+        Some(_) => return,
+    };
+    errors.push(FieldError::invalid(path, address, words));
 }

@@ -118,18 +118,37 @@ pub(super) async fn bind_named(
     result
 }
 
+/// What is wrong with what a pod is bound to.
+fn binding_faults(target: &Value) -> Option<String> {
+    use gantry_api::field::{FieldError, FieldErrorKind, Path};
+    let (path, mut faults) = (Path::new("target"), Vec::new());
+    if !matches!(target["kind"].as_str(), None | Some("" | "Node")) {
+        let (at, words) = (path.child("kind"), "supported values: \"Node\", \"<empty>\"");
+        faults.push(
+            FieldError::of(FieldErrorKind::NotSupported, &at, Some(&target["kind"]), words).to_string(),
+        );
+    }
+    if target["name"].as_str().unwrap_or_default().is_empty() {
+        faults.push(FieldError::required(&path.child("name"), "").to_string());
+    }
+    match faults.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        several => Some(format!("[{}]", several.join(", "))),
+    }
+}
+
 /// Sets the node of a pod. As upstream has it, that is nobody's field and changes nothing else that would have
 /// to be looked at again.
 async fn assign(context: &mut Context<'_>, mut binding: Value) -> Result<Response<Body>, ApiError> {
     let dry_run = context.dry_run();
     context.mutate(Operation::Create, &mut binding, None, dry_run).await?;
+    if let Some(faults) = binding_faults(&binding["target"]) {
+        // Upstream takes them for faults of its own.
+        return Err(ApiError::new(500, "", faults));
+    }
     context.validate(Operation::Create, &mut binding, None, dry_run).await?;
     let target = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
-    if target.is_empty() {
-        use gantry_api::field::{FieldError, Path};
-        let error = FieldError::required(&Path::new("target").child("name"), "");
-        return Err(ApiError::invalid("", "Binding", &context.info.name, &[error]));
-    }
     let preconditions = Preconditions::read(&binding["metadata"]);
     change(context, None, |context, current, _| {
         let name = &context.info.name;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::fixtures::{becomes, change_of, change_refused, created, minimal, refused};
+use super::fixtures::{becomes, change_of, change_refused, created, kind_of, minimal, refused};
 use crate::rules::common::DNS_SUBDOMAIN;
 
 #[test]
@@ -205,6 +205,20 @@ fn csi_kinds() {
         json!({"spec": {"attachRequired": false}}),
         &["spec.attachedRequired: Invalid value: false: field is immutable"],
     );
+    refused(
+        "CSIDriver",
+        json!({"spec": {"serviceAccountTokenInSecrets": false}}),
+        &[
+            "spec.serviceAccountTokenInSecrets: Invalid value: false: serviceAccountTokenInSecrets is set but no tokenRequests are specified",
+        ],
+    );
+    let driver = created(minimal("CSIDriver"));
+    let mut changed = driver.clone();
+    kind_of(&driver).prepare_update(&mut changed, &driver);
+    assert!(changed["metadata"]["generation"].is_null());
+    changed["spec"]["requiresRepublish"] = true.into();
+    kind_of(&driver).prepare_update(&mut changed, &driver);
+    assert_eq!(changed["metadata"]["generation"], 1);
     refused(
         "CSINode",
         json!({"spec": {"drivers": [{"name": "a", "nodeID": "n", "allocatable": {"count": -1}}, {"name": "a"}]}}),
