@@ -8,7 +8,7 @@ use gantry_api::status::ApiError;
 use gantry_store::Store;
 use serde_json::Value;
 
-use super::{Operation, Request, WaitingPlugin};
+use super::{Request, Turns, WaitingPlugin};
 use crate::authz::Authorizer;
 use crate::{Attributes, User, storage};
 
@@ -25,6 +25,10 @@ impl WaitingPlugin for PolicyParameters {
         "PolicyParameters"
     }
 
+    fn turns(&self) -> Turns {
+        Turns::validating(Turns::WRITES)
+    }
+
     fn concerns(&self, request: &Request<'_>) -> bool {
         request.group == "admissionregistration.k8s.io"
             && request.subresource.is_empty()
@@ -32,8 +36,7 @@ impl WaitingPlugin for PolicyParameters {
     }
 
     async fn validate(&self, request: &mut Request<'_>, store: &Store) -> Result<(), ApiError> {
-        let write = matches!(request.operation, Operation::Create | Operation::Update);
-        if !write || request.user.groups.iter().any(|group| group == MASTERS) {
+        if request.user.groups.iter().any(|group| group == MASTERS) {
             return Ok(());
         }
         let (spec, old) = (&request.object["spec"], request.old.map(|old| &old["spec"]));
