@@ -15,6 +15,7 @@ pub(crate) mod listener;
 mod openapi;
 mod pipeline;
 mod service_range;
+pub(crate) mod settling;
 mod start;
 mod tokens;
 

@@ -8,14 +8,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::future::{join_all, select_all};
-use gantry_store::{Snapshot, WatchEnd};
+use futures::future::join_all;
+use gantry_store::Snapshot;
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{LEVELS, SCHEMAS};
+use crate::server::settling::{Settling, keep_settled};
 use crate::{ApiServer, User};
 
 const PATH: &str = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas";
@@ -110,38 +110,23 @@ impl Writes {
 /// Keeps the conditions true. Runs until the store closes; dropping it is safe.
 pub(crate) async fn follow(server: &ApiServer) {
     server.ready().await;
-    let mut writes = Writes::default();
-    loop {
-        let revision = server.store.revision();
-        let watch = |prefix| server.store.watch(prefix, revision, None);
-        let mut watchers = match (watch(SCHEMAS), watch(LEVELS)) {
-            (Ok(schemas), Ok(levels)) => [schemas, levels],
-            // A compaction between the two calls, or the end.
-            _ if server.store.watch("/", server.store.revision(), None).is_err() => return,
-            _ => continue,
-        };
-        let end = loop {
-            let (now, mut all) = (Instant::now(), true);
-            for (name, condition) in wrong(&server.store.snapshot()) {
-                all &= writes.allow(&name, now) && apply(server, &name, condition).await;
-            }
-            writes.forget(now);
-            let changed = select_all(watchers.iter_mut().map(StreamExt::next));
-            let changed = match all {
-                true => Some(changed.await),
-                false => tokio::time::timeout(LATER, changed).await.ok(),
-            };
-            if let Some((None, at, _)) = changed {
-                break watchers[at].end();
-            }
-            // All are looked at, whatever it was.
-            for watcher in &mut watchers {
-                while watcher.try_next().is_some() {}
-            }
-        };
-        if end == WatchEnd::Closed {
-            return;
+    let mut conditions = Conditions { server, writes: Writes::default() };
+    keep_settled(&server.store, &[SCHEMAS, LEVELS], &mut conditions).await;
+}
+
+struct Conditions<'a> {
+    server: &'a ApiServer,
+    writes: Writes,
+}
+
+impl Settling for Conditions<'_> {
+    async fn settle(&mut self) -> Option<Duration> {
+        let (now, mut all) = (Instant::now(), true);
+        for (name, condition) in wrong(&self.server.store.snapshot()) {
+            all &= self.writes.allow(&name, now) && apply(self.server, &name, condition).await;
         }
+        self.writes.forget(now);
+        (!all).then_some(LATER)
     }
 }
 

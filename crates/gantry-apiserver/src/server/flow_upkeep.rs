@@ -7,20 +7,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::future::select_all;
-use gantry_store::WatchEnd;
 use http::Method;
 use serde_json::Value;
 
+use super::settling::{Delays, Settling, keep_settled};
 use crate::ApiServer;
 use crate::bootstrap::{Api, Upkeep, flow_schemas, flow_upkeep, priority_levels};
 use crate::storage;
 
 const GROUP: &str = "flowcontrol.apiserver.k8s.io";
 const MANAGER: &str = "fieldManager=api-priority-and-fairness-config-producer-v1";
-/// The first delay, and the longest.
-const DELAYS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
+/// The longest delay.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// One of the two kinds.
 struct Kept {
@@ -80,36 +78,25 @@ impl Kept {
 pub(super) async fn run(server: Arc<ApiServer>) {
     server.ready().await;
     let kept = Kept::all();
-    loop {
-        let revision = server.store.revision();
-        let watch = |each: &Kept| server.store.watch(&each.prefix(), revision, None);
-        let mut watchers = match kept.iter().map(watch).collect::<Result<Vec<_>, _>>() {
-            Ok(watchers) => watchers,
-            // A compaction between the two calls, or the end.
-            Err(_) if server.store.watch("/", server.store.revision(), None).is_err() => return,
-            Err(_) => continue,
-        };
-        let mut delay = DELAYS.0;
-        let end = loop {
-            let mut all = true;
-            for each in &kept {
-                all &= each.put_right(&server).await;
-            }
-            let changed = select_all(watchers.iter_mut().map(StreamExt::next));
-            let changed = match all {
-                true => Some(changed.await),
-                false => tokio::time::timeout(delay, changed).await.ok(),
-            };
-            if let Some((None, at, _)) = changed {
-                break watchers[at].end();
-            }
-            for watcher in &mut watchers {
-                while watcher.try_next().is_some() {}
-            }
-            delay = if all { DELAYS.0 } else { DELAYS.1.min(delay * 2) };
-        };
-        if end == WatchEnd::Closed {
-            return;
+    let prefixes = kept.each_ref().map(Kept::prefix);
+    let prefixes = prefixes.each_ref().map(String::as_str);
+    let mut defaults = Defaults { server: &server, kept, delays: Delays::up_to(LONGEST) };
+    keep_settled(&server.store, &prefixes, &mut defaults).await;
+}
+
+/// The defaults of both kinds.
+struct Defaults<'a> {
+    server: &'a ApiServer,
+    kept: [Kept; 2],
+    delays: Delays,
+}
+
+impl Settling for Defaults<'_> {
+    async fn settle(&mut self) -> Option<Duration> {
+        let mut all = true;
+        for each in &self.kept {
+            all &= each.put_right(self.server).await;
         }
+        self.delays.after(all)
     }
 }

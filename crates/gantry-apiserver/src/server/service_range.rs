@@ -7,13 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use gantry_store::WatchEnd;
 use http::Method;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use super::event::Warning;
+use super::settling::{Delays, Settling, keep_settled};
 use crate::bootstrap::Api;
 use crate::rest::now;
 use crate::{ApiServer, services};
@@ -22,8 +21,8 @@ const NAME: &str = "kubernetes";
 const COMPONENT: &str = "kubernetes-service-cidr-controller";
 const ALL: &str = "/apis/networking.k8s.io/v1/servicecidrs";
 const KEY: &str = "/registry/networking.k8s.io/servicecidrs/kubernetes";
-/// The first delay of what could not be written, and the longest.
-const DELAYS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
+/// The longest delay of what could not be written.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// What is to be done about the object as it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -128,36 +127,20 @@ pub(super) async fn run(server: Arc<ApiServer>) {
     if !services::are_objects_served(&server.builtin) {
         return;
     }
-    let mut warned = Warned::default();
-    let mut delay = DELAYS.0;
-    loop {
-        let revision = server.store.revision();
-        let Ok(mut watcher) = server.store.watch(KEY, revision, None) else {
-            // A compaction between the two calls, or the end.
-            if server.store.watch(KEY, server.store.revision(), None).is_err() {
-                return;
-            }
-            continue;
-        };
-        let end = loop {
-            let settled = settle(&server, Some(&mut warned)).await;
-            let wait = delay;
-            let again = async {
-                match settled {
-                    true => std::future::pending().await,
-                    false => tokio::time::sleep(wait).await,
-                }
-            };
-            delay = if settled { DELAYS.0 } else { DELAYS.1.min(delay * 2) };
-            tokio::select! {
-                event = watcher.next() => if event.is_none() { break watcher.end() },
-                () = again => {}
-            }
-            while watcher.try_next().is_some() {}
-        };
-        if end == WatchEnd::Closed {
-            return;
-        }
+    let (warned, delays) = (Warned::default(), Delays::up_to(LONGEST));
+    keep_settled(&server.store, &[KEY], &mut Upkeep { server: &server, warned, delays }).await;
+}
+
+struct Upkeep<'a> {
+    server: &'a ApiServer,
+    warned: Warned,
+    delays: Delays,
+}
+
+impl Settling for Upkeep<'_> {
+    async fn settle(&mut self) -> Option<Duration> {
+        let settled = settle(self.server, Some(&mut self.warned)).await;
+        self.delays.after(settled)
     }
 }
 

@@ -13,9 +13,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::select_all;
 use futures::{StreamExt, stream};
-use gantry_store::{Event, WatchEnd, Watcher};
+use gantry_store::Event;
 use http::Method;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -26,6 +25,7 @@ use crate::ApiServer;
 use crate::allocate::Held;
 use crate::bootstrap::Api;
 use crate::server::event::Warning;
+use crate::server::settling::{Delays, Settling, keep_settled};
 use plan::{About, Finding, Remedy, Verdict};
 
 const ALL: &str = "/apis/networking.k8s.io/v1/ipaddresses";
@@ -34,8 +34,8 @@ const COMPONENT: &str = "ipallocator-repair-controller";
 const AT_ONCE: usize = 64;
 /// Findings remembered as told.
 const REMEMBERED: usize = 4096;
-/// The first delay of what could not be done, and the longest.
-const DELAYS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(60));
+/// The longest delay of what could not be done.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// What is to be looked at.
 #[derive(Debug, Default)]
@@ -91,70 +91,48 @@ pub(crate) async fn run(server: Arc<ApiServer>) {
     if !super::are_objects_served(&server.builtin) {
         return;
     }
-    let mut told = HashSet::new();
-    loop {
-        let revision = server.store.revision();
-        let watch = |prefix: &&str| server.store.watch(prefix, revision, None);
-        match [SERVICES, ADDRESSES, RANGES].iter().map(watch).collect::<Result<Vec<_>, _>>() {
-            Ok(watchers) => {
-                if follow(&server, watchers, &mut told).await == WatchEnd::Closed {
-                    return;
-                }
-            }
-            // A compaction between the two calls, or the end.
-            Err(_) if server.store.watch(RANGES, server.store.revision(), None).is_err() => return,
-            Err(_) => {}
-        }
-    }
+    let mut repair = Repair {
+        server: &server,
+        dirty: Dirty::default(),
+        waiting: BTreeMap::new(),
+        told: HashSet::new(),
+        delays: Delays::up_to(LONGEST),
+    };
+    keep_settled(&server.store, &[SERVICES, ADDRESSES, RANGES], &mut repair).await;
 }
 
-/// Follows the changes until a watch ends.
-async fn follow(
-    server: &ApiServer,
-    mut watchers: Vec<Watcher>,
-    told: &mut HashSet<(About, String)>,
-) -> WatchEnd {
-    let mut dirty = Dirty { all: true, ..Dirty::default() };
-    let mut waiting: BTreeMap<IpAddr, Timestamp> = BTreeMap::new();
-    let mut delay = DELAYS.0;
-    loop {
+struct Repair<'a> {
+    server: &'a ApiServer,
+    dirty: Dirty,
+    /// Addresses that are to be looked at again, and when.
+    waiting: BTreeMap<IpAddr, Timestamp>,
+    told: HashSet<(About, String)>,
+    delays: Delays,
+}
+
+impl Settling for Repair<'_> {
+    fn begin(&mut self) {
+        self.dirty.all = true;
+    }
+
+    fn note(&mut self, event: &Event) {
+        self.dirty.note(event);
+    }
+
+    async fn settle(&mut self) -> Option<Duration> {
         let now = Timestamp::now();
-        let due = waiting.iter().filter(|(_, at)| **at <= now).map(|(address, _)| *address);
-        dirty.addresses.extend(due);
-        let (findings, later) = server.services.holdings.read(|holdings| dirty.findings(holdings, now));
-        waiting.retain(|address, _| !dirty.all && !dirty.addresses.contains(address));
-        waiting.extend(later);
-        dirty = carry_out(server, findings, told).await;
-        let failed = !(dirty.services.is_empty() && dirty.addresses.is_empty());
+        let due = self.waiting.iter().filter(|(_, at)| **at <= now).map(|(address, _)| *address);
+        self.dirty.addresses.extend(due);
+        let dirty = std::mem::take(&mut self.dirty);
+        let (findings, later) = self.server.services.holdings.read(|holdings| dirty.findings(holdings, now));
+        self.waiting.retain(|address, _| !dirty.all && !dirty.addresses.contains(address));
+        self.waiting.extend(later);
+        self.dirty = carry_out(self.server, findings, &mut self.told).await;
+        let worked = self.dirty.services.is_empty() && self.dirty.addresses.is_empty();
         // An IPAddress may be older than its Service, for so long and no longer; and what could not be written
         // is tried again, for nothing says when it can be.
-        let next = waiting.values().min().map(|at| until(*at, Timestamp::now()));
-        let next = if failed { Some(next.map_or(delay, |next| next.min(delay))) } else { next };
-        delay = if failed { DELAYS.1.min(delay * 2) } else { DELAYS.0 };
-        let timer = async {
-            match next {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => std::future::pending().await,
-            }
-        };
-        let changed = select_all(watchers.iter_mut().map(StreamExt::next));
-        let end = tokio::select! {
-            (event, at, _) = changed => {
-                if let Some(event) = &event {
-                    dirty.note(event);
-                }
-                event.is_none().then_some(at)
-            }
-            () = timer => None,
-        };
-        if let Some(at) = end {
-            return watchers[at].end();
-        }
-        for watcher in &mut watchers {
-            while let Some(event) = watcher.try_next() {
-                dirty.note(&event);
-            }
-        }
+        let due = self.waiting.values().min().map(|at| until(*at, Timestamp::now()));
+        due.into_iter().chain(self.delays.after(worked)).min()
     }
 }
 
