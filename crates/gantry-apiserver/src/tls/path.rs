@@ -72,16 +72,16 @@ fn may_issue(authority: &X509Certificate<'_>, below: usize, now: i64) -> bool {
     timely && is_authority && signs && for_servers
 }
 
-/// Whether nothing is asked of who reads the certificate but what is looked at here.
+/// Whether nothing is asked of who reads the certificate but what is looked at here. Which names an authority may
+/// vouch for is not, so that one that says it is none.
 fn understood(certificate: &X509Certificate<'_>) -> bool {
-    certificate.extensions().iter().filter(|each| each.critical).all(|each| {
-        matches!(
-            each.parsed_extension(),
-            ParsedExtension::BasicConstraints(_)
-                | ParsedExtension::KeyUsage(_)
-                | ParsedExtension::ExtendedKeyUsage(_)
-                | ParsedExtension::SubjectAlternativeName(_)
-        )
+    certificate.extensions().iter().all(|each| match each.parsed_extension() {
+        ParsedExtension::BasicConstraints(_)
+        | ParsedExtension::KeyUsage(_)
+        | ParsedExtension::ExtendedKeyUsage(_)
+        | ParsedExtension::SubjectAlternativeName(_) => true,
+        ParsedExtension::NameConstraints(_) => false,
+        _ => !each.critical,
     })
 }
 

@@ -99,7 +99,8 @@ mod tests {
     use std::time::Duration;
 
     use rcgen::{
-        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
+        KeyPair, NameConstraints,
     };
 
     use super::*;
@@ -191,6 +192,12 @@ mod tests {
         assert!(!good(&deep, &[under_narrow, narrow], "deep.default.svc"), "longer than it may be");
         let (under_plain, _) = by(Some(&plain_key), "hook", |_| {});
         assert!(!good(&under_plain, &[plain], name), "no authority vouches for it");
+        let (limited, limited_key) = by(Some(&root_key), "limited", |params| {
+            let permitted_subtrees = vec![GeneralSubtree::DnsName("svc".to_owned())];
+            params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: vec![] });
+        });
+        let (under_limited, _) = by(Some(&limited_key), "hook", |_| {});
+        assert!(!good(&under_limited, &[limited], name), "for which names is not looked at");
         let (forged, _) = by(Some(&other_key), "hook", |_| {});
         assert!(!good(&forged, &[between], name), "of the same name, by another key");
     }

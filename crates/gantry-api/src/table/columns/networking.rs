@@ -67,6 +67,7 @@ pub(super) const NETWORK_POLICY: &[Column] = &[
     AGE,
 ];
 
+/// Upstream shows no age.
 pub(super) const IP_ADDRESS: &[Column] = &[
     NAME,
     column("ParentRef", "string", 0, field::<networking::v1::IPAddressSpec>("parentRef"), |object, _| {
@@ -81,7 +82,6 @@ pub(super) const IP_ADDRESS: &[Column] = &[
         }
         json!(shown)
     }),
-    AGE,
 ];
 
 pub(super) const SERVICE_CIDR: &[Column] = &[
