@@ -3,29 +3,7 @@
 //! Dots, dashes and slashes are no part of a name there, double underscores mark escapes, and some
 //! words are reserved.
 
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
+use gantry_api::rules::common::CEL_RESERVED as RESERVED;
 
 /// How the property `name` is spelled, if it can be.
 pub fn escape(name: &str) -> Option<String> {

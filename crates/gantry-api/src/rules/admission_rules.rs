@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::common::{
-    default, default_absent, dns_1035_faults, dns_subdomain, label_selector, list, object, one_of,
-    path_segment, qualified_name, required, subdomain_faults, text,
+    CEL_RESERVED, default, default_absent, dns_1035_faults, dns_subdomain, label_selector, list, object,
+    one_of, path_segment, qualified_name, required, subdomain_faults, text,
 };
 use crate::field::{FieldError, Path};
 
@@ -237,31 +237,6 @@ fn parameter_kind(path: &Path, kind: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
-/// Words that stand for something else in expressions.
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
 fn variables(path: &Path, variables: &[Value], errors: &mut Vec<FieldError>) {
     for (at, variable) in variables.iter().enumerate() {
         let path = path.index(at);
@@ -270,7 +245,7 @@ fn variables(path: &Path, variables: &[Value], errors: &mut Vec<FieldError>) {
         let fine = starts && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         if name.trim().is_empty() {
             errors.push(FieldError::required(&path.child("name"), "name is not specified"));
-        } else if !fine || RESERVED.contains(&name) {
+        } else if !fine || CEL_RESERVED.contains(&name) {
             errors.push(FieldError::invalid(&path.child("name"), name, "name is not a valid CEL identifier"));
         }
         if text(variable, "expression").trim().is_empty() {

@@ -19,6 +19,30 @@ pub const QUALIFIED_NAME: &str = "name part must consist of alphanumeric charact
 /// The words for a bad RFC 1035 label.
 pub(super) const DNS_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const PERCENT: &str = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
+/// Words that stand for something else in CEL, so that nothing can be called by them.
+pub const CEL_RESERVED: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
 /// Words for a field that cannot change.
 pub const IMMUTABLE: &str = "field is immutable";
 
@@ -472,21 +496,29 @@ pub fn drop_status(new: &mut Value) {
     }
 }
 
+/// Checks that a requirement of a selector has values where its operator looks at them, and only there.
+pub fn selector_values(path: &Path, requirement: &Value, errors: &mut Vec<FieldError>) {
+    let values = list(requirement, "values");
+    match text(requirement, "operator") {
+        "In" | "NotIn" if values.is_empty() => errors.push(FieldError::required(
+            &path.child("values"),
+            "must be specified when `operator` is 'In' or 'NotIn'",
+        )),
+        "Exists" | "DoesNotExist" if !values.is_empty() => errors.push(FieldError::forbidden(
+            &path.child("values"),
+            "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+        )),
+        _ => {}
+    }
+}
+
 /// Checks a label selector; an absent one has nothing wrong.
 pub fn label_selector(path: &Path, selector: &Value, errors: &mut Vec<FieldError>) {
     labels(&path.child("matchLabels"), &selector["matchLabels"], errors);
     for (at, expression) in list(selector, "matchExpressions").iter().enumerate() {
         let path = path.child("matchExpressions").index(at);
-        let values = list(expression, "values");
+        selector_values(&path, expression, errors);
         match text(expression, "operator") {
-            "In" | "NotIn" if values.is_empty() => errors.push(FieldError::required(
-                &path.child("values"),
-                "must be specified when `operator` is 'In' or 'NotIn'",
-            )),
-            "Exists" | "DoesNotExist" if !values.is_empty() => errors.push(FieldError::forbidden(
-                &path.child("values"),
-                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-            )),
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
             other => errors.push(FieldError::invalid(
                 &path.child("operator"),
@@ -495,7 +527,7 @@ pub fn label_selector(path: &Path, selector: &Value, errors: &mut Vec<FieldError
             )),
         }
         qualified_name(&path.child("key"), text(expression, "key"), errors);
-        for (at, value) in values.iter().enumerate() {
+        for (at, value) in list(expression, "values").iter().enumerate() {
             let value = value.as_str().unwrap_or_default();
             label_value(&path.child("values").index(at), value, errors);
         }

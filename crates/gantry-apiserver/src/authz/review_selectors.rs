@@ -36,31 +36,15 @@ pub(super) fn check(spec: &Value, errors: &mut Vec<FieldError>) {
 
 type Check = fn(&Path, &Value, &mut Vec<FieldError>);
 
-/// What is said of both kinds: a later server may know more operators.
-fn values(path: &Path, requirement: &Value, errors: &mut Vec<FieldError>) {
-    let values = list(requirement, "values");
-    match text(requirement, "operator") {
-        "In" | "NotIn" if values.is_empty() => errors.push(FieldError::required(
-            &path.child("values"),
-            "must be specified when `operator` is 'In' or 'NotIn'",
-        )),
-        "Exists" | "DoesNotExist" if !values.is_empty() => errors.push(FieldError::forbidden(
-            &path.child("values"),
-            "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-        )),
-        _ => {}
-    }
-}
-
 fn requirement(path: &Path, requirement: &Value, errors: &mut Vec<FieldError>) {
     if text(requirement, "key").is_empty() {
         errors.push(FieldError::required(&path.child("key"), "must be specified"));
     }
-    values(path, requirement, errors);
+    common::selector_values(path, requirement, errors);
 }
 
 fn label_requirement(path: &Path, requirement: &Value, errors: &mut Vec<FieldError>) {
-    values(path, requirement, errors);
+    common::selector_values(path, requirement, errors);
     common::qualified_name(&path.child("key"), text(requirement, "key"), errors);
     for (at, value) in list(requirement, "values").iter().enumerate() {
         let value = value.as_str().unwrap_or_default();
