@@ -36,7 +36,7 @@ impl WaitingPlugin for PolicyParameters {
     }
 
     async fn validate(&self, request: &mut Request<'_>, store: &Store) -> Result<(), ApiError> {
-        if request.user.groups.iter().any(|group| group == MASTERS) {
+        if request.user.in_group(MASTERS) {
             return Ok(());
         }
         let (spec, old) = (&request.object["spec"], request.old.map(|old| &old["spec"]));

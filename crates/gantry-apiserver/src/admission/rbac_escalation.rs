@@ -7,7 +7,7 @@ use gantry_api::status::ApiError;
 use gantry_store::Store;
 use serde_json::Value;
 
-use super::{Operation, Request, Turns, WaitingPlugin, text};
+use super::{Request, Turns, WaitingPlugin, text};
 use crate::authz::{self, Authorizer, Rule};
 
 pub(super) struct RbacEscalation(pub(super) Arc<Authorizer>);
@@ -27,10 +27,6 @@ impl WaitingPlugin for RbacEscalation {
     }
 
     async fn validate(&self, request: &mut Request<'_>, _: &Store) -> Result<(), ApiError> {
-        let write = matches!(request.operation, Operation::Create | Operation::Update);
-        if !write {
-            return Ok(());
-        }
         let namespace = request.namespace;
         let result = match request.resource {
             "roles" | "clusterroles" => {

@@ -4,7 +4,7 @@
 //! review: it is answered as if there was none, and says so.
 
 use gantry_api::field::{FieldError, Path};
-use gantry_api::rules::common;
+use gantry_api::rules::common::{self, list, text};
 use gantry_api::selector::{FieldSelector, LabelSelector};
 use serde_json::Value;
 
@@ -121,14 +121,6 @@ pub(super) fn ignored(spec: &Value) -> impl Iterator<Item = String> {
         let how = if read.text.is_empty() { "ignored" } else { "partially ignored" };
         format!("spec.resourceAttributes.{field} {how} due to parse error")
     })
-}
-
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
-    value[field].as_str().unwrap_or_default()
-}
-
-fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
-    value[field].as_array().map_or(&[], Vec::as_slice)
 }
 
 #[cfg(test)]
