@@ -91,8 +91,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn config(start: &Start) -> serde_json::Value {
-    serde_json::json!({
+fn config(start: &Start) -> gantry_json::Value {
+    gantry_json::json!({
         "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
         "Entrypoint": start.entrypoint,
         "Cmd": start.cmd,
@@ -110,7 +110,7 @@ fn build_guestbook() -> Result<PathBuf> {
     ensure!(output.status.success(), "building the guestbook failed");
     String::from_utf8_lossy(&output.stdout)
         .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|line| gantry_json::from_str::<gantry_json::Value>(line).ok())
         .filter(|message| message["target"]["name"] == "guestbook")
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .context("cargo named no executable of the guestbook")

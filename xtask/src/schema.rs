@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use serde_json::Value;
+use gantry_json::Value;
 
 /// Where from and where to.
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let text = std::fs::read_to_string(&arguments.definitions)
         .with_context(|| arguments.definitions.display().to_string())?;
-    let document: BTreeMap<String, Value> = serde_json::from_str(&text)?;
+    let document: BTreeMap<String, Value> = gantry_json::from_str(&text)?;
     let definitions = document.get("$defs").and_then(Value::as_object).context("no $defs")?;
     let sorted: BTreeMap<_, _> = definitions.iter().collect();
     let mut out = String::new();

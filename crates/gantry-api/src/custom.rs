@@ -23,7 +23,7 @@ mod scale;
 mod validate;
 pub mod warnings;
 
-use serde_json::Value;
+use gantry_json::Value;
 
 pub use scale::{Scale, value_at};
 

@@ -9,8 +9,8 @@ pub mod version;
 
 use std::sync::{Arc, OnceLock};
 
+use gantry_json::{Value, json};
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use crate::custom::path::JsonPath;
 use crate::custom::rules::Compiler;
@@ -181,7 +181,7 @@ impl CustomKind {
     pub fn selected(&self, object: &Value, field: &str) -> Option<String> {
         let (_, path) = self.version().selectable.iter().find(|(name, _)| name == field)?;
         match path.as_ref()?.first(object)? {
-            Value::String(text) => Some(text.clone()),
+            Value::String(text) => Some(text.to_string()),
             Value::Null | Value::Object(_) | Value::Array(_) => None,
             other => Some(other.to_string()),
         }

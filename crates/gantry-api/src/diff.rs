@@ -4,7 +4,7 @@
 //! Upstream writes its own types there, all fields of them: names begin with a capital letter here as well,
 //! but fields that are not set are left out, and fields stand in the order of their names.
 
-use serde_json::{Map, Value};
+use gantry_json::{Key, Map, Value};
 
 /// Lines before and after a change.
 const CONTEXT: usize = 3;
@@ -46,15 +46,15 @@ fn write(lines: &mut Vec<String>, head: &str, value: &Value, depth: usize, tail:
     }
 }
 
-fn write_fields(lines: &mut Vec<String>, map: &Map<String, Value>, depth: usize, as_written: bool) {
-    let mut fields: Vec<(&String, &Value)> = map.iter().collect();
+fn write_fields(lines: &mut Vec<String>, map: &Map, depth: usize, as_written: bool) {
+    let mut fields: Vec<(&Key, &Value)> = map.iter().collect();
     fields.sort_by_key(|(name, _)| *name);
     let count = fields.len();
     for (at, (name, value)) in fields.into_iter().enumerate() {
         let mut letters = name.chars();
         let shown = match letters.next() {
             Some(first) if !as_written => first.to_uppercase().chain(letters).collect(),
-            _ => name.clone(),
+            _ => name.to_string(),
         };
         let (head, tail) = (format!("{}: ", Value::from(shown)), if at + 1 < count { "," } else { "" });
         write(lines, &head, value, depth, tail, as_written || is_as_written(name));
@@ -156,8 +156,8 @@ fn unified(a: &[String], b: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use gantry_json::json;
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::*;
 

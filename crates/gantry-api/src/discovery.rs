@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::group_priority::{self, Priority};

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 thread_local! {
     /// Whether nobody is going to see the places that are named at the moment.

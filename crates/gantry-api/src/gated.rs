@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use crate::features::FeatureGates;
 use crate::schema::{DefinitionId, Schemas, Type};
@@ -188,7 +188,7 @@ impl Gated {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 

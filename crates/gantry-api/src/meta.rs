@@ -51,13 +51,13 @@ pub struct OwnerReference {
 
 impl Header {
     /// Reads the metadata of the object in `json`, skipping everything else.
-    pub fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
+    pub fn parse(json: &[u8]) -> Result<Self, gantry_json::Error> {
         #[derive(Deserialize)]
         struct Object {
             #[serde(default)]
             metadata: Header,
         }
-        serde_json::from_slice::<Object>(json).map(|object| object.metadata)
+        gantry_json::from_slice::<Object>(json).map(|object| object.metadata)
     }
 
     /// The owner that manages the object.

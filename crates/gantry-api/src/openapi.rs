@@ -21,7 +21,7 @@ pub use convert::v3_of_v2;
 pub use merge::Other;
 pub use operations::base;
 
-use serde_json::{Map, Value, json};
+use gantry_json::{Key, Map, Value, json};
 
 use crate::registry::{Kind, Registry};
 use definitions::{V2, V3, custom, definitions};
@@ -104,8 +104,7 @@ pub fn v2_document(registry: &Registry, version: &str, form: Form, others: &[Oth
     let versions: BTreeSet<[&str; 2]> = kinds.iter().map(|kind| [&*kind.group, &*kind.version]).collect();
     paths.extend(versions.into_iter().map(|[group, version]| operations::resources(group, version)));
     paths.extend(operations::discovery(registry));
-    let theirs: Vec<(String, Value)> =
-        others.iter().flat_map(|other| merge::merge(other, &mut all)).collect();
+    let theirs: Vec<(Key, Value)> = others.iter().flat_map(|other| merge::merge(other, &mut all)).collect();
     let paths = written(paths, &V2).chain(theirs);
     let definitions = all.into_iter().chain(custom(&kinds, &V2));
     let head = json!({
@@ -137,7 +136,7 @@ fn bearer_token() -> Value {
     })
 }
 
-fn describe(kinds: &[&Kind], definitions: &mut Map<String, Value>) {
+fn describe(kinds: &[&Kind], definitions: &mut Map) {
     let of_subresources = kinds.iter().flat_map(|kind| &kind.subresources).filter_map(|each| each.kind);
     let own = kinds.iter().map(|kind| (&*kind.group, &*kind.kind));
     let all: BTreeSet<(&str, &str)> =
@@ -146,10 +145,7 @@ fn describe(kinds: &[&Kind], definitions: &mut Map<String, Value>) {
 }
 
 /// The paths in order, each written when its turn comes.
-fn written(
-    mut paths: Vec<Path>,
-    style: &'static definitions::Style,
-) -> impl Iterator<Item = (String, Value)> {
+fn written(mut paths: Vec<Path>, style: &'static definitions::Style) -> impl Iterator<Item = (Key, Value)> {
     paths.sort_by(|a, b| a.template.cmp(&b.template));
     paths.into_iter().map(|path| paths::write(&path, style))
 }
@@ -166,7 +162,7 @@ fn member(out: &mut Vec<u8>, name: &str, value: &Value) {
 }
 
 /// An object of these entries.
-fn entries(out: &mut Vec<u8>, all: impl Iterator<Item = (String, Value)>) {
+fn entries(out: &mut Vec<u8>, all: impl Iterator<Item = (Key, Value)>) {
     out.push(b'{');
     for (at, (name, value)) in all.enumerate() {
         if at > 0 {

@@ -10,5 +10,7 @@ mod typed;
 
 pub use fields::FieldSet;
 pub use json::{JsonPatchFault, json_patch, json_patch_findings, json_patch_steps};
+#[cfg(test)]
+pub(crate) use merge::merge;
 pub use merge::merge_patch;
 pub use strategic::strategic_merge;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use crate::quantity::Quantity;
 use crate::rules::common::list;
@@ -13,7 +13,7 @@ pub type ResourceList = BTreeMap<String, Quantity>;
 /// Reads amounts; what is none is left out.
 pub fn read(amounts: &Value) -> ResourceList {
     let amounts = amounts.as_object().into_iter().flatten();
-    amounts.filter_map(|(name, amount)| Some((name.clone(), amount.as_str()?.parse().ok()?))).collect()
+    amounts.filter_map(|(name, amount)| Some((name.to_string(), amount.as_str()?.parse().ok()?))).collect()
 }
 
 /// The requests of a pod's spec, without the overhead of its runtime.
@@ -79,7 +79,7 @@ fn total(spec: &Value, field: &str) -> ResourceList {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 

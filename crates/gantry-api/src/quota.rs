@@ -7,8 +7,8 @@ mod scopes;
 
 use std::collections::BTreeMap;
 
+use gantry_json::Value;
 use jiff::Timestamp;
-use serde_json::Value;
 
 use crate::pod_resources::ResourceList;
 use crate::quantity::{Format, Quantity};

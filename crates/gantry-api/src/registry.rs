@@ -12,8 +12,8 @@ use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
+use gantry_json::Value;
 use hashbrown::{Equivalent, HashMap};
-use serde_json::Value;
 
 use crate::custom::publish;
 use crate::custom::warnings;

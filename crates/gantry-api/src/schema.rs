@@ -11,7 +11,7 @@ mod yaml;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 pub use decode::{DecodeError, Decoded, Format, decode, decode_free, decode_given, decode_value};
 
@@ -149,10 +149,10 @@ impl Definition {
     }
 
     /// Adds the fields that every object has and `object` lacks.
-    pub fn write_zeros(&self, object: &mut Map<String, Value>) {
+    pub fn write_zeros(&self, object: &mut Map) {
         for (name, value) in &self.written {
             if !object.contains_key(&**name) {
-                object.insert(String::from(&**name), value.clone());
+                object.insert(String::from(&**name).into(), value.clone());
             }
         }
     }

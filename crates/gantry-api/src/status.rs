@@ -1,6 +1,6 @@
 //! Failures as the API reports them: a code, a reason, a message and details.
 
-use serde_json::{Map, Value, json};
+use gantry_json::{Map, Value, json};
 
 use crate::field::FieldError;
 

@@ -3,8 +3,8 @@
 mod about;
 mod columns;
 
+use gantry_json::{Value, json};
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use crate::custom_kind::CustomKind;
 use crate::registry::Kind;

@@ -15,8 +15,8 @@ pub fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer:
 }
 
 /// Reads an object from JSON and leaves its managed fields out.
-pub fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> serde_json::Result<T> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
+pub fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> gantry_json::Result<T> {
+    let mut json = gantry_json::Deserializer::from_slice(bytes);
     let object = deserialize(&mut json)?;
     json.end()?;
     Ok(object)
@@ -201,8 +201,8 @@ impl<'de> Deserialize<'de> for Name<'de> {
 
 #[cfg(test)]
 mod tests {
+    use gantry_json::{Value, json};
     use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-    use serde_json::{Value, json};
 
     use super::*;
 
@@ -218,7 +218,7 @@ mod tests {
         let text = object.to_string();
         let pod: Pod = from_slice(text.as_bytes()).unwrap();
         assert_eq!(pod.metadata.managed_fields, None);
-        let mut whole: Pod = serde_json::from_str(&text).unwrap();
+        let mut whole: Pod = gantry_json::from_str(&text).unwrap();
         whole.metadata.managed_fields = None;
         assert_eq!(pod, whole);
         let value: Value = from_slice(text.as_bytes()).unwrap();
@@ -230,7 +230,7 @@ mod tests {
     fn what_is_no_object_is_as_ever() {
         for text in ["null", "3", "-3", "1.5", "\"a\"", "[{\"metadata\": {\"managedFields\": 1}}]", "true"] {
             let value: Value = from_slice(text.as_bytes()).unwrap();
-            assert_eq!(value, serde_json::from_str::<Value>(text).unwrap());
+            assert_eq!(value, gantry_json::from_str::<Value>(text).unwrap());
             assert!(from_slice::<ConfigMap>(text.as_bytes()).is_err(), "{text}");
         }
         assert!(from_slice::<Value>(b"{} {}").is_err());

@@ -26,13 +26,15 @@ enum Scope {
 /// Where the sources of `k8s-openapi` are.
 fn sources() -> PathBuf {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    // What only other platforms need was perhaps never fetched.
+    let platform = format!("--filter-platform={}-unknown-linux-gnu", std::env::consts::ARCH);
     let output = Command::new(cargo)
-        .args(["metadata", "--offline", "--format-version=1", "--manifest-path"])
+        .args(["metadata", "--offline", &platform, "--format-version=1", "--manifest-path"])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
         .output()
         .expect("cargo runs");
-    let metadata: serde_json::Value =
-        serde_json::from_slice(&output.stdout).expect("cargo describes the workspace");
+    let metadata: gantry_json::Value =
+        gantry_json::from_slice(&output.stdout).expect("cargo describes the workspace");
     let packages = metadata["packages"].as_array().expect("packages");
     let found = packages.iter().find(|package| package["name"] == "k8s-openapi").expect("a dependency");
     let manifest = Path::new(found["manifest_path"].as_str().expect("a path"));

@@ -29,6 +29,7 @@ mod matching;
 mod namespace_exists;
 mod namespace_lifecycle;
 mod node_restriction;
+mod options;
 mod persistent_volume_claim_resize;
 mod plugins;
 mod pod_security;
@@ -57,8 +58,8 @@ use futures::StreamExt;
 use gantry_api::features::{self, FeatureGates};
 use gantry_api::registry::{Kind, Registry};
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use gantry_store::{Replacement, Snapshot, Store};
-use serde_json::Value;
 
 use crate::authz::Authorizer;
 use crate::custom_resources::Converter;
@@ -67,6 +68,7 @@ use crate::{Lookup, User};
 pub(crate) use settings::Configuration;
 pub use settings::Settings;
 
+pub use options::Options;
 pub(crate) use reinvocation::Reinvocation;
 use turns::Rounds;
 pub use turns::Turns;
@@ -131,8 +133,8 @@ pub struct Request<'a> {
     pub object: Value,
     /// The object as it is.
     pub old: Option<&'a Value>,
-    /// The request's options, of kind CreateOptions, UpdateOptions or DeleteOptions; null for a stream.
-    pub options: Value,
+    /// The request's options.
+    pub options: Options<'a>,
     /// Whether nothing is to be stored.
     pub dry_run: bool,
     /// What the client is to be warned of.
@@ -356,17 +358,14 @@ impl Admission {
 
     /// Waits, a second at most, for the service account of a new pod: a namespace gets its account
     /// `default` from a controller, a moment after it was made.
-    pub async fn wait_for_account(&self, request: &Request<'_>, store: &Store) {
-        if !request.is("pods", "") || request.operation != Operation::Create {
-            return;
-        }
-        let name = match request.text("/spec/serviceAccountName") {
+    pub async fn wait_for_account(&self, namespace: &str, pod: &Value, store: &Store) {
+        let name = match text(pod, "/spec/serviceAccountName") {
             "" => "default",
             name => name,
         };
-        let key = format!("/registry/serviceaccounts/{}/{name}", request.namespace);
+        let key = format!("/registry/serviceaccounts/{namespace}/{name}");
         let snapshot = store.snapshot();
-        let namespace = format!("/registry/namespaces/{}", request.namespace);
+        let namespace = format!("/registry/namespaces/{namespace}");
         if snapshot.get(&key).is_some() || snapshot.get(&namespace).is_none() {
             return;
         }

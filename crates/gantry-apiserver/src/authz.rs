@@ -23,8 +23,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures::FutureExt;
+use gantry_json::json;
 use gantry_store::Store;
-use serde_json::json;
 
 use crate::followed_file::FollowedFile;
 use crate::metrics::{AccessMetrics, Reloaded};

@@ -13,11 +13,11 @@ mod token_tracking;
 pub use authentication::{AUTHENTICATION_KEY, authentication_config, reconcile_authentication};
 pub use flow_control::{flow_schemas, priority_levels};
 pub use flow_upkeep::{Upkeep, flow_upkeep};
+use gantry_json::{Value, json};
 pub use kubernetes::{kubernetes_endpoint_slice, kubernetes_endpoints, kubernetes_service, service_address};
 pub use policy::{bindings, cluster_role_rules, reconcile_binding, reconcile_role, roles};
 pub(crate) use run::put;
 pub use run::{Api, BootstrapError, Kept, ensure, keep_authentication, kept};
-use serde_json::{Value, json};
 pub use token_tracking::{reconcile_token_tracking, token_tracking};
 
 /// The namespaces that cannot be deleted, and `kube-node-lease`.

@@ -23,11 +23,11 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use gantry_api::custom_kind::definition;
 use gantry_api::registry::{Kind, Registry};
+use gantry_json::{Value, json};
 use gantry_store::{EventKind, Snapshot, Store, WatchEnd, Watcher};
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, StatusCode};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;

@@ -13,9 +13,9 @@ use flate2::write::GzEncoder;
 use gantry_api::openapi::Form;
 use gantry_api::registry::Registry;
 use gantry_api::{discovery, openapi};
+use gantry_json::Value;
 use http::HeaderValue;
 use ring::digest::{SHA256, digest};
-use serde_json::Value;
 
 use crate::Version;
 use crate::aggregation::documents::Described;
@@ -32,7 +32,7 @@ pub(crate) struct Document {
 
 impl Document {
     fn new(value: &Value, content_type: &'static str) -> Self {
-        let bytes = Bytes::from(serde_json::to_vec(value).unwrap_or_default());
+        let bytes = Bytes::from(gantry_json::to_vec(value).unwrap_or_default());
         let hash = hash(&bytes);
         Self { bytes, hash, content_type: HeaderValue::from_static(content_type) }
     }
@@ -44,7 +44,7 @@ const AGGREGATED_BETA: &str = "application/json;g=apidiscovery.k8s.io;v=v2beta1;
 impl Document {
     /// A document of aggregated discovery as version v2beta1, which is the same.
     pub fn beta(&self) -> Self {
-        let mut value: Value = serde_json::from_slice(&self.bytes).unwrap_or_default();
+        let mut value: Value = gantry_json::from_slice(&self.bytes).unwrap_or_default();
         value["apiVersion"] = "apidiscovery.k8s.io/v2beta1".into();
         Self::new(&value, AGGREGATED_BETA)
     }
@@ -190,14 +190,14 @@ impl Documents {
     /// The index of OpenAPI v3: each document's path and hash.
     pub fn openapi_index(&self) -> &Document {
         self.index.get_or_init(|| {
-            let entry = |url: &str| serde_json::json!({"serverRelativeURL": url});
+            let entry = |url: &str| gantry_json::json!({"serverRelativeURL": url});
             let theirs = self.others.openapi_v3().map(|(path, url)| (path, entry(url)));
             let urls = self
                 .openapi_hashes()
                 .iter()
                 .map(|(path, hash)| (path.clone(), entry(&format!("/openapi/v3/{path}?hash={hash}"))));
-            let paths: serde_json::Map<String, Value> = theirs.chain(urls).collect();
-            Document::new(&serde_json::json!({"paths": paths}), "application/json")
+            let paths: gantry_json::Map = theirs.chain(urls).collect();
+            Document::new(&gantry_json::json!({"paths": paths}), "application/json")
         })
     }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use gantry_cel::{Budget, Declared, Environment, Form, Program, Type, Variables};
-use serde_json::Value;
+use gantry_json::Value;
 
 /// What an expression is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl Expression {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use gantry_store::Store;
-use serde_json::Value;
 
 use crate::authz::feed::{Feed, Index};
 use crate::metrics::Meters;
@@ -69,7 +69,7 @@ impl Index for Flows {
     const PREFIXES: &'static [&'static str] = &[SCHEMAS, LEVELS];
 
     fn apply(&mut self, key: &str, value: Option<&[u8]>) {
-        let object: Option<Value> = value.and_then(|value| serde_json::from_slice(value).ok());
+        let object: Option<Value> = value.and_then(|value| gantry_json::from_slice(value).ok());
         match (key.strip_prefix(SCHEMAS), key.strip_prefix(LEVELS), object) {
             (Some(_), _, Some(object)) => self.set_schema(&object),
             (_, Some(_), Some(object)) => self.set_level(&object),

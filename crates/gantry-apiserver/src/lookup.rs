@@ -1,9 +1,9 @@
 //! Reading single objects for authentication and admission.
 
 use gantry_api::unmanaged;
+use gantry_json::Value;
 use gantry_store::Snapshot;
 use memchr::memmem;
-use serde_json::Value;
 
 /// Objects as of some moment. `namespace` is empty for what is in none.
 pub trait Lookup: Send + Sync {

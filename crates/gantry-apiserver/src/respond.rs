@@ -8,10 +8,10 @@ use flate2::write::GzEncoder;
 use futures::StreamExt;
 use gantry_api::protobuf;
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER, VARY, WARNING};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt;
-use serde_json::Value;
 
 use crate::body::Body;
 use crate::negotiate::{Encoding, Output};
@@ -67,7 +67,7 @@ pub fn json(code: StatusCode, value: &Value, output: Output) -> Response<Body> {
         }
         Encoding::Json => {}
     }
-    let mut body = if output.pretty { serde_json::to_vec_pretty(value) } else { serde_json::to_vec(value) }
+    let mut body = if output.pretty { gantry_json::to_vec_pretty(value) } else { gantry_json::to_vec(value) }
         .unwrap_or_default();
     body.push(b'\n');
     bytes(code, body)
@@ -78,7 +78,7 @@ pub fn stored(code: StatusCode, body: Bytes, output: Output) -> Response<Body> {
     if !output.pretty && output.encoding == Encoding::Json {
         return bytes(code, body);
     }
-    match serde_json::from_slice(&body) {
+    match gantry_json::from_slice(&body) {
         Ok(value) => json(code, &value, output),
         Err(_) => bytes(code, body),
     }

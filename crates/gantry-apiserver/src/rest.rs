@@ -32,9 +32,9 @@ use std::sync::Arc;
 use gantry_api::protobuf;
 use gantry_api::registry::{Kind, Registry};
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use gantry_store::Entry;
 use http::{Request, Response, StatusCode};
-use serde_json::Value;
 
 use crate::audit::Annotations;
 use crate::body::Body;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::Value;
+use gantry_json::Value;
 
 use crate::endpoint_client::EndpointClient;
 use crate::remote::RemoteError;
@@ -37,7 +37,7 @@ impl ReviewClient {
             match self.client.post(body.clone(), self.time).await {
                 Ok(answer) => {
                     let url = || self.client.url().to_owned();
-                    return serde_json::from_slice(&answer)
+                    return gantry_json::from_slice(&answer)
                         .map_err(|error| RemoteError::Answer(url(), error.to_string()));
                 }
                 Err(error) if attempt == ATTEMPTS || !error.is_passing() => return Err(error),

@@ -24,8 +24,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use gantry_api::registry::Registry;
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use gantry_store::Store;
-use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -270,7 +270,7 @@ impl ApiServer {
         let key = storage::key(&storage::prefix(group, plural), namespace, name);
         let snapshot = self.store.snapshot();
         let entry = snapshot.get(&key).ok_or_else(|| ApiError::not_found(group, plural, name))?;
-        serde_json::from_slice(&entry.value).map_err(ApiError::internal)
+        gantry_json::from_slice(&entry.value).map_err(ApiError::internal)
     }
 
     /// Returns when the objects that every cluster starts with are there: from then on requests are

@@ -2,8 +2,8 @@
 //! itself makes to it, such as those for an aggregated API. They go to the endpoints, not to the cluster
 //! address, so that a control plane without a service proxy reaches them too.
 
+use gantry_json::Value;
 use gantry_store::Snapshot;
-use serde_json::Value;
 
 use crate::lookup::Lookup;
 
@@ -73,9 +73,9 @@ pub(crate) fn behind(objects: &Snapshot, namespace: &str, name: &str) -> Vec<Val
 /// A subset of an Endpoints object as a slice.
 fn slice(subset: &Value) -> Value {
     let endpoints: Vec<Value> = items(&subset["addresses"])
-        .map(|address| serde_json::json!({"addresses": [address["ip"]], "conditions": {"ready": true}}))
+        .map(|address| gantry_json::json!({"addresses": [address["ip"]], "conditions": {"ready": true}}))
         .collect();
-    serde_json::json!({"endpoints": endpoints, "ports": subset["ports"]})
+    gantry_json::json!({"endpoints": endpoints, "ports": subset["ports"]})
 }
 
 fn items(list: &Value) -> impl Iterator<Item = &Value> {
@@ -119,7 +119,7 @@ fn addresses(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use gantry_api::field::{FieldError, Path};
 use gantry_api::registry::{Kind, Registry};
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use gantry_store::{Part, Snapshot, Store};
 use parking_lot::Mutex;
-use serde_json::Value;
 
 use crate::Config;
 use crate::allocate::{AllocationError, InUse, Pool, Range, ServiceAllocator};

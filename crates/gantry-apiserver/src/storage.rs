@@ -8,10 +8,10 @@ mod header;
 
 use bytes::Bytes;
 use gantry_api::registry::{Kind, Registry};
+use gantry_json::{Map, Value};
 use gantry_store::Options;
 use serde::Serialize;
 use serde::de::IgnoredAny;
-use serde_json::{Map, Value};
 
 pub use header::Header;
 
@@ -45,7 +45,7 @@ pub fn prefix_of(kind: &Kind) -> String {
 
 /// A stored object as `kind` shows it.
 pub fn decode(kind: &Kind, bytes: &[u8]) -> Option<Value> {
-    let mut object = serde_json::from_slice(bytes).ok()?;
+    let mut object = gantry_json::from_slice(bytes).ok()?;
     if let Some(stored) = kind.stored {
         (stored.unpack)(&mut object);
     }
@@ -106,7 +106,7 @@ pub fn encode(object: &Value) -> Vec<u8> {
     out
 }
 
-fn write_metadata(out: &mut Vec<u8>, metadata: &Map<String, Value>) {
+fn write_metadata(out: &mut Vec<u8>, metadata: &Map) {
     separate(out);
     out.extend_from_slice(b"\"metadata\":{\"resourceVersion\":\"\"");
     for (name, value) in metadata {
@@ -131,7 +131,7 @@ fn write_field(out: &mut Vec<u8>, name: &str, value: &Value) {
 }
 
 fn write_value(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
-    serde_json::to_writer(out, value).expect("a JSON value is always serialisable into memory");
+    gantry_json::to_writer(out, value).expect("a JSON value is always serialisable into memory");
 }
 
 const MARK: &[u8] = b"\"metadata\":{\"resourceVersion\":\"";
@@ -154,14 +154,14 @@ fn mark(value: &[u8]) -> Option<usize> {
 /// The bytes of a stored object's metadata.
 pub fn metadata(value: &[u8]) -> Option<&[u8]> {
     let start = mark(value)? + "\"metadata\":".len();
-    let mut values = serde_json::Deserializer::from_slice(&value[start..]).into_iter::<IgnoredAny>();
+    let mut values = gantry_json::Deserializer::from_slice(&value[start..]).into_iter::<IgnoredAny>();
     values.next()?.ok()?;
     Some(&value[start..start + values.byte_offset()])
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 
@@ -177,8 +177,8 @@ mod tests {
             let mut expect = object.clone();
             expect["metadata"]["resourceVersion"] = json!(revision.to_string());
             let metadata = metadata(&bytes).unwrap();
-            assert_eq!(serde_json::from_slice::<Value>(metadata).unwrap(), expect["metadata"]);
-            assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), expect);
+            assert_eq!(gantry_json::from_slice::<Value>(metadata).unwrap(), expect["metadata"]);
+            assert_eq!(gantry_json::from_slice::<Value>(&bytes).unwrap(), expect);
         }
     }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use gantry_json::Value;
 use gantry_store::Store;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
@@ -23,7 +24,6 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use parking_lot::Mutex;
-use serde_json::Value;
 
 use crate::kubeconfig::User;
 use crate::server::certificate::Shown;
@@ -143,7 +143,7 @@ impl Webhooks {
             }
             let body = Limited::new(body, longest).collect().await;
             let bytes = body.map_err(|error| failed(error.to_string()))?.to_bytes();
-            serde_json::from_slice(&bytes).map_err(|error| {
+            gantry_json::from_slice(&bytes).map_err(|error| {
                 CallError::Answer(format!("couldn't get version/kind; json parse error: {error}"))
             })
         };
@@ -185,7 +185,7 @@ impl Webhooks {
 
 /// A refusal, as upstream's client words it: the Status that the webhook sent, or what its code means.
 fn refused(status: StatusCode, body: &[u8]) -> CallError {
-    let sent: Value = serde_json::from_slice(body).unwrap_or_default();
+    let sent: Value = gantry_json::from_slice(body).unwrap_or_default();
     if sent["kind"] == "Status"
         && let Some(message) = sent["message"].as_str()
     {

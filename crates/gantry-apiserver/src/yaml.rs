@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 /// What readers of some version take for a truth value, nothing or a number.
 const WORDS: [&str; 11] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"];
@@ -23,7 +23,7 @@ pub fn to_string(value: &Value) -> String {
 }
 
 /// Writes fields; the first one where the line already stands, if it does.
-fn map(out: &mut String, fields: &Map<String, Value>, indent: usize, begun: bool) {
+fn map(out: &mut String, fields: &Map, indent: usize, begun: bool) {
     for (at, (name, value)) in fields.iter().enumerate() {
         if at > 0 || !begun {
             pad(out, indent);
@@ -148,8 +148,8 @@ fn quoted(out: &mut String, string: &str) {
 #[cfg(test)]
 mod tests {
     use gantry_api::schema::{Format, decode_free};
+    use gantry_json::json;
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::*;
 
@@ -196,7 +196,7 @@ zone: \"1:30\"
             let fields = prop::collection::btree_map(text.clone(), inner.clone(), 0..4);
             prop_oneof![
                 prop::collection::vec(inner, 0..4).prop_map(Value::from),
-                fields.prop_map(|fields| fields.into_iter().collect::<Map<_, _>>().into()),
+                fields.prop_map(|fields| fields.into_iter().collect::<Map>().into()),
             ]
         })
     }

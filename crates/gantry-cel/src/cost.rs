@@ -119,11 +119,11 @@ fn extra(args: &[Value<'_>]) -> u64 {
     args.iter().map(nested).min().unwrap_or_default() / ITEMS
 }
 
-fn weight(json: &serde_json::Value) -> u64 {
+fn weight(json: &gantry_json::Value) -> u64 {
     match json {
-        serde_json::Value::Array(items) => 1 + items.iter().map(weight).sum::<u64>(),
-        serde_json::Value::Object(fields) => 1 + fields.values().map(weight).sum::<u64>(),
-        serde_json::Value::String(text) => 1 + text.len() as u64 / 64,
+        gantry_json::Value::Array(items) => 1 + items.iter().map(weight).sum::<u64>(),
+        gantry_json::Value::Object(fields) => 1 + fields.values().map(weight).sum::<u64>(),
+        gantry_json::Value::String(text) => 1 + text.len() as u64 / 64,
         _ => 1,
     }
 }
@@ -158,11 +158,11 @@ fn traversal(value: &Value<'_>) -> u64 {
     }
 }
 
-fn json_traversal(json: &serde_json::Value) -> u64 {
+fn json_traversal(json: &gantry_json::Value) -> u64 {
     match json {
-        serde_json::Value::String(text) => (text.len() as f64 * CHARACTER) as u64,
-        serde_json::Value::Array(items) => items.iter().map(json_traversal).sum(),
-        serde_json::Value::Object(fields) => fields
+        gantry_json::Value::String(text) => (text.len() as f64 * CHARACTER) as u64,
+        gantry_json::Value::Array(items) => items.iter().map(json_traversal).sum(),
+        gantry_json::Value::Object(fields) => fields
             .iter()
             .map(|(key, value)| (key.len() as f64 * CHARACTER) as u64 + json_traversal(value))
             .sum(),

@@ -7,7 +7,7 @@ mod schema;
 use std::sync::Arc;
 
 use gantry_api::custom::rules::{Compiler, Instance, Program as RuleProgram, Verdict};
-use serde_json::Value as Json;
+use gantry_json::Value as Json;
 
 use crate::budget::Budget;
 use crate::declared::Declared;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use gantry_api::schema::{DefinitionId, Schemas, Type as SchemaType};
-use serde_json::Value as Json;
+use gantry_json::Value as Json;
 
 use crate::escape::escape;
 use crate::types::{Opaque, Type};

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use gantry_api::field::{FieldError, Path};
-use serde_json::Value as Json;
+use gantry_json::Value as Json;
 
 use crate::admission;
 use crate::declared::{Declared, Field, Form, ObjectType};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value as Json, json};
+use gantry_json::{Value as Json, json};
 
 use super::*;
 

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use gantry_api::quantity::Quantity;
+use gantry_json::{Map as JsonMap, Value as Json};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Map as JsonMap, Value as Json};
 
 use crate::declared::{DYN, Declared, Form};
 use crate::error::EvaluationError;
@@ -45,7 +45,7 @@ pub enum Value<'a> {
     /// A map that the expression made.
     Map(Arc<Entries<'a>>),
     /// A map or object of the data, with what its schema says.
-    JsonMap(&'a JsonMap<String, Json>, &'a Declared),
+    JsonMap(&'a JsonMap, &'a Declared),
     /// A value or none.
     Optional(Option<Arc<Value<'a>>>),
     /// A type.
@@ -325,9 +325,9 @@ impl<'a> Value<'a> {
         Some(match self {
             Self::Map(entries) => entries.entries.iter().map(|entry| entry.0.clone()).collect(),
             Self::JsonMap(fields, declared) => {
-                let fields: &'a JsonMap<String, Json> = fields;
+                let fields: &'a JsonMap = fields;
                 let object = matches!(declared.form, Form::Object(_));
-                let name = |key: &'a String| {
+                let name = |key: &'a gantry_json::Key| {
                     if object {
                         crate::escape::escape(key).map_or_else(|| Self::from(key.as_str()), Self::from)
                     } else {
@@ -346,7 +346,7 @@ impl<'a> Value<'a> {
             Self::Made(made) => made.read(key).map(Ok),
             Self::Map(entries) => entries.get(&Key::String(key.into())).cloned().map(Ok),
             Self::JsonMap(fields, declared) => {
-                let fields: &'a JsonMap<String, Json> = fields;
+                let fields: &'a JsonMap = fields;
                 let declared: &'a Declared = declared;
                 match &declared.form {
                     Form::Object(object) => match object.field(key) {
@@ -439,7 +439,7 @@ impl<'a> Value<'a> {
             Self::Bool(value) => Json::Bool(*value),
             Self::Int(value) => Json::from(*value),
             Self::Uint(value) => Json::from(*value),
-            Self::Double(value) => serde_json::Number::from_f64(*value).map_or(Json::Null, Json::Number),
+            Self::Double(value) => gantry_json::Number::from_f64(*value).map_or(Json::Null, Json::Number),
             Self::String(text) => Json::from(text.as_str()),
             Self::Bytes(bytes) => Json::from(crate::library::encoding::encode(bytes)),
             Self::Timestamp(_) | Self::Duration(_) | Self::Ip(_) | Self::Cidr(..) => {
@@ -454,7 +454,7 @@ impl<'a> Value<'a> {
                 for (key, value) in &entries.entries {
                     let key = crate::library::convert::text(key)
                         .ok_or_else(|| EvaluationError::failed("unsupported key type"))?;
-                    fields.insert(key, value.to_json()?);
+                    fields.insert(key.into(), value.to_json()?);
                 }
                 Json::Object(fields)
             }

@@ -191,12 +191,12 @@ impl Meta for PodMeta {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 
     fn pod(name: &str, label: &str, since: &str) -> PodView {
-        let pod: Pod = serde_json::from_value(json!({
+        let pod: Pod = gantry_json::from_value(json!({
             "metadata": {"name": name, "namespace": "n", "uid": name, "labels": {"app": label},
                 "managedFields": [{"manager": "m"}]},
             "spec": {"nodeName": "", "containers": [{"name": "c", "ports": [{"containerPort": 80}]}]},

@@ -123,7 +123,7 @@ impl Writer {
         );
         if let Some((name, count)) = self.written.get_mut(&key) {
             *count += 1;
-            let patch = serde_json::json!({"count": *count, "lastTimestamp": time});
+            let patch = gantry_json::json!({"count": *count, "lastTimestamp": time});
             match api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
                 Ok(_) => return Ok(()),
                 // It has expired: written anew below.

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use gantry_client::{Cached, Change, Informer, Meta, ObjectKey, PodView};
+use gantry_json::json;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::api::{Patch, PatchParams};
@@ -12,7 +13,6 @@ use kube::core::{Selector, SelectorExt};
 use kube::{Api, Client, Resource, ResourceExt};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
-use serde_json::json;
 
 use crate::writes::MANAGER;
 
@@ -107,7 +107,7 @@ where
     let namespace = owner.namespace().unwrap_or_default();
     let api: Api<T::Object> = Api::namespaced(client.clone(), &namespace);
     let params = PatchParams { field_manager: Some(MANAGER.into()), ..Default::default() };
-    let change = async |object: &T, owners: serde_json::Value, finalizers: &str| {
+    let change = async |object: &T, owners: gantry_json::Value, finalizers: &str| {
         let meta = object.meta();
         let mut patch = json!({"metadata": {"uid": meta.uid(), "ownerReferences": [owners]}});
         if let Some(finalizer) = finalizer {
@@ -246,7 +246,7 @@ mod tests {
         if deleted {
             value["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
         }
-        Arc::new(serde_json::from_value(value).expect("a ConfigMap"))
+        Arc::new(gantry_json::from_value(value).expect("a ConfigMap"))
     }
 
     fn names(objects: &[Arc<ConfigMap>]) -> Vec<String> {

@@ -4,11 +4,11 @@
 //! where they differ. Guarantee: running again changes nothing.
 
 use gantry_client::{ObjectKey, WorkQueue, run_workers};
+use gantry_json::json;
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::core::{Selector, SelectorExt};
-use serde_json::json;
 
 use crate::Context;
 use crate::writes::is_gone;
@@ -75,14 +75,14 @@ fn aggregated<'a>(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use gantry_json::{Value, json};
 
     use super::*;
 
     fn role(name: &str, labels: Value, verbs: &[&str]) -> ClusterRole {
         let rules: Vec<_> =
             verbs.iter().map(|verb| json!({"verbs": [verb], "resources": ["pods"]})).collect();
-        serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}, "rules": rules}))
+        gantry_json::from_value(json!({"metadata": {"name": name, "labels": labels}, "rules": rules}))
             .expect("a ClusterRole")
     }
 
@@ -91,7 +91,7 @@ mod tests {
         let mut whole = role("whole", json!({"to": "a"}), &["own"]);
         let rule = json!({"clusterRoleSelectors": [{"matchLabels": {"to": "a"}},
             {"matchExpressions": [{"key": "to", "operator": "In", "values": ["a", "b"]}]}]});
-        whole.aggregation_rule = serde_json::from_value(rule).expect("a rule");
+        whole.aggregation_rule = gantry_json::from_value(rule).expect("a rule");
         let parts = [
             role("1", json!({"to": "a"}), &["get", "list"]),
             role("2", json!({"to": "b"}), &["list", "watch"]),

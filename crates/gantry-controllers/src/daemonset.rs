@@ -225,7 +225,7 @@ impl Controller {
             expectations: &self.expectations,
             owner: set,
         };
-        let bodies = plan.create.iter().map(|node| serde_json::to_vec(&pod(set, node, hash)));
+        let bodies = plan.create.iter().map(|node| gantry_json::to_vec(&pod(set, node, hash)));
         let bodies: Vec<Bytes> = bodies.map(|body| body.map(Bytes::from)).collect::<Result<_, _>>()?;
         if !bodies.is_empty() || !plan.delete.is_empty() {
             let uids = plan.delete.iter().filter_map(|pod| pod.metadata.uid.clone());

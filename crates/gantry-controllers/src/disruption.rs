@@ -1,12 +1,12 @@
 //! Pods that are removed from outside: the condition that says so, and their deletion.
 
 use gantry_client::{ObjectKey, PodView};
+use gantry_json::{Value, json};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client};
-use serde_json::{Value, json};
 
 use crate::writes::{is_gone, is_stale};
 

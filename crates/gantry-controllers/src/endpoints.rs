@@ -187,13 +187,13 @@ fn wanted<'a>(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 
     #[test]
     fn what_is_right_is_left_alone() {
-        let service: Service = serde_json::from_value(json!({
+        let service: Service = gantry_json::from_value(json!({
             "metadata": {"name": "web", "namespace": "shop", "labels": {"team": "a"}},
             "spec": {"clusterIP": "10.43.0.7", "selector": {"app": "web"}, "ports": [{"port": 80}]},
         }))

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use gantry_client::Informer;
+use gantry_json::{Value, json};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -13,8 +14,8 @@ use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::Selector;
 use kube::{Api, Client, Resource, ResourceExt};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 
 use crate::answer;
 use crate::claim::{self, ClaimError, claims, controller_of, controller_reference};
@@ -30,12 +31,12 @@ const NAMES: i32 = 8;
 pub(crate) fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
     let mut template = revision.data.as_ref()?.0.pointer("/spec/template")?.clone();
     template.as_object_mut()?.remove("$patch");
-    serde_json::from_value(template).ok()
+    PodTemplateSpec::deserialize(template).ok()
 }
 
 /// What a revision keeps: a patch that makes the workload's template this one.
 fn data(template: &PodTemplateSpec) -> Value {
-    let mut template = serde_json::to_value(template).unwrap_or_default();
+    let mut template = gantry_json::to_value(template).unwrap_or_default();
     template["$patch"] = "replace".into();
     json!({"spec": {"template": template}})
 }
@@ -105,7 +106,7 @@ where
                 owner_references: Some(vec![controller_reference(owner)]),
                 ..Default::default()
             },
-            data: Some(RawExtension(data(template))),
+            data: Some(RawExtension(data(template).into())),
             revision: newest + 1,
         };
         match api.create(&params, &revision).await {
@@ -154,14 +155,16 @@ mod tests {
 
     #[test]
     fn a_revision_gives_its_template_back() {
-        let template: PodTemplateSpec = serde_json::from_value(json!({
+        let template: PodTemplateSpec = gantry_json::from_value(json!({
             "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c"}]}}))
         .expect("a template");
-        let revision =
-            ControllerRevision { data: Some(RawExtension(data(&template))), ..ControllerRevision::default() };
+        let revision = ControllerRevision {
+            data: Some(RawExtension(data(&template).into())),
+            ..ControllerRevision::default()
+        };
         assert_eq!(
-            revision.data.as_ref().map(|data| &data.0["spec"]["template"]["$patch"]),
-            Some(&json!("replace"))
+            revision.data.as_ref().and_then(|data| data.0["spec"]["template"]["$patch"].as_str()),
+            Some("replace")
         );
         assert_eq!(super::template(&revision), Some(template));
     }

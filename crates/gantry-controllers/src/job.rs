@@ -28,6 +28,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::join_all;
 use gantry_client::{Change, Failure, Informer, Meta, ObjectKey, PodView, WorkQueue, reference, run_workers};
+use gantry_json::json;
 use jiff::{Timestamp, Unit};
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
@@ -35,7 +36,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use parking_lot::Mutex;
-use serde_json::json;
 
 use crate::Context;
 use crate::claim::{Orphans, controller_of, pods_of};
@@ -227,7 +227,7 @@ impl Controller {
                 Some(index.and_then(|index| counts.get(&index).copied()).unwrap_or_default())
             };
             let made = plan.create.iter().map(|index| template::pod(job, *index, failures(*index)));
-            let bodies = made.map(|pod| serde_json::to_vec(&pod));
+            let bodies = made.map(|pod| gantry_json::to_vec(&pod));
             let bodies: Vec<Bytes> = bodies.map(|body| body.map(Bytes::from)).collect::<Result<_, _>>()?;
             self.expectations.expect(&uid, bodies.len(), []);
             pods.create(bodies).await?;

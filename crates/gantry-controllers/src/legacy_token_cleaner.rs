@@ -11,13 +11,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gantry_client::{Failure, Informer, ObjectKey, WorkQueue, run_workers};
+use gantry_json::json;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
-use serde_json::json;
 
 use crate::Context;
 use crate::token_secret::TokenSecret;
@@ -148,7 +148,7 @@ fn plan(secret: &Secret, account: Option<&ServiceAccount>, now: Timestamp, perio
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use gantry_json::Value;
 
     use super::*;
 
@@ -158,9 +158,9 @@ mod tests {
         let period = Duration::from_secs(30 * 24 * 3600);
         let check = |created: &str, labels: Value, listed: &str, expect: Plan| {
             let metadata = json!({"name": "web-token", "creationTimestamp": created, "labels": labels});
-            let secret: Secret = serde_json::from_value(json!({"metadata": metadata})).expect("a Secret");
+            let secret: Secret = gantry_json::from_value(json!({"metadata": metadata})).expect("a Secret");
             let account = json!({"metadata": {"name": "web"}, "secrets": [{"name": listed}]});
-            let account: ServiceAccount = serde_json::from_value(account).expect("an account");
+            let account: ServiceAccount = gantry_json::from_value(account).expect("an account");
             assert_eq!(plan(&secret, Some(&account), now, period), expect, "{created} {labels} {listed}");
             assert_eq!(plan(&secret, None, now, period), Plan::Keep);
         };

@@ -9,12 +9,12 @@ mod ranges;
 use std::collections::BTreeSet;
 
 use gantry_client::{ObjectKey, WorkQueue, reference, run_workers};
+use gantry_json::json;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use parking_lot::Mutex;
-use serde_json::json;
 
 use crate::Context;
 use crate::writes::{is_gone, is_stale};

@@ -5,11 +5,11 @@
 //! looked at. Guarantee: running again changes nothing.
 
 use gantry_client::{Change, ObjectKey, WorkQueue, run_workers};
+use gantry_json::json;
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use parking_lot::Mutex;
-use serde_json::json;
 
 use crate::Context;
 use crate::writes::is_gone;

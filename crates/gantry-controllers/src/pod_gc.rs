@@ -13,11 +13,11 @@ use std::fmt;
 use std::time::Duration;
 
 use gantry_client::{Change, Failure, Informer, ObjectKey, PodView, WorkQueue, run_workers};
+use gantry_json::{Value, json};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, PodCondition};
 use kube::Api;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
 
 use crate::{Context, disruption};
 use surplus::{has_ended, surplus};

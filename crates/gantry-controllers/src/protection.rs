@@ -59,8 +59,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use gantry_json::{Value, json};
     use k8s_openapi::api::core::v1::PersistentVolume;
-    use serde_json::{Value, json};
 
     use super::*;
 
@@ -68,7 +68,7 @@ mod tests {
     fn the_finalizer_comes_first_and_goes_last() {
         let check = |metadata: Value, expect: Step| {
             let object: PersistentVolume =
-                serde_json::from_value(json!({"metadata": metadata})).expect("a PV");
+                gantry_json::from_value(json!({"metadata": metadata})).expect("a PV");
             assert_eq!(step(&object, "x/y"), expect);
         };
         let deleted = "2026-01-01T00:00:00Z";

@@ -69,7 +69,7 @@ fn uses(pod: &Pod, claim: &PersistentVolumeClaim) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use gantry_json::{Value, json};
 
     use super::*;
 
@@ -77,10 +77,10 @@ mod tests {
     fn a_pod_on_a_node_uses_what_it_names() {
         let check = |claim: Value, spec: Value, expect: bool| {
             let claim: PersistentVolumeClaim =
-                serde_json::from_value(json!({"metadata": claim})).expect("a claim");
+                gantry_json::from_value(json!({"metadata": claim})).expect("a claim");
             let metadata = json!({"name": "web", "uid": "u"});
             let pod: Pod =
-                serde_json::from_value(json!({"metadata": metadata, "spec": spec})).expect("a pod");
+                gantry_json::from_value(json!({"metadata": metadata, "spec": spec})).expect("a pod");
             assert_eq!(uses(&pod, &claim), expect, "{spec}");
         };
         let pod =

@@ -186,7 +186,7 @@ impl<O: Replicated> Controller<O> {
             Plan::Nothing => return self.report(&set, &active, terminating, None, now).await,
             Plan::Create(count) => {
                 let body =
-                    Bytes::from(serde_json::to_vec(&from_template(&view, controller_reference(&*set)))?);
+                    Bytes::from(gantry_json::to_vec(&from_template(&view, controller_reference(&*set)))?);
                 self.expectations.expect(uid, count, []);
                 pods.create(vec![body; count]).await
             }

@@ -19,13 +19,13 @@ use std::time::Duration;
 
 use gantry_api::quota::Resource;
 use gantry_client::{Change, Failure, Informer, WorkQueue, run_workers};
+use gantry_json::Value;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ResourceQuota, Service};
 use kube::Client;
 use kube::api::{ListParams, PostParams};
 use kube::core::Request;
 use parking_lot::Mutex;
-use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::Context;
@@ -245,7 +245,7 @@ impl Controller {
         let name = quota["metadata"]["name"].as_str().unwrap_or_default();
         let request = Request::new(format!("/api/v1/namespaces/{namespace}/resourcequotas"));
         let params = PostParams { field_manager: Some(MANAGER.into()), ..Default::default() };
-        let body = serde_json::to_vec(quota).map_err(kube::Error::SerdeError)?;
+        let body = gantry_json::to_vec(quota).map_err(kube::Error::SerdeError)?;
         let request = request.replace_subresource("status", name, &params, body);
         self.context.client.request::<Value>(request.map_err(kube::Error::BuildRequest)?).await.map(drop)
     }

@@ -86,7 +86,7 @@ fn served(resource: APIResourceDiscovery, group: &str, version: &str, api_versio
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 
@@ -101,7 +101,7 @@ mod tests {
             {"metadata": {"name": "b.io"}, "versions": [{"version": "v1", "freshness": "Stale", "resources": []}]},
         ]});
         let mut found = Discovered::default();
-        read(serde_json::from_value(list).expect("a list"), &mut found);
+        read(gantry_json::from_value(list).expect("a list"), &mut found);
         let names: Vec<_> = found.resources.iter().map(Served::described).collect();
         assert_eq!(names, ["a.io/v1, Resource=xs", "a.io/v1beta1, Resource=ys"]);
         assert_eq!(found.kinds.len(), 3);

@@ -225,19 +225,19 @@ fn filled(secret: &Secret, account: &ServiceAccount, token: Option<String>, auth
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use gantry_json::{Value, json};
 
     use super::*;
 
     fn secret(data: Value) -> Secret {
         let metadata = json!({"name": "s", "namespace": "shop", "annotations": {ACCOUNT: "web"}});
-        serde_json::from_value(json!({"metadata": metadata, "data": data})).expect("a Secret")
+        gantry_json::from_value(json!({"metadata": metadata, "data": data})).expect("a Secret")
     }
 
     #[test]
     fn what_is_missing_is_added_and_nothing_else() {
         let account = json!({"metadata": {"name": "web", "namespace": "shop", "uid": "u"}});
-        let account: ServiceAccount = serde_json::from_value(account).expect("an account");
+        let account: ServiceAccount = gantry_json::from_value(account).expect("an account");
         let check = |data: Value, expect: Plan| {
             let secret = secret(data);
             assert_eq!(plan(&secret, false, "CA"), Plan::Delete);

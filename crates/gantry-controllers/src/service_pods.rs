@@ -173,13 +173,13 @@ impl TriggerTimes {
 
 #[cfg(test)]
 mod tests {
+    use gantry_json::{Value, json};
     use k8s_openapi::api::core::v1::Pod;
-    use serde_json::{Value, json};
 
     use super::*;
 
     fn pod(value: Value) -> PodView {
-        serde_json::from_value::<Pod>(value).expect("a Pod").into()
+        gantry_json::from_value::<Pod>(value).expect("a Pod").into()
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
             {"name": "dns", "containerPort": 5354},
         ]}]}}));
         let check = |port: Value, expect: Option<i32>| {
-            let port: ServicePort = serde_json::from_value(port).expect("a port");
+            let port: ServicePort = gantry_json::from_value(port).expect("a port");
             assert_eq!(target_port(&pod, &port), expect, "{port:?}");
         };
         check(json!({"port": 80}), Some(80));
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn the_earliest_change_since_last_time_counts() {
         let service: Service =
-            serde_json::from_value(json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}}))
+            gantry_json::from_value(json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}}))
                 .expect("a Service");
         let ready = |name: &str, at: &str| {
             pod(json!({"metadata": {"name": name}, "status": {"conditions":

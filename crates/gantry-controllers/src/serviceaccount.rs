@@ -56,14 +56,14 @@ pub(crate) fn is_active(namespace: &Namespace) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use gantry_json::{Value, json};
 
     use super::*;
 
     #[test]
     fn a_namespace_that_leaves_gets_nothing_new() {
         let check = |value: Value, expect: bool| {
-            let namespace: Namespace = serde_json::from_value(value.clone()).expect("a Namespace");
+            let namespace: Namespace = gantry_json::from_value(value.clone()).expect("a Namespace");
             assert_eq!(is_active(&namespace), expect, "{value}");
         };
         check(json!({"metadata": {"name": "a"}}), true);

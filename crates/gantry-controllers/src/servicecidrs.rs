@@ -10,13 +10,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use gantry_client::{Cached, Change, Failure, Informer, Meta, ObjectKey, WorkQueue, reference, run_workers};
+use gantry_json::json;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use serde_json::json;
 
 use crate::Context;
 use crate::protection::keep;

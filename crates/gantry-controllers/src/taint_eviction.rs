@@ -10,10 +10,10 @@ mod decide;
 use std::collections::HashMap;
 
 use gantry_client::{Change, Failure, Informer, ObjectKey, PodView, WorkQueue, run_workers};
+use gantry_json::json;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Taint};
 use parking_lot::Mutex;
-use serde_json::json;
 use std::time::Duration;
 use tokio::time::Instant;
 

@@ -74,7 +74,7 @@ fn left(job: &Job, now: Timestamp) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use gantry_json::{Value, json};
 
     use super::*;
 
@@ -84,7 +84,7 @@ mod tests {
         let check = |ttl: Value, ended: &str, expect: Option<u64>| {
             let conditions =
                 json!([{"type": ended, "status": "True", "lastTransitionTime": "2026-01-01T00:00:30Z"}]);
-            let job: Job = serde_json::from_value(json!({
+            let job: Job = gantry_json::from_value(json!({
                 "spec": {"ttlSecondsAfterFinished": ttl, "template": {}}, "status": {"conditions": conditions}}))
             .expect("a Job");
             assert_eq!(left(&job, now).map(|left| left.as_secs()), expect, "{ttl} {ended}");

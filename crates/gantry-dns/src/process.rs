@@ -96,7 +96,7 @@ fn receive(mut agent: &UnixStream) -> io::Result<(Start, Sockets)> {
     agent.read_exact(&mut length[read..])?;
     let mut bytes = vec![0; u32::from_le_bytes(length) as usize];
     agent.read_exact(&mut bytes)?;
-    Ok((serde_json::from_slice(&bytes)?, Sockets::from_descriptors(descriptors)?))
+    Ok((gantry_json::from_slice(&bytes)?, Sockets::from_descriptors(descriptors)?))
 }
 
 /// What the process has to act upon.

@@ -71,7 +71,7 @@ impl Update {
         };
         buffer.resize(length as usize, 0);
         from.read_exact(buffer).await?;
-        let update = serde_json::from_slice(buffer);
+        let update = gantry_json::from_slice(buffer);
         update.map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 }
@@ -80,7 +80,7 @@ impl Update {
 pub(crate) fn write(message: &impl Serialize, to: &mut Vec<u8>) -> io::Result<()> {
     let start = to.len();
     to.extend([0; 4]);
-    serde_json::to_writer(&mut *to, message)?;
+    gantry_json::to_writer(&mut *to, message)?;
     let length = u32::try_from(to.len() - start - 4).map_err(io::Error::other)?;
     to[start..start + 4].copy_from_slice(&length.to_le_bytes());
     Ok(())

@@ -102,15 +102,15 @@ fn conflict(one: HostPort<'_>, other: HostPort<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use gantry_json::json;
 
     #[test]
     fn rejects_what_does_not_fit() {
-        let node: Node = serde_json::from_value(json!({"metadata": {"labels": {"a": "1"}},
+        let node: Node = gantry_json::from_value(json!({"metadata": {"labels": {"a": "1"}},
             "status": {"allocatable": {"cpu": "2", "memory": "1Gi", "pods": "3"}}}))
         .unwrap();
-        let make = |cpu: &str, selector: serde_json::Value| -> Pod {
-            serde_json::from_value(json!({"spec": {"nodeSelector": selector,
+        let make = |cpu: &str, selector: gantry_json::Value| -> Pod {
+            gantry_json::from_value(json!({"spec": {"nodeSelector": selector,
                 "containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]}}))
             .unwrap()
         };
@@ -123,7 +123,7 @@ mod tests {
             assert_eq!(admit(&pod, &node, &[&other]).err().map(|e| e.0).as_deref(), expect);
         }
         let with =
-            |spec: serde_json::Value| -> Pod { serde_json::from_value(json!({"spec": spec})).unwrap() };
+            |spec: gantry_json::Value| -> Pod { gantry_json::from_value(json!({"spec": spec})).unwrap() };
         let sysctl = |name: &str| json!({"sysctls": [{"name": name, "value": "1"}]});
         for (spec, expect) in [
             (json!({"containers": [], "securityContext": sysctl("kernel/shm_rmid_forced")}), None),
@@ -151,8 +151,9 @@ mod tests {
 
     #[test]
     fn a_port_of_the_node_is_one_pods() {
-        let make = |port: serde_json::Value| -> Pod {
-            serde_json::from_value(json!({"spec": {"containers": [{"name": "c", "ports": [port]}]}})).unwrap()
+        let make = |port: gantry_json::Value| -> Pod {
+            gantry_json::from_value(json!({"spec": {"containers": [{"name": "c", "ports": [port]}]}}))
+                .unwrap()
         };
         let other = make(json!({"containerPort": 80, "hostPort": 8080, "hostIP": "10.0.0.1"}));
         for (port, refused) in [
@@ -167,7 +168,7 @@ mod tests {
             assert_eq!(verdict.as_deref(), refused.then_some("NodePorts"), "{port}");
         }
         let mut ended = other.clone();
-        ended.status = serde_json::from_value(json!({"phase": "Succeeded"})).unwrap();
+        ended.status = gantry_json::from_value(json!({"phase": "Succeeded"})).unwrap();
         assert_eq!(admit(&other, &Node::default(), &[&ended]), Ok(()));
     }
 }

@@ -172,15 +172,15 @@ pub fn container_env(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use gantry_json::json;
 
     #[test]
     fn literal_references_and_services() {
-        let pod: Pod = serde_json::from_value(
+        let pod: Pod = gantry_json::from_value(
             json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": []}}),
         )
         .unwrap();
-        let container: Container = serde_json::from_value(json!({"name": "c",
+        let container: Container = gantry_json::from_value(json!({"name": "c",
             "envFrom": [{"prefix": "CM_", "configMapRef": {"name": "cm"}}, {"secretRef": {"name": "gone", "optional": true}}],
             "env": [
                 {"name": "A", "value": "1"},
@@ -189,10 +189,10 @@ mod tests {
                 {"name": "S", "valueFrom": {"secretKeyRef": {"name": "s", "key": "pw"}}}]}))
         .unwrap();
         let mut objects = Objects::default();
-        let cm: ConfigMap = serde_json::from_value(json!({"data": {"k": "v"}})).unwrap();
-        let secret: Secret = serde_json::from_value(json!({"data": {"pw": "aHVzaA=="}})).unwrap();
+        let cm: ConfigMap = gantry_json::from_value(json!({"data": {"k": "v"}})).unwrap();
+        let secret: Secret = gantry_json::from_value(json!({"data": {"pw": "aHVzaA=="}})).unwrap();
         objects.config_maps.insert("cm".into(), Arc::new(cm));
-        let service: Service = serde_json::from_value(json!({"metadata": {"name": "web", "namespace": "n"},
+        let service: Service = gantry_json::from_value(json!({"metadata": {"name": "web", "namespace": "n"},
             "spec": {"clusterIP": "10.43.0.7", "ports": [{"name": "http", "port": 80}]}}))
         .unwrap();
         let services = service_env(&[Arc::new(service)], "n", true);

@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn only_files_of_the_volume_are_read() {
         let dir = tempfile::tempdir().unwrap();
-        let pod: Pod = serde_json::from_value(serde_json::json!({"spec": {"containers": [],
+        let pod: Pod = gantry_json::from_value(gantry_json::json!({"spec": {"containers": [],
             "volumes": [{"name": "v", "emptyDir": {}}, {"name": "h", "hostPath": {"path": "/etc"}}]}}))
         .unwrap();
         let root = dir.path().join("volumes/kubernetes.io~empty-dir/v");

@@ -86,11 +86,11 @@ pub fn resource(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use gantry_json::json;
 
     #[test]
     fn fields() {
-        let pod: Pod = serde_json::from_value(json!({
+        let pod: Pod = gantry_json::from_value(json!({
             "metadata": {"name": "p", "namespace": "n", "uid": "u", "labels": {"a": "1", "b": "x\"y"}},
             "spec": {"nodeName": "node", "serviceAccountName": "sa", "containers": []}}))
         .unwrap();
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn resources_default_to_allocatable() {
         let container: Container =
-            serde_json::from_value(json!({"name": "c", "resources": {"limits": {"memory": "64Mi"}}}))
+            gantry_json::from_value(json!({"name": "c", "resources": {"limits": {"memory": "64Mi"}}}))
                 .unwrap();
         let facts = NodeFacts { allocatable_cpu_milli: 1900, ..Default::default() };
         for (resource_name, divisor, expect) in [

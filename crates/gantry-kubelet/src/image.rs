@@ -83,14 +83,14 @@ pub fn credentials<'a>(image: &str, secrets: impl Iterator<Item = &'a Secret>) -
     let host = registry(image);
     for secret in secrets {
         let data = secret.data.as_ref();
-        let entries: Option<BTreeMap<String, serde_json::Value>> = match secret.type_.as_deref() {
+        let entries: Option<BTreeMap<String, gantry_json::Value>> = match secret.type_.as_deref() {
             Some("kubernetes.io/dockercfg") => {
-                data.and_then(|d| d.get(".dockercfg")).and_then(|b| serde_json::from_slice(&b.0).ok())
+                data.and_then(|d| d.get(".dockercfg")).and_then(|b| gantry_json::from_slice(&b.0).ok())
             }
             _ => data
                 .and_then(|d| d.get(".dockerconfigjson"))
-                .and_then(|b| serde_json::from_slice::<serde_json::Value>(&b.0).ok())
-                .and_then(|v| serde_json::from_value(v.get("auths")?.clone()).ok()),
+                .and_then(|b| gantry_json::from_slice::<gantry_json::Value>(&b.0).ok())
+                .and_then(|v| gantry_json::from_value(v.get("auths")?.clone()).ok()),
         };
         for (server, entry) in entries.into_iter().flatten() {
             let trimmed = server.trim_start_matches("https://").trim_start_matches("http://");

@@ -162,10 +162,10 @@ const HOSTNAME_LIMIT: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use gantry_json::json;
 
-    fn pod(spec: serde_json::Value) -> Pod {
-        serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "n"}, "spec": spec})).unwrap()
+    fn pod(spec: gantry_json::Value) -> Pod {
+        gantry_json::from_value(json!({"metadata": {"name": "p", "namespace": "n"}, "spec": spec})).unwrap()
     }
 
     #[test]

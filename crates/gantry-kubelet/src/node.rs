@@ -6,6 +6,7 @@ mod status;
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
+use gantry_json::json;
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Node, NodeSpec, NodeStatus},
@@ -16,7 +17,6 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
     runtime::{WatchStreamExt, watcher::watch_object},
 };
-use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -98,7 +98,7 @@ async fn write(agent: &Agent, api: &Api<Node>, old: &NodeStatus, status: &NodeSt
     for (list, before) in [("capacity", &old.capacity), ("allocatable", &old.allocatable)] {
         for name in before.iter().flatten().map(|(name, _)| name) {
             if body["status"][list].get(name).is_none() {
-                body["status"][list][name] = serde_json::Value::Null;
+                body["status"][list][name] = gantry_json::Value::Null;
             }
         }
     }

@@ -240,10 +240,10 @@ pub fn total_request(pod: &Pod, resource: &str) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use gantry_json::json;
 
-    fn pod(containers: serde_json::Value) -> Pod {
-        serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": containers}}))
+    fn pod(containers: gantry_json::Value) -> Pod {
+        gantry_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": containers}}))
             .unwrap()
     }
 
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn total_counts_sidecars_and_init_peaks() {
-        let pod: Pod = serde_json::from_value(json!({"spec": {
+        let pod: Pod = gantry_json::from_value(json!({"spec": {
             "initContainers": [
                 {"name": "s", "restartPolicy": "Always", "resources": {"requests": {"cpu": "100m"}}},
                 {"name": "i", "resources": {"requests": {"cpu": "1"}}}],

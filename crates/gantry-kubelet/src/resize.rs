@@ -126,10 +126,10 @@ pub fn applied(group: &LinuxContainerResources, wanted: &LinuxContainerResources
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use gantry_json::{Value, json};
 
     fn pod(cpu: &str, status: Value) -> Pod {
-        serde_json::from_value(json!({"spec": {"containers": [
+        gantry_json::from_value(json!({"spec": {"containers": [
             {"name": "c", "resources": {"requests": {"cpu": cpu}}}]}, "status": status}))
         .unwrap()
     }
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn what_the_node_can_give() {
         let node: Node =
-            serde_json::from_value(json!({"status": {"allocatable": {"cpu": "2", "pods": "9"}}})).unwrap();
+            gantry_json::from_value(json!({"status": {"allocatable": {"cpu": "2", "pods": "9"}}})).unwrap();
         let other = pod("1500m", json!({}));
         for (cpu, expect) in [
             ("500m", None),
@@ -175,12 +175,12 @@ mod tests {
 
     #[test]
     fn restarts_by_policy() {
-        let container: Container = serde_json::from_value(json!({"name": "c", "resizePolicy": [
+        let container: Container = gantry_json::from_value(json!({"name": "c", "resizePolicy": [
             {"resourceName": "cpu", "restartPolicy": "NotRequired"},
             {"resourceName": "memory", "restartPolicy": "RestartContainer"}]}))
         .unwrap();
         let of = |cpu: &str, memory: &str| -> ResourceRequirements {
-            serde_json::from_value(json!({"requests": {"cpu": cpu, "memory": memory}})).unwrap()
+            gantry_json::from_value(json!({"requests": {"cpu": cpu, "memory": memory}})).unwrap()
         };
         assert!(!restarts(&container, &of("1", "1Gi"), &of("2", "1024Mi")));
         assert!(restarts(&container, &of("1", "1Gi"), &of("1", "2Gi")));

@@ -99,7 +99,7 @@ pub fn cgroup_parent(root: &str, pod: &Pod) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 
@@ -142,7 +142,7 @@ mod tests {
                     container["name"] = "c".into();
                 }
             }
-            let pod: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
+            let pod: Pod = gantry_json::from_value(json!({"spec": spec})).unwrap();
             assert_eq!(super::limit(&pod, "memory"), expect, "{spec}");
         }
     }

@@ -43,7 +43,7 @@ pub(crate) fn text(status: u16, message: impl Into<String>) -> Response<Body> {
 
 /// A JSON response.
 pub(crate) fn json(value: &impl serde::Serialize) -> Response<Body> {
-    match serde_json::to_vec(value) {
+    match gantry_json::to_vec(value) {
         Ok(data) => {
             let mut response = Response::new(full(data));
             response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));

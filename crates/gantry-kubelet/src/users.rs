@@ -53,7 +53,7 @@ pub fn of(pod: &Pod, pods: &Path) -> io::Result<UserNamespace> {
 }
 
 fn read(dir: &Path) -> Option<u32> {
-    let kept: Kept = serde_json::from_slice(&fs::read(dir.join(FILE)).ok()?).ok()?;
+    let kept: Kept = gantry_json::from_slice(&fs::read(dir.join(FILE)).ok()?).ok()?;
     kept.uid_mappings.first().map(|range| range.host_id)
 }
 
@@ -68,14 +68,14 @@ fn choose(dir: &Path, pods: &Path) -> io::Result<u32> {
     let kept = Kept { uid_mappings: range.clone(), gid_mappings: range };
     fs::create_dir_all(dir)?;
     let fresh = dir.join(format!("{FILE}.new"));
-    fs::write(&fresh, serde_json::to_vec(&kept)?)?;
+    fs::write(&fresh, gantry_json::to_vec(&kept)?)?;
     fs::rename(&fresh, dir.join(FILE))?;
     Ok(host_id)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 
@@ -83,7 +83,7 @@ mod tests {
     fn every_pod_has_its_own() {
         let dir = tempfile::tempdir().unwrap();
         let make = |uid: &str, host_users: bool| -> Pod {
-            serde_json::from_value(json!({"metadata": {"uid": uid},
+            gantry_json::from_value(json!({"metadata": {"uid": uid},
                 "spec": {"hostUsers": host_users, "containers": []}}))
             .unwrap()
         };

@@ -87,7 +87,7 @@ pub(crate) enum Halt {
 /// Hash of a container's definition without what may change in place.
 pub fn hash(container: &Container) -> String {
     let identity = (&container.name, &container.image);
-    let text = serde_json::to_vec(&identity).unwrap_or_default();
+    let text = gantry_json::to_vec(&identity).unwrap_or_default();
     let digest = ring::digest::digest(&ring::digest::SHA256, &text);
     digest.as_ref()[..8].iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -76,7 +76,7 @@ impl Leases {
             let path = entry.map_err(failed(&directory))?.path();
             let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let text = fs::read(&path).map_err(failed(&path))?;
-            match serde_json::from_slice::<Lease>(&text) {
+            match gantry_json::from_slice::<Lease>(&text) {
                 Ok(lease) if check_id(&id).is_ok() => drop(leases.insert(id, lease)),
                 _ => {
                     tracing::warn!(path = %path.display(), "removing an incomplete address lease");
@@ -138,7 +138,7 @@ impl Leases {
         let path = self.directory.join(id);
         // Starts with a dot, as no id does; a leftover is removed when the directory is read.
         let new = self.directory.join(format!(".{id}"));
-        let text = serde_json::to_vec(lease).map_err(io::Error::from);
+        let text = gantry_json::to_vec(lease).map_err(io::Error::from);
         text.and_then(|text| fs::write(&new, text))
             .and_then(|()| fs::rename(&new, &path))
             .map_err(|source| NetworkError::File { path, source })

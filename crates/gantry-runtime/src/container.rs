@@ -457,7 +457,7 @@ impl Inner {
     /// A container that its shim does not know as running: ended, or never started.
     pub fn container_gone(&self, container: &Arc<Container>) {
         let file = container.exit_file(&self.places(&container.record.sandbox_id).dir);
-        let exit = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Exit>(&bytes).ok());
+        let exit = fs::read(&file).ok().and_then(|bytes| gantry_json::from_slice::<Exit>(&bytes).ok());
         let phase = container.state.lock().phase;
         match (exit, phase) {
             (_, Phase::Exited) | (None, Phase::Created) => {}

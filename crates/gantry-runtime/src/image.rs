@@ -138,7 +138,7 @@ impl ImageStore {
         let dir = root.join("records");
         for entry in fs::read_dir(&dir).map_err(RuntimeError::path("read", &dir))?.flatten() {
             let bytes = fs::read(entry.path()).map_err(RuntimeError::path("read", &entry.path()))?;
-            match serde_json::from_slice::<ImageRecord>(&bytes) {
+            match gantry_json::from_slice::<ImageRecord>(&bytes) {
                 Ok(record) if entry.path().extension().is_some_and(|e| e == "json") => {
                     records.insert(record.id.clone(), record);
                 }
@@ -233,7 +233,7 @@ impl ImageStore {
 
     fn save(&self, record: ImageRecord) -> Result<()> {
         let path = self.record_path(&record.id);
-        crate::state::write_atomic(&path, &serde_json::to_vec(&record).unwrap_or_default())?;
+        crate::state::write_atomic(&path, &gantry_json::to_vec(&record).unwrap_or_default())?;
         self.records.lock().insert(record.id.clone(), record);
         Ok(())
     }
@@ -248,7 +248,7 @@ impl ImageStore {
         tags: impl IntoIterator<Item = String>,
         digests: impl IntoIterator<Item = String>,
     ) -> Result<ImageRecord> {
-        let parsed: ConfigFile = serde_json::from_slice(config)
+        let parsed: ConfigFile = gantry_json::from_slice(config)
             .map_err(|e| RuntimeError::image(image, format_args!("config: {e}")))?;
         let diff_ids = parsed.rootfs.diff_ids;
         if diff_ids.len() != layers.len() {
@@ -314,7 +314,7 @@ impl ImageStore {
             let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             return Err(RuntimeError::image(image, format_args!("unpack layer {diff_id}: {message}")));
         }
-        let done: unpack::Unpacked = serde_json::from_slice(&output.stdout)
+        let done: unpack::Unpacked = gantry_json::from_slice(&output.stdout)
             .map_err(|e| RuntimeError::image(image, format_args!("unpack layer {diff_id}: {e}")))?;
         if done.diff_id != diff_id {
             let message = format!("layer has digest {}, its configuration says {diff_id}", done.diff_id);

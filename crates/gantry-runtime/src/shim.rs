@@ -67,7 +67,7 @@ fn daemonize(dir: &Path) -> io::Result<()> {
     }
     prctl::set_child_subreaper(true)?;
     let _ = prctl::set_name(c"gantry-shim");
-    let pod: PodSpec = serde_json::from_slice(&fs::read(dir.join(POD_FILE))?)?;
+    let pod: PodSpec = gantry_json::from_slice(&fs::read(dir.join(POD_FILE))?)?;
     std::env::set_current_dir("/")?;
     for cgroup in &pod.shim_cgroups {
         // A hierarchy that cannot take the shim is no reason not to run the pod.

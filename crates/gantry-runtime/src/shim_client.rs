@@ -58,7 +58,7 @@ pub async fn read_frame(stream: &mut tokio::net::UnixStream) -> io::Result<Respo
     let length = stream.read_u32_le().await?;
     let mut bytes = vec![0; length as usize];
     stream.read_exact(&mut bytes).await?;
-    Ok(serde_json::from_slice(&bytes)?)
+    Ok(gantry_json::from_slice(&bytes)?)
 }
 
 impl ShimClient {

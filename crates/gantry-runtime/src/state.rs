@@ -182,7 +182,7 @@ impl Files {
     /// Writes a JSON file.
     pub fn write(&self, name: &str, value: &impl Serialize) -> Result<()> {
         let path = self.0.join(name);
-        let bytes = serde_json::to_vec(value).map_err(|e| RuntimeError::path("encode", &path)(e.into()))?;
+        let bytes = gantry_json::to_vec(value).map_err(|e| RuntimeError::path("encode", &path)(e.into()))?;
         write_atomic(&path, &bytes)
     }
 
@@ -190,6 +190,6 @@ impl Files {
     pub fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
         let path = self.0.join(name);
         let bytes = fs::read(&path).map_err(RuntimeError::path("read", &path))?;
-        serde_json::from_slice(&bytes).map_err(|e| RuntimeError::path("read", &path)(e.into()))
+        gantry_json::from_slice(&bytes).map_err(|e| RuntimeError::path("read", &path)(e.into()))
     }
 }

@@ -18,7 +18,7 @@ const MAX: usize = 16 << 20;
 /// The bytes of a message.
 pub fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; 4];
-    serde_json::to_writer(&mut bytes, message)?;
+    gantry_json::to_writer(&mut bytes, message)?;
     let length = (bytes.len() - 4) as u32;
     bytes[..4].copy_from_slice(&length.to_le_bytes());
     Ok(bytes)
@@ -45,5 +45,5 @@ pub fn receive<T: DeserializeOwned>(mut socket: &UnixStream) -> io::Result<Optio
     }
     let mut bytes = vec![0; length];
     socket.read_exact(&mut bytes)?;
-    Ok(Some((serde_json::from_slice(&bytes)?, fds)))
+    Ok(Some((gantry_json::from_slice(&bytes)?, fds)))
 }

@@ -78,14 +78,14 @@ impl Budgets {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use gantry_json::{Value, json};
 
     use super::*;
     use crate::watched::Pod;
 
     fn pod(name: &str, labels: Value) -> Arc<PodInfo> {
         let pod = json!({"metadata": {"name": name, "namespace": "ns", "uid": name, "labels": labels}});
-        Arc::new(PodInfo::new(&serde_json::from_value::<Pod>(pod).expect("a pod")))
+        Arc::new(PodInfo::new(&gantry_json::from_value::<Pod>(pod).expect("a pod")))
     }
 
     fn check(selector: Value, allowed: i32, disrupted: &[&str], expect: [bool; 4]) {
@@ -93,7 +93,7 @@ mod tests {
         let budget = json!({"metadata": {}, "spec": {"selector": selector},
             "status": {"disruptionsAllowed": allowed, "disruptedPods": disrupted,
                 "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}});
-        let budget = serde_json::from_value(budget).expect("a budget");
+        let budget = gantry_json::from_value(budget).expect("a budget");
         let mut budgets = Budgets::default();
         budgets.set("other", "b", Some(Budget::new(&PodDisruptionBudget::default())));
         budgets.set("ns", "b", Some(Budget::new(&budget)));

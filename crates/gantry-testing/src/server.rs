@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use gantry_apiserver::authn::{Anonymous, RequestHeader};
 use gantry_apiserver::{ApiServer, Config, Identity, Limits, User, Version, storage};
+use gantry_json::Value;
 use gantry_store::Store;
 use gantry_store::engine::MemoryEngine;
 use http::{Method, Request, StatusCode};
@@ -14,7 +15,6 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
@@ -57,7 +57,7 @@ pub struct Reply {
 impl Reply {
     /// The body as JSON; null where it is none.
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.bytes).unwrap_or_default()
+        gantry_json::from_slice(&self.bytes).unwrap_or_default()
     }
 
     /// The body as text.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use bytes::Bytes;
+use gantry_json::Value;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -13,7 +14,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -112,7 +112,7 @@ async fn reply(
     let path = request.uri().to_string();
     let headers = request.headers().clone();
     let bytes = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let body: Value = gantry_json::from_slice(&bytes).unwrap_or_default();
     let answered = answer(&path, &body);
     calls.lock().expect("no test panics while it holds it").push((path, headers, body));
     let (code, text) = match answered {

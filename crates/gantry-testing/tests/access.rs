@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use anyhow::Result;
 use bytes::Bytes;
 use gantry_apiserver::authn::Anonymous;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::{Method, Request};
-use serde_json::{Value, json};
 
 fn read(path: &str) -> http::Result<Request<Bytes>> {
     Request::builder().uri(path).header("host", "x").body(Bytes::new())
@@ -49,7 +49,7 @@ async fn tokens_can_be_verified_by_what_is_published() -> Result<()> {
     let token = made["status"]["token"].as_str().unwrap_or_default();
     let decode = |part: &str| -> Result<Value> {
         use base64::Engine;
-        Ok(serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(part)?)?)
+        Ok(gantry_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(part)?)?)
     };
     let parts: Vec<&str> = token.split('.').collect();
     let (head, claims) = (decode(parts[0])?, decode(parts[1])?);

@@ -1,9 +1,9 @@
 //! What the built-in admission plugins do to real requests.
 
 use anyhow::Result;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::Method;
-use serde_json::{Value, json};
 
 const PODS: &str = "/api/v1/namespaces/shop/pods";
 

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use gantry_api::runtime_config::RuntimeConfig;
 use gantry_apiserver::Endpoint;
 use gantry_apiserver::audit::{Delivery, Mode, Settings, Truncation, Webhook};
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::{Method, Request};
-use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -38,7 +38,7 @@ async fn events(mut server: TestServer, directory: &tempfile::TempDir) -> Result
     server.stop();
     server.stopped().await?;
     let text = std::fs::read_to_string(directory.path().join("audit.log"))?;
-    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    text.lines().map(|line| Ok(gantry_json::from_str(line)?)).collect()
 }
 
 #[tokio::test]
@@ -191,8 +191,8 @@ async fn a_webhook_gets_batches_until_it_takes_them() -> Result<()> {
     server.json(Method::POST, MAPS, &json!({"metadata": {"name": "a"}})).await?;
     server.json(Method::POST, MAPS, &json!({"metadata": {"name": "b"}})).await?;
     let refused = one_post(&listener, "503 Unavailable").await?;
-    let taken: Value = serde_json::from_str(&one_post(&listener, "200 OK").await?)?;
-    assert_eq!(serde_json::from_str::<Value>(&refused)?, taken);
+    let taken: Value = gantry_json::from_str(&one_post(&listener, "200 OK").await?)?;
+    assert_eq!(gantry_json::from_str::<Value>(&refused)?, taken);
     assert_eq!((&taken["kind"], taken["items"].as_array().map(Vec::len)), (&json!("EventList"), Some(2)));
     assert_eq!(taken["items"][1]["requestObject"]["metadata"]["name"], "b");
     // What waits when the server stops is sent as it is.
@@ -200,7 +200,7 @@ async fn a_webhook_gets_batches_until_it_takes_them() -> Result<()> {
     server.stop();
     let (last, stopped) = tokio::join!(one_post(&listener, "200 OK"), server.stopped());
     stopped?;
-    let last: Value = serde_json::from_str(&last?)?;
+    let last: Value = gantry_json::from_str(&last?)?;
     assert_eq!(last["items"].as_array().map(Vec::len), Some(1));
     Ok(())
 }
@@ -240,8 +240,8 @@ async fn a_strict_webhook_fails_requests() -> Result<()> {
     let settings = Settings { policy: policy.to_owned(), log: None, webhook: Some(webhook) };
     let server = TestServer::with_config(|config| config.audit = Some(settings)).await?;
     let taking = async {
-        let received: Value = serde_json::from_str(&one_post(&listener, "200 OK").await?)?;
-        let complete: Value = serde_json::from_str(&one_post(&listener, "200 OK").await?)?;
+        let received: Value = gantry_json::from_str(&one_post(&listener, "200 OK").await?)?;
+        let complete: Value = gantry_json::from_str(&one_post(&listener, "200 OK").await?)?;
         anyhow::Ok([received, complete].map(|list| list["items"][0]["stage"].clone()))
     };
     let (reply, stages) = tokio::join!(server.get("/version"), taking);

@@ -1,9 +1,9 @@
 //! Bodies that cannot be read, or say what their kind does not have: code, reason and words.
 
 use anyhow::Result;
+use gantry_json::{Value, json};
 use gantry_testing::{Reply, TestServer};
 use http::Method;
-use serde_json::{Value, json};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";

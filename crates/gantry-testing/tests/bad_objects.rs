@@ -2,9 +2,9 @@
 //! that lost a race. Each with its code, reason and field.
 
 use anyhow::Result;
+use gantry_json::{Value, json};
 use gantry_testing::{Reply, TestServer};
 use http::Method;
-use serde_json::{Value, json};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 

@@ -3,9 +3,9 @@
 
 use anyhow::Result;
 use bytes::Bytes;
+use gantry_json::{Value, json};
 use gantry_testing::{Reply, TestServer};
 use http::{Method, Request};
-use serde_json::{Value, json};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 

@@ -5,13 +5,13 @@ use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gantry_apiserver::User;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::Method;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
 use kube::Api;
 use kube::api::PostParams;
 use rcgen::{CertificateParams, DnType, KeyPair};
-use serde_json::{Value, json};
 
 const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 

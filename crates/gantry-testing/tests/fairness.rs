@@ -6,13 +6,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use gantry_apiserver::Limits;
+use gantry_json::{Value, json};
 use gantry_testing::{Pair, TestServer};
 use http::{Method, Request};
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
 use kube::runtime::wait::await_condition;
-use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const FLOWS: &str = "/apis/flowcontrol.apiserver.k8s.io/v1";
@@ -212,7 +212,7 @@ async fn dangling(server: &TestServer, status: &str) -> Result<Value> {
     let says =
         |object: Option<&DynamicObject>| object.is_some_and(|each| condition(each)["status"] == status);
     let found = tokio::time::timeout(PATIENCE, await_condition(api, "jane", says)).await;
-    Ok(condition(&found.context("in time")??.context("it is there")?))
+    Ok(condition(&found.context("in time")??.context("it is there")?).into())
 }
 
 #[tokio::test]

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use bytes::Bytes;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::{Method, Request};
-use serde_json::{Value, json};
 
 const CORE: &str = "/api/v1/namespaces/default/events";
 const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/default/events";
@@ -78,7 +78,7 @@ async fn an_event_is_one_object_in_two_forms() -> Result<()> {
     assert_eq!(server.get(&format!("{CORE}/b")).await?.json()["series"]["count"], 2);
     let watched =
         server.get(&format!("{EVENTS}?watch=true&timeoutSeconds=1&resourceVersion=0")).await?.text();
-    let first: Value = serde_json::from_str(watched.lines().next().unwrap_or_default())?;
+    let first: Value = gantry_json::from_str(watched.lines().next().unwrap_or_default())?;
     assert_eq!((&first["type"], &first["object"]["note"]), (&json!("ADDED"), &json!("Started container")));
     assert_eq!(server.json(Method::DELETE, &format!("{EVENTS}/a"), &Value::Null).await?.code, 200);
     assert_eq!(server.get(&format!("{CORE}/a")).await?.code, 404);

@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use gantry_apiserver::Limits;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::{Method, Request};
-use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

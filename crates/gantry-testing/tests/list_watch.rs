@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -48,7 +48,7 @@ impl Watch {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                return Ok(serde_json::from_slice(&line)?);
+                return Ok(gantry_json::from_slice(&line)?);
             }
             let frame = self.body.frame().await.context("the watch ended")??;
             self.buffer.extend_from_slice(frame.data_ref().context("trailers")?);

@@ -1,9 +1,9 @@
 //! Writes of whole objects and what clients learn the API from.
 
 use anyhow::Result;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::Method;
-use serde_json::{Value, json};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 

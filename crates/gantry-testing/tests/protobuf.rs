@@ -3,11 +3,11 @@
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use gantry_api::protobuf::{self, MEDIA_TYPE};
+use gantry_json::{Value, json};
 use gantry_testing::{Reply, TestServer};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 

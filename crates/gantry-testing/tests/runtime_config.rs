@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use gantry_api::runtime_config::RuntimeConfig;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::Method;
-use serde_json::{Value, json};
 
 const BETA: &str = "/apis/admissionregistration.k8s.io/v1beta1";
 

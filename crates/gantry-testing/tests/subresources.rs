@@ -3,9 +3,9 @@
 use anyhow::Result;
 use gantry_api::features::FeatureGates;
 use gantry_api::runtime_config::RuntimeConfig;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::Method;
-use serde_json::{Value, json};
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use futures::FutureExt;
 use gantry_apiserver::{ApiServer, User};
 use gantry_client::{Informers, LeaderElector};
+use gantry_json::json;
 use gantry_scheduler::SchedulerConfig;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
-use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 

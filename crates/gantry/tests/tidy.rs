@@ -7,18 +7,19 @@ use std::path::{Path, PathBuf};
 
 /// Which of our crates each crate may depend on.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("gantry-api", &[]),
+    ("gantry-json", &[]),
+    ("gantry-api", &["gantry-json"]),
     ("gantry-store", &[]),
     ("gantry-cri", &[]),
-    ("gantry-cel", &["gantry-api"]),
-    ("gantry-apiserver", &["gantry-api", "gantry-store", "gantry-cel"]),
-    ("gantry-client", &["gantry-api"]),
-    ("gantry-controllers", &["gantry-api", "gantry-client"]),
-    ("gantry-scheduler", &["gantry-api", "gantry-client"]),
-    ("gantry-kubelet", &["gantry-api", "gantry-client", "gantry-cri"]),
-    ("gantry-runtime", &["gantry-cri"]),
-    ("gantry-network", &["gantry-api", "gantry-client"]),
-    ("gantry-dns", &["gantry-api", "gantry-client"]),
+    ("gantry-cel", &["gantry-json", "gantry-api"]),
+    ("gantry-apiserver", &["gantry-json", "gantry-api", "gantry-store", "gantry-cel"]),
+    ("gantry-client", &["gantry-json", "gantry-api"]),
+    ("gantry-controllers", &["gantry-json", "gantry-api", "gantry-client"]),
+    ("gantry-scheduler", &["gantry-json", "gantry-api", "gantry-client"]),
+    ("gantry-kubelet", &["gantry-json", "gantry-api", "gantry-client", "gantry-cri"]),
+    ("gantry-runtime", &["gantry-json", "gantry-cri"]),
+    ("gantry-network", &["gantry-json", "gantry-api", "gantry-client"]),
+    ("gantry-dns", &["gantry-json", "gantry-api", "gantry-client"]),
 ];
 
 /// Crates that wire others together and may depend on any.

@@ -3,10 +3,10 @@
 
 use anyhow::Result;
 use gantry_api::protobuf;
+use gantry_json::Value;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Method, Request, Uri};
-use serde_json::Value;
 
 /// Digits of every number.
 const DIGITS: usize = 6;
@@ -136,8 +136,8 @@ impl Template {
 
 #[cfg(test)]
 mod tests {
+    use gantry_json::json;
     use http_body_util::BodyExt;
-    use serde_json::json;
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! Custom resources: creating, listing, and the memory that they take.
 
 use anyhow::Result;
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::Arguments;
 use super::call::Call;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::call::Call;
 use super::cluster::Cluster;

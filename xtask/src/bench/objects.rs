@@ -1,6 +1,6 @@
 //! The objects that loads are made of.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 /// The pods that are measured.
 pub const PODS: &str = "/api/v1/namespaces/bench/pods";

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use serde_json::json;
+use gantry_json::json;
 
 use super::call::Call;
 use super::cluster::Cluster;

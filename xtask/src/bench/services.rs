@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use gantry_client::Informers;
+use gantry_json::{from_value, json};
 use gantry_network::{Network, NetworkConfig};
 use gantry_testing::TestServer;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use serde_json::{from_value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -87,14 +87,14 @@ async fn next(applied: &mut watch::Receiver<u64>) -> Result<()> {
     waited.context("the network does not follow")?.context("the network has ended")
 }
 
-fn service(number: usize) -> serde_json::Value {
+fn service(number: usize) -> gantry_json::Value {
     json!({
         "metadata": {"name": format!("bench-{number}")},
         "spec": {"ports": [{"port": 80, "targetPort": 8080}]},
     })
 }
 
-fn slice(number: usize) -> serde_json::Value {
+fn slice(number: usize) -> gantry_json::Value {
     let name = format!("bench-{number}");
     json!({
         "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
@@ -104,7 +104,7 @@ fn slice(number: usize) -> serde_json::Value {
     })
 }
 
-fn endpoints(number: usize, count: usize) -> Vec<serde_json::Value> {
+fn endpoints(number: usize, count: usize) -> Vec<gantry_json::Value> {
     let address = |i| format!("10.42.{}.{}", number / 25 % 256, number % 25 * ENDPOINTS + i + 1);
     let endpoint = |i| json!({"addresses": [address(i)], "conditions": {"ready": true}});
     (0..count).map(endpoint).collect()

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
+use gantry_json::{Value, json};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::call::Call;
@@ -133,7 +133,7 @@ pub async fn delivery(
 pub async fn until(body: Incoming, late: &str, mut wanted: impl FnMut(&Value) -> bool) -> Result<()> {
     let mut found = false;
     lines(body, |line| {
-        let event: Value = serde_json::from_slice(line).unwrap_or_default();
+        let event: Value = gantry_json::from_slice(line).unwrap_or_default();
         found = wanted(&event["object"]);
         (!found).then_some(())
     })

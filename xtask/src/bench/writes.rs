@@ -1,8 +1,8 @@
 //! Writes by every road: typed clients, server-side apply, patches, and what admission costs.
 
 use anyhow::{Result, ensure};
+use gantry_json::{Value, json};
 use hyper::StatusCode;
-use serde_json::{Value, json};
 
 use super::Arguments;
 use super::call::Call;

@@ -99,13 +99,13 @@ impl Rootfs {
     }
 
     /// Writes the image to `path`.
-    pub fn archive(self, path: &Path, tag: &str, config: &serde_json::Value) -> Result<()> {
+    pub fn archive(self, path: &Path, tag: &str, config: &gantry_json::Value) -> Result<()> {
         let mut layer = tar::Builder::new(Vec::new());
         layer.follow_symlinks(false);
         layer.mode(tar::HeaderMode::Complete);
         append(&mut layer, self.dir.path(), Path::new(""))?;
         let layer = layer.into_inner()?;
-        let config = serde_json::to_vec(&serde_json::json!({
+        let config = gantry_json::to_vec(&gantry_json::json!({
             "architecture": if std::env::consts::ARCH == "aarch64" { "arm64" } else { "amd64" },
             "os": "linux",
             "config": config,
@@ -113,7 +113,7 @@ impl Rootfs {
             "history": [{"created_by": "xtask images"}],
         }))?;
         let config_name = format!("{}.json", hex(&config));
-        let manifest = serde_json::to_vec(&serde_json::json!([{
+        let manifest = gantry_json::to_vec(&gantry_json::json!([{
             "Config": config_name,
             "RepoTags": [tag],
             "Layers": ["layer.tar"],

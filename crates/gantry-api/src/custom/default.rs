@@ -2,7 +2,7 @@
 
 pub(crate) mod validate;
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::node::Node;
 
@@ -17,7 +17,7 @@ pub(crate) fn default(value: &mut Value, node: &Node) {
                 if let Some(default) = &below.default
                     && fields.get(name).is_none_or(|value| below.refuses_null(value))
                 {
-                    fields.insert(name.to_owned(), (**default).clone());
+                    fields.insert(name.into(), (**default).clone());
                 }
             }
             for (name, value) in fields.iter_mut() {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
+use gantry_json::Value;
 
 /// A list's items by their keys.
 pub(crate) struct Keyed<'a> {

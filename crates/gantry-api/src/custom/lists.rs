@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 use super::node::Node;
 use super::place::Place;
@@ -59,7 +59,7 @@ fn map(items: &[Value], keys: &[Box<str>], path: &Path, errors: &mut Vec<FieldEr
     }
     let key = |item: &Value| -> Value {
         let given = keys.iter().filter_map(|key| Some((key.to_string(), item.get(&**key)?.clone())));
-        Value::Object(given.collect::<Map<_, _>>())
+        Value::Object(given.collect::<Map>())
     };
     for at in repeated(items.iter().map(|item| key(item).to_string())) {
         errors.push(FieldError::duplicate(&path.index(at), key(&items[at])));

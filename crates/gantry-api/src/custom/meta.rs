@@ -1,7 +1,7 @@
 //! The metadata of a custom resource and of the resources within it: no schema describes it, so it
 //! is read and checked like any built-in kind's.
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 use super::node::Node;
 use super::place::Place;
@@ -21,7 +21,7 @@ pub(crate) enum Malformed {
 
 /// Reads the metadata of `object`: unknown fields go, and their paths below `path` are told.
 pub(crate) fn coerce_metadata(
-    object: &mut Map<String, Value>,
+    object: &mut Map,
     path: &str,
     malformed: Malformed,
 ) -> Result<Vec<String>, DecodeError> {
@@ -130,7 +130,7 @@ impl Coercer {
         Ok(())
     }
 
-    fn resource(&mut self, fields: &mut Map<String, Value>, path: &Path) -> Result<(), DecodeError> {
+    fn resource(&mut self, fields: &mut Map, path: &Path) -> Result<(), DecodeError> {
         for key in ["apiVersion", "kind"] {
             match fields.get(key) {
                 None | Some(Value::String(_)) => {}
@@ -195,7 +195,7 @@ fn check(
     }
 }
 
-fn check_resource(fields: &Map<String, Value>, path: &Path, errors: &mut Vec<FieldError>) {
+fn check_resource(fields: &Map, path: &Path, errors: &mut Vec<FieldError>) {
     for key in ["apiVersion", "kind"] {
         let at = path.child(key);
         match fields.get(key) {

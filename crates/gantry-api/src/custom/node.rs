@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use gantry_json::{Key, Value};
 
 use super::checks::Checks;
 use super::pattern::Pattern;
@@ -194,7 +194,7 @@ impl Reader<'_> {
         };
         // They are in order already: schemas are maps by key.
         if let Some(properties) = schema["properties"].as_object() {
-            let read = |(name, schema): (&String, &Value)| {
+            let read = |(name, schema): (&Key, &Value)| {
                 let resource = is_true(schema, "x-kubernetes-embedded-resource");
                 (name.as_str().into(), self.node(schema, resource))
             };

@@ -6,7 +6,7 @@
 
 mod parse;
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use crate::field::Path;
 

@@ -1,6 +1,6 @@
 //! Fields that a schema does not know, and nulls where none are allowed.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::node::{Additional, Node};
 

@@ -6,7 +6,7 @@
 
 mod words;
 
-use serde_json::{Map, Value, json};
+use gantry_json::{Map, Value, json};
 
 use super::node::is_true;
 use crate::rules::common::{list, text};
@@ -150,11 +150,11 @@ fn shape(schema: &Value, style: Style) -> Value {
             _ => false,
         };
         if !empty || (*key == "default" && !value.is_null()) {
-            shown.insert((*key).to_owned(), value.clone());
+            shown.insert((*key).into(), value.clone());
         }
     }
     for key in FLAGS.iter().filter(|key| is_true(schema, key)) {
-        shown.insert((*key).to_owned(), true.into());
+        shown.insert((*key).into(), true.into());
     }
     if let Value::Object(properties) = &schema["properties"]
         && !properties.is_empty()
@@ -196,7 +196,7 @@ fn shape(schema: &Value, style: Style) -> Value {
 }
 
 /// Adds the junctors.
-fn alternatives(shown: &mut Map<String, Value>, schema: &Value) {
+fn alternatives(shown: &mut Map, schema: &Value) {
     for key in ["allOf", "anyOf", "oneOf"] {
         let parts = list(schema, key);
         if !parts.is_empty() {
@@ -223,7 +223,7 @@ fn alternatives(shown: &mut Map<String, Value>, schema: &Value) {
 }
 
 /// Leaves out what version 2 cannot say.
-fn flatten(shown: &mut Map<String, Value>, schema: &Value) {
+fn flatten(shown: &mut Map, schema: &Value) {
     let (nullable, preserves) = (is_true(schema, "nullable"), is_true(schema, PRESERVES));
     shown.remove("nullable");
     if nullable || preserves {

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::keyed::Keyed;
 use super::node::{Kind, Node};

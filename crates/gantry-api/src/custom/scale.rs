@@ -1,6 +1,6 @@
 //! The scale subresource of a custom kind: where in an object its numbers are.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use crate::field::{FieldError, Path};
 use crate::rules::common::text;
@@ -72,7 +72,7 @@ fn wrong(path: &str, found: &Value, wanted: &str) -> String {
         Value::Bool(value) => (value.to_string(), "bool"),
         Value::Number(number) if number.is_i64() => (number.to_string(), "int64"),
         Value::Number(number) => (number.to_string(), "float64"),
-        Value::String(text) => (text.clone(), "string"),
+        Value::String(text) => (text.to_string(), "string"),
         Value::Array(_) => (found.to_string(), "[]interface {}"),
         Value::Object(_) => (found.to_string(), "map[string]interface {}"),
     };

@@ -1,6 +1,6 @@
 //! What schemas do to objects, and what they say about them.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::*;
 

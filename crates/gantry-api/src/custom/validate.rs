@@ -7,7 +7,7 @@ mod scalars;
 
 use std::collections::HashSet;
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 use super::checks::Checks;
 use super::keyed::Keyed;
@@ -259,7 +259,7 @@ fn too_many(place: &Place<'_>, size: i64, most: i64) -> FieldError {
     place.error(FieldErrorKind::TooMany, size, format!("must have at most {most} {unit}"))
 }
 
-fn object(fields: &Map<String, Value>, node: &Node, place: &Place<'_>, old: Option<&Value>) -> Outcome {
+fn object(fields: &Map, node: &Node, place: &Place<'_>, old: Option<&Value>) -> Outcome {
     let none = Checks::default();
     let checks = node.checks.as_deref().unwrap_or(&none);
     let size = i64::try_from(fields.len()).unwrap_or(i64::MAX);

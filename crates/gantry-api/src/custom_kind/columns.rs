@@ -1,7 +1,7 @@
 //! The columns of a custom kind's tables.
 
+use gantry_json::{Value, json};
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use crate::custom::path::JsonPath;
 use crate::table::{CREATION, NAMED, age};

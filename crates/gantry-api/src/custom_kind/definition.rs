@@ -1,6 +1,6 @@
 //! What a CustomResourceDefinition says of itself.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 /// The finalizer that keeps a definition until its objects are gone.
 pub const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";

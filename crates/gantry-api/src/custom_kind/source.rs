@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+use gantry_json::Value;
 use serde::Deserialize;
-use serde_json::Value;
 
 /// A definition as it is stored. Its bytes are those that the store has anyway, so a kind that keeps
 /// them for its schema keeps nothing more.
@@ -40,7 +40,7 @@ impl Source {
 
     /// What it says of a version; null where it says nothing.
     pub(super) fn version(&self, name: &str) -> Value {
-        let read: Option<Definition> = serde_json::from_slice(&self.bytes()).ok();
+        let read: Option<Definition> = gantry_json::from_slice(&self.bytes()).ok();
         let versions = read.map(|read| read.spec.versions).unwrap_or_default();
         versions.into_iter().find(|version| version["name"] == name).unwrap_or_default()
     }

@@ -1,6 +1,6 @@
 //! Version 3 documents made from the version 2 documents of servers that have no others.
 
-use serde_json::{Map, Value, json};
+use gantry_json::{Key, Map, Value, json};
 
 use super::merge;
 use super::{Form, entries, member, opened, protobuf};
@@ -8,16 +8,16 @@ use super::{Form, entries, member, opened, protobuf};
 /// A version 2 document of another server as a version 3 document that says the same.
 pub fn v3_of_v2(document: &Value, form: Form) -> Vec<u8> {
     let items = document["paths"].as_object().into_iter().flatten();
-    let paths: Vec<(String, Value)> =
+    let paths: Vec<(Key, Value)> =
         items.map(|(path, item)| (path.clone(), path_item(document, item))).collect();
     let starts = document["paths"].as_object().into_iter().flatten().map(|(_, item)| item);
     let theirs = &document["definitions"];
     let needed = merge::needed(theirs, starts.chain(document.get("parameters")));
     let schemas = needed.into_iter().map(|name| {
         let shown = schema(&theirs[&name]);
-        (name, shown)
+        (Key::from(name), shown)
     });
-    let schemes: Map<String, Value> = document["securityDefinitions"]
+    let schemes: Map = document["securityDefinitions"]
         .as_object()
         .into_iter()
         .flatten()
@@ -76,7 +76,7 @@ fn parameter(all: &Value) -> Value {
         match key.as_str() {
             "name" | "in" | "description" | "required" => drop(out.insert(key.clone(), value.clone())),
             "allowEmptyValue" | "collectionFormat" => {}
-            key if key.starts_with("x-") => drop(out.insert(key.to_owned(), value.clone())),
+            key if key.starts_with("x-") => drop(out.insert(key.into(), value.clone())),
             _ => drop(shape.insert(key.clone(), value.clone())),
         }
     }
@@ -97,7 +97,7 @@ fn media_types<'a>(document: &'a Value, operation: &'a Value, key: &str) -> Vec<
 fn content(document: &Value, operation: &Value, key: &str, shape: &Value) -> Value {
     let shown = schema(shape);
     let types = media_types(document, operation, key).into_iter();
-    types.map(|name| (name.to_owned(), json!({"schema": shown}))).collect::<Map<_, _>>().into()
+    types.map(|name| (name.to_owned(), json!({"schema": shown}))).collect::<Map>().into()
 }
 
 fn operation(document: &Value, operation: &Value) -> Value {
@@ -147,7 +147,7 @@ fn schema(value: &Value) -> Value {
             let name = members.get("$ref").and_then(Value::as_str);
             let name = name.and_then(|to| to.strip_prefix(merge::REFERENCE));
             let rest = members.iter().filter(|(key, _)| name.is_none() || *key != "$ref");
-            let mut out: Map<String, Value> = rest.map(|(key, each)| (key.clone(), schema(each))).collect();
+            let mut out: Map = rest.map(|(key, each)| (key.clone(), schema(each))).collect();
             if let Some(name) = name {
                 let reference = json!({"$ref": format!("#/components/schemas/{name}")});
                 if out.is_empty() {
@@ -193,7 +193,7 @@ mod tests {
                 "a.Spec": {"type": "object"}, "a.Unused": {"type": "object"},
             },
         });
-        let made: Value = serde_json::from_slice(&v3_of_v2(&document, Form::Json)).expect("JSON");
+        let made: Value = gantry_json::from_slice(&v3_of_v2(&document, Form::Json)).expect("JSON");
         let thing = json!({"schema": {"$ref": "#/components/schemas/a.Thing"}});
         let spec = json!({"$ref": "#/components/schemas/a.Spec"});
         assert_eq!(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value, json};
+use gantry_json::{Key, Map, Value, json};
 
 use super::enums;
 use crate::custom::publish::{self, Names};
@@ -20,10 +20,7 @@ pub(super) const V3: Style = Style { prefix: "#/components/schemas/", v3: true }
 
 /// The definitions of the custom ones among `kinds`, each made when its turn comes: together they are
 /// large.
-pub(super) fn custom<'a>(
-    kinds: &'a [&'a Kind],
-    style: &'a Style,
-) -> impl Iterator<Item = (String, Value)> + 'a {
+pub(super) fn custom<'a>(kinds: &'a [&'a Kind], style: &'a Style) -> impl Iterator<Item = (Key, Value)> + 'a {
     let form = if style.v3 { publish::Style::V3 } else { publish::Style::V2 };
     kinds.iter().filter_map(|kind| Some((kind, kind.as_custom()?))).flat_map(move |(kind, custom)| {
         let names = Names {
@@ -34,11 +31,12 @@ pub(super) fn custom<'a>(
             plural: &kind.plural,
         };
         publish::definitions(names, &custom.version().open_api(), form)
+            .map(|(name, schema)| (name.into(), schema))
     })
 }
 
 /// The definitions of `kinds` and `others`, with all that they refer to, but for what [`custom`] makes.
-pub(super) fn definitions(kinds: &[&Kind], others: &[&str], style: &Style) -> Map<String, Value> {
+pub(super) fn definitions(kinds: &[&Kind], others: &[&str], style: &Style) -> Map {
     let schemas = Schemas::builtin();
     let mut out = Map::new();
     let mut waiting: Vec<DefinitionId> = kinds.iter().map(|kind| kind.schema).collect();
@@ -60,12 +58,12 @@ pub(super) fn definitions(kinds: &[&Kind], others: &[&str], style: &Style) -> Ma
                 references(&field.kind, &mut waiting);
                 let value = named(innermost(&field.kind), field.free);
                 match value.map(|name| (name, scalar(name, style))) {
-                    Some((name, Some(shape))) => drop(out.insert(name.to_owned(), shape)),
+                    Some((name, Some(shape))) => drop(out.insert(name.into(), shape)),
                     Some((name, None)) => waiting.extend(schemas.by_name(name)),
                     None => {}
                 }
             }
-            out.insert(definition.name.to_string(), object(schemas, definition, style));
+            out.insert(definition.name.to_string().into(), object(schemas, definition, style));
         }
     }
     out
@@ -124,7 +122,7 @@ fn references(kind: &Type, out: &mut Vec<DefinitionId>) {
 
 fn object(schemas: &Schemas, definition: &Definition, style: &Style) -> Value {
     let mut out = json!({"type": "object"});
-    let properties: Map<String, Value> = definition
+    let properties: Map = definition
         .fields
         .iter()
         .map(|each| (each.name.to_string(), field(schemas, definition, each, style)))
@@ -147,8 +145,7 @@ fn object(schemas: &Schemas, definition: &Definition, style: &Style) -> Value {
         out["x-kubernetes-map-type"] = "atomic".into();
     }
     if let Some((_, discriminator, fields)) = UNIONS.iter().find(|(name, ..)| *name == &*definition.name) {
-        let fields: Map<String, Value> =
-            fields.iter().map(|(field, value)| ((*field).to_owned(), (*value).into())).collect();
+        let fields: Map = fields.iter().map(|(field, value)| (*field, (*value).into())).collect();
         out["x-kubernetes-unions"] =
             json!([{"discriminator": discriminator, "fields-to-discriminateBy": fields}]);
     }

@@ -1,6 +1,7 @@
 //! What the definitions and their fields are for, in words: from the typed structs' schemas,
 //! made when they are asked for and not kept.
 
+use gantry_json::{Map, Value};
 use k8s_openapi::api::{
     admissionregistration, apps, authentication, authorization, autoscaling, batch, certificates,
     coordination, core, discovery, events, flowcontrol, networking, node, policy, rbac, resource, scheduling,
@@ -11,7 +12,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration;
 use schemars::JsonSchema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
-use serde_json::{Map, Value};
 
 /// Makes the schema of a type, with all that it refers to.
 type Describe = fn(&mut SchemaGenerator);
@@ -190,10 +190,7 @@ const UNTYPED: &[(&str, &str)] = &[
 
 /// Writes the descriptions of `kinds`, each a group and a kind, and of all that they refer to
 /// into the definitions of a document.
-pub(super) fn describe<'a>(
-    kinds: impl Iterator<Item = (&'a str, &'a str)>,
-    definitions: &mut Map<String, Value>,
-) {
+pub(super) fn describe<'a>(kinds: impl Iterator<Item = (&'a str, &'a str)>, definitions: &mut Map) {
     let mut generator = SchemaSettings::openapi3().into_generator();
     of::<meta::v1::DeleteOptions>(&mut generator);
     of::<meta::v1::ListMeta>(&mut generator);
@@ -214,28 +211,28 @@ pub(super) fn describe<'a>(
         move_text(&mut described, definition);
         let Some(fields) = definition.get_mut("properties").and_then(Value::as_object_mut) else { continue };
         for (field, schema) in fields {
-            if let Some(described) = described["properties"].get_mut(field) {
+            if let Some(described) = described["properties"].get_mut(field.as_str()) {
                 move_text(described, schema);
             }
         }
     }
 }
 
-fn move_text(from: &mut Value, to: &mut Value) {
+fn move_text(from: &mut serde_json::Value, to: &mut Value) {
     if let Some(text) = from.get_mut("description") {
-        to["description"] = text.take();
+        to["description"] = text.take().into();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use gantry_json::Value;
 
     use crate::openapi::{Form, v3_document, v3_paths};
     use crate::registry::Registry;
 
     fn parsed(document: &[u8]) -> Value {
-        serde_json::from_slice(document).expect("JSON")
+        gantry_json::from_slice(document).expect("JSON")
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use serde_json::Value;
+use gantry_json::Value;
 
 /// The fields of each definition with their values.
 static ALL: LazyLock<HashMap<&str, &str>> =

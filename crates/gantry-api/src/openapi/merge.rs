@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
+use gantry_json::{Key, Map, Value};
 
 /// Another server's document, and the version that it answers for.
 pub struct Other<'a> {
@@ -19,10 +19,10 @@ pub struct Other<'a> {
 pub(super) const REFERENCE: &str = "#/definitions/";
 
 /// Adds what belongs to `other` to `definitions`; the paths that it adds.
-pub(super) fn merge(other: &Other<'_>, definitions: &mut Map<String, Value>) -> Vec<(String, Value)> {
+pub(super) fn merge(other: &Other<'_>, definitions: &mut Map) -> Vec<(Key, Value)> {
     let prefix = format!("/apis/{}/{}/", other.group, other.version);
     let paths = other.document["paths"].as_object().into_iter().flatten();
-    let mut paths: Vec<(String, Value)> = paths
+    let mut paths: Vec<(Key, Value)> = paths
         .filter(|(path, _)| path.starts_with(&prefix) || **path == prefix[..prefix.len() - 1])
         .map(|(path, item)| (path.clone(), item.clone()))
         .collect();
@@ -48,7 +48,7 @@ pub(super) fn merge(other: &Other<'_>, definitions: &mut Map<String, Value>) -> 
         if !definitions.contains_key(own) {
             let mut definition = theirs[&name].clone();
             rename(&mut definition, &renamed);
-            definitions.insert(own.clone(), definition);
+            definitions.insert(own.into(), definition);
         }
     }
     for (_, item) in &mut paths {
@@ -123,7 +123,7 @@ fn plain(value: &Value) -> Value {
                 !(key.as_str() == "description" && member.is_string())
                     && key.as_str() != "x-kubernetes-group-version-kind"
             });
-            let plain = |(key, member): (&String, &Value)| match member.as_str() {
+            let plain = |(key, member): (&Key, &Value)| match member.as_str() {
                 Some(name) if key == "$ref" => (key.clone(), first_name(name).into()),
                 _ => (key.clone(), plain(member)),
             };
@@ -136,7 +136,7 @@ fn plain(value: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 

@@ -1,22 +1,22 @@
 //! Paths and operations as the two versions of OpenAPI write them.
 
-use serde_json::{Map, Value, json};
+use gantry_json::{Key, Map, Value, json};
 
 use super::definitions::{Style, reference};
 use super::operations::{Answer, Operation, Parameter, Path};
 
 /// A path's template and its operations.
-pub(super) fn write(path: &Path, style: &Style) -> (String, Value) {
+pub(super) fn write(path: &Path, style: &Style) -> (Key, Value) {
     let mut out = Map::new();
     for each in &path.operations {
         let written = if style.v3 { v3(each, style) } else { v2(each, style) };
-        out.insert(each.method.to_owned(), written);
+        out.insert(each.method.into(), written);
     }
     if !path.parameters.is_empty() {
         let all = path.parameters.iter().map(|each| parameter(each, &path.named, style));
         out.insert("parameters".into(), all.collect());
     }
-    (path.template.clone(), out.into())
+    (path.template.as_str().into(), out.into())
 }
 
 fn parameter(each: &Parameter, named: &str, style: &Style) -> Value {
@@ -93,7 +93,7 @@ fn responses(operation: &Operation, content: impl Fn() -> (&'static str, Value))
     let mut out = Map::new();
     for code in operation.answers {
         let (key, value) = content();
-        out.insert(code.to_string(), json!({"description": reason(*code), key: value}));
+        out.insert(code.to_string().into(), json!({"description": reason(*code), key: value}));
     }
     out.insert("401".into(), json!({"description": "Unauthorized"}));
     out.into()
@@ -114,7 +114,7 @@ fn v3(operation: &Operation, style: &Style) -> Value {
     let mut out = common(operation, style);
     if let Some((definition, required)) = &operation.body {
         let schema = plain_reference(definition, style);
-        let content: Map<String, Value> =
+        let content: Map =
             operation.consumes.iter().map(|kind| ((*kind).to_owned(), json!({"schema": schema}))).collect();
         out["requestBody"] = json!({"content": content});
         if *required {

@@ -7,7 +7,7 @@
 mod v2;
 mod v3;
 
-use serde_json::Value;
+use gantry_json::{Key, Value};
 
 use crate::protobuf::wire::{self, put_bytes, put_key, put_varint};
 
@@ -42,7 +42,7 @@ type Member = (&'static str, u32, &'static Shape);
 /// No members have this number.
 const NONE: u32 = 0;
 
-type Entry = (String, Value);
+type Entry = (Key, Value);
 
 /// The version 2 document of its head, paths and definitions.
 pub(super) fn v2(

@@ -9,7 +9,7 @@ pub mod configuration;
 mod managers;
 mod merge;
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use self::compare::{Changes, changes, owned};
 use self::managers::{Manager, Managers};
@@ -261,7 +261,7 @@ pub fn apply(
 fn restore(merged: &mut Value, base: &Value, field: &str) {
     if let Value::Object(merged) = merged {
         match base.get(field) {
-            Some(value) => merged.insert(field.to_owned(), value.clone()),
+            Some(value) => merged.insert(field.into(), value.clone()),
             None => merged.remove(field),
         };
     }
@@ -280,7 +280,7 @@ fn keep_metadata(kept: KeptMetadata, wanted: &mut FieldSet, merged: &mut Value, 
 /// The fields that kubectl itself wrote by client-side apply, which its server-side apply may take.
 fn last_applied(schemas: &Schemas, root: Layout<'_>, live: &Value, manager: &str) -> FieldSet {
     let text = live["metadata"]["annotations"][LAST_APPLIED].as_str().filter(|_| manager == "kubectl");
-    let Some(before) = text.and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
+    let Some(before) = text.and_then(|text| gantry_json::from_str::<Value>(text).ok()) else {
         return FieldSet::default();
     };
     let mut mine = owned(schemas, root, &before);

@@ -4,7 +4,7 @@ mod children;
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use gantry_json::{Key, Map, Value};
 
 pub use children::Children;
 
@@ -39,14 +39,18 @@ impl FieldSet {
 
     /// The set as `fieldsV1`.
     pub fn into_value(self) -> Value {
-        let mut fields = Map::new();
+        self.fields(false)
+    }
+
+    /// Its fields, with one for itself where it is `marked`.
+    fn fields(self, marked: bool) -> Value {
+        let mut fields = Map::with_capacity(self.children.len() + usize::from(marked));
+        if marked {
+            fields.insert(".".into(), Value::Object(Map::new()));
+        }
         for (element, child) in self.children {
             let marked = child.member && !child.children.is_empty();
-            let mut below = child.into_value();
-            if let (true, Value::Object(below)) = (marked, &mut below) {
-                below.insert(".".to_owned(), Value::Object(Map::new()));
-            }
-            fields.insert(element, below);
+            fields.insert(element, child.fields(marked));
         }
         Value::Object(fields)
     }
@@ -57,7 +61,7 @@ impl FieldSet {
     }
 
     /// Puts the child `element` in its place, unless it is empty.
-    pub(super) fn put(&mut self, element: impl FnOnce() -> String, child: FieldSet) {
+    pub(super) fn put(&mut self, element: impl FnOnce() -> Key, child: FieldSet) {
         if !child.is_empty() {
             self.children.insert(element(), child);
         }
@@ -69,7 +73,7 @@ impl FieldSet {
         for (element, child) in other.children.iter() {
             match self.children.get_mut(element) {
                 Some(mine) => mine.add(child),
-                None => self.children.insert(element.to_owned(), child.clone()),
+                None => self.children.insert(element.into(), child.clone()),
             }
         }
     }
@@ -92,7 +96,7 @@ impl FieldSet {
         for (element, mine) in self.children.iter() {
             if let Some(child) = other.children.get(element) {
                 let both = mine.common(child);
-                common.put(|| element.to_owned(), both);
+                common.put(|| element.into(), both);
             }
         }
         common
@@ -146,7 +150,7 @@ fn show(element: &str, text: &mut String) {
             text.push_str(name);
         }
         Some(("k:", keys)) => {
-            let keys: BTreeMap<String, Value> = serde_json::from_str(keys).unwrap_or_default();
+            let keys: BTreeMap<String, Value> = gantry_json::from_str(keys).unwrap_or_default();
             let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
             text.push_str(&format!("[{}]", keys.join(",")));
         }
@@ -158,7 +162,7 @@ fn show(element: &str, text: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 

@@ -1,10 +1,13 @@
 //! JSON patch, RFC 6902.
 
+use gantry_json::{Map, Value};
 use json_patch::{AddOperation, Patch, PatchErrorKind, PatchOperation};
-use serde_json::{Map, Value};
 
 use crate::schema::{Format, decode_free};
 use crate::status::ApiError;
+
+/// An object as the crate of the patches knows it.
+type Tree = serde_json::Value;
 
 /// The most operations that one patch may have.
 const MOST_OPERATIONS: usize = 10_000;
@@ -46,24 +49,24 @@ impl From<JsonPatchFault> for ApiError {
 /// `current` after the operations in `patch`.
 pub fn json_patch(current: &Value, patch: &[u8]) -> Result<Value, JsonPatchFault> {
     // Of a field that comes twice the last one counts.
-    let operations: Vec<Map<String, Value>> =
-        serde_json::from_slice(patch).map_err(|error| JsonPatchFault::Unreadable(error.to_string()))?;
+    let operations: Vec<Map> =
+        gantry_json::from_slice(patch).map_err(|error| JsonPatchFault::Unreadable(error.to_string()))?;
     if operations.len() > MOST_OPERATIONS {
         return Err(JsonPatchFault::TooLong(operations.len()));
     }
     let operations = operations.into_iter().map(Value::Object).collect();
-    let patch: Patch = serde_json::from_value(Value::Array(operations)).map_err(misfits)?;
-    let mut patched = current.clone();
+    let patch: Patch = gantry_json::from_value(Value::Array(operations)).map_err(misfits)?;
+    let mut patched = Tree::from(current.clone());
     for operation in patch.0 {
         step(&mut patched, operation).map_err(misfits)?;
     }
-    Ok(patched)
+    Ok(patched.into())
 }
 
 /// `current` after `steps`; `None` where a test among them does not hold. The error says in upstream's words
 /// which step does not fit.
 pub fn json_patch_steps(current: &Value, steps: Vec<Value>) -> Result<Option<Value>, String> {
-    let mut patched = current.clone();
+    let mut patched = Tree::from(current.clone());
     for mut given in steps {
         let text = |field: &str| given[field].as_str().unwrap_or_default().to_owned();
         let (op, path, from) = (text("op"), text("path"), text("from"));
@@ -71,7 +74,7 @@ pub fn json_patch_steps(current: &Value, steps: Vec<Value>) -> Result<Option<Val
             given["value"] = Value::Null;
         }
         let operation: PatchOperation =
-            serde_json::from_value(given).map_err(|_| format!("Unexpected kind: {op}"))?;
+            gantry_json::from_value(given).map_err(|_| format!("Unexpected kind: {op}"))?;
         if let Err(error) = step(&mut patched, operation) {
             if matches!(error.kind, PatchErrorKind::TestFailed) {
                 return Ok(None);
@@ -79,18 +82,18 @@ pub fn json_patch_steps(current: &Value, steps: Vec<Value>) -> Result<Option<Val
             return Err(misfit(&patched, &op, &path, &from));
         }
     }
-    Ok(Some(patched))
+    Ok(Some(patched.into()))
 }
 
 /// Carries out one operation. To replace a field that is not there adds it, as upstream does.
-fn step(object: &mut Value, operation: PatchOperation) -> Result<(), json_patch::PatchError> {
+fn step(object: &mut Tree, operation: PatchOperation) -> Result<(), json_patch::PatchError> {
     if finds_nothing(&operation, object) {
         return Ok(());
     }
     let operation = match operation {
         PatchOperation::Replace(replace)
             if object.pointer(replace.path.as_str()).is_none()
-                && parent(object, replace.path.as_str()).is_some_and(Value::is_object) =>
+                && parent(object, replace.path.as_str()).is_some_and(Tree::is_object) =>
         {
             PatchOperation::Add(AddOperation { path: replace.path, value: replace.value })
         }
@@ -100,12 +103,12 @@ fn step(object: &mut Value, operation: PatchOperation) -> Result<(), json_patch:
 }
 
 /// What holds the place that a pointer leads to.
-fn parent<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+fn parent<'a>(object: &'a Tree, path: &str) -> Option<&'a Tree> {
     path.rfind('/').and_then(|end| object.pointer(&path[..end]))
 }
 
 /// Why an operation does not fit the object.
-fn misfit(object: &Value, op: &str, path: &str, from: &str) -> String {
+fn misfit(object: &Tree, op: &str, path: &str, from: &str) -> String {
     let holder = parent(object, path);
     let key = path.rsplit('/').next().unwrap_or_default();
     match (op, holder) {
@@ -119,7 +122,7 @@ fn misfit(object: &Value, op: &str, path: &str, from: &str) -> String {
             format!("replace operation does not apply: doc is missing key: {path}: missing value")
         }
         (_, None) => format!("{op} operation does not apply: doc is missing path: {path:?}: missing value"),
-        ("remove", Some(Value::Object(_))) => {
+        ("remove", Some(Tree::Object(_))) => {
             format!(
                 "error in remove for path: '{path}': Unable to remove nonexistent key: {key}: missing value"
             )
@@ -134,12 +137,12 @@ fn misfit(object: &Value, op: &str, path: &str, from: &str) -> String {
 
 /// Whether `operation` tests that a field is null which `object` does not have: upstream holds the two
 /// to be the same, and clients test so that a field is not there yet.
-fn finds_nothing(operation: &PatchOperation, object: &Value) -> bool {
+fn finds_nothing(operation: &PatchOperation, object: &Tree) -> bool {
     let PatchOperation::Test(test) = operation else { return false };
     let path = test.path.as_str();
     test.value.is_null()
         && object.pointer(path).is_none()
-        && parent(object, path).is_some_and(Value::is_object)
+        && parent(object, path).is_some_and(Tree::is_object)
 }
 
 fn misfits(why: impl std::fmt::Display) -> JsonPatchFault {
@@ -160,7 +163,7 @@ pub fn json_patch_findings(patch: &[u8]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! How a value at some place merges, read from its type and its field's marks.
 
-use serde_json::Value;
+use gantry_json::{Key, Value};
 
 use crate::custom::node::{Additional, Kind, Node};
 use crate::schema::{Definition, DefinitionId, Field, ListType, Schemas, Type};
@@ -137,7 +137,7 @@ impl<'a> Layout<'a> {
     }
 
     /// The path element of a list item, as `fieldsV1` spells it.
-    pub fn element(self, item: &Value) -> String {
+    pub fn element(self, item: &Value) -> Key {
         match self {
             Self::ListMap(..) | Self::NodeList(_) => {
                 let keys: &[Box<str>] = match self {
@@ -167,9 +167,9 @@ impl<'a> Layout<'a> {
                     text.push_str(&value);
                 }
                 text.push('}');
-                text
+                text.into()
             }
-            _ => format!("v:{item}"),
+            _ => format!("v:{item}").into(),
         }
     }
 }

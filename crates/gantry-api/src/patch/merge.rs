@@ -1,6 +1,6 @@
 //! JSON merge patch, RFC 7386.
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 use crate::status::ApiError;
 
@@ -14,7 +14,8 @@ pub fn merge_patch(current: &Value, patch: &Value) -> Result<Value, ApiError> {
     Ok(merged)
 }
 
-fn merge(target: &mut Value, patch: &Value) {
+/// Merges `patch` into `target`: fields of objects one by one, all else as it is; null takes a field out.
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *target = patch.clone();
         return;
@@ -34,7 +35,7 @@ fn merge(target: &mut Value, patch: &Value) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 

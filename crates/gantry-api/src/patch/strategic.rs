@@ -1,6 +1,6 @@
 //! Strategic merge patch: a merge that finds list items by their merge keys and obeys directives.
 
-use serde_json::{Map, Value};
+use gantry_json::{Key, Map, Value};
 
 use crate::schema::{DefinitionId, Field, Schemas, Type};
 use crate::status::ApiError;
@@ -44,9 +44,9 @@ impl<'a> Merge<'a> {
         &self,
         kind: Option<&'a Type>,
         definition: Option<DefinitionId>,
-        mut current: Map<String, Value>,
-        patch: &Map<String, Value>,
-    ) -> Result<Map<String, Value>, ApiError> {
+        mut current: Map,
+        patch: &Map,
+    ) -> Result<Map, ApiError> {
         match patch.get(PATCH).map(Value::as_str) {
             None => {}
             Some(Some("replace")) => {
@@ -163,7 +163,7 @@ impl<'a> Merge<'a> {
     }
 }
 
-fn own((name, value): (&String, &Value)) -> (String, Value) {
+fn own((name, value): (&Key, &Value)) -> (Key, Value) {
     (name.clone(), value.clone())
 }
 
@@ -186,7 +186,7 @@ fn sort(items: &mut Vec<Value>, order: &[Value], key: Option<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 

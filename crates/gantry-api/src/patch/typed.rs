@@ -1,7 +1,7 @@
 //! Whether the values of an object that is applied are of their fields' types: what is not is told in
 //! the words of upstream's merge library, each with its place.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use crate::custom::node::{Kind, Node};
 use crate::schema::{Field, ListType, Schemas, Type};
@@ -44,7 +44,7 @@ struct Walk {
 /// A value as Go writes it within another one.
 fn plain(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => text.to_string(),
         Value::Null => "<nil>".to_owned(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
         Value::Array(items) => {
@@ -220,7 +220,7 @@ impl Walk {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 

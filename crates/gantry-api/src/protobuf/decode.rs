@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde_json::{Map, Number, Value};
+use gantry_json::{Map, Number, Value};
 
 use super::layout::{Layout, Message, MessageId, Numbers, Shape, Slot, Target};
 use super::wire::{BYTES, FIXED64, Reader, VARINT};
@@ -52,7 +52,7 @@ impl Decoder<'_> {
     /// Reads a message's fields into what is there already: a field that comes again is merged.
     fn fields(
         &self,
-        into: &mut Map<String, Value>,
+        into: &mut Map,
         message: &Message,
         numbers: &Numbers,
         bytes: &[u8],
@@ -77,7 +77,7 @@ impl Decoder<'_> {
 
     fn slot(
         &self,
-        into: &mut Map<String, Value>,
+        into: &mut Map,
         slot: &Slot,
         wire: u8,
         reader: &mut Reader<'_>,
@@ -103,7 +103,7 @@ impl Decoder<'_> {
                 let map = into.entry(name).or_insert_with(|| Value::Object(Map::new()));
                 if let Value::Object(map) = map {
                     let (key, value) = self.entry(item, bytes, name, depth)?;
-                    map.insert(key, value);
+                    map.insert(key.into(), value);
                 }
             }
             Shape::Message(id) => {
@@ -244,7 +244,7 @@ impl Decoder<'_> {
             }
             return self.document(raw, depth + 1).map(Some);
         }
-        match serde_json::from_slice(raw) {
+        match gantry_json::from_slice(raw) {
             Ok(Value::Null) => Ok(None),
             Ok(value) => Ok(Some(value)),
             Err(error) => Err(wrong(name, &error)),

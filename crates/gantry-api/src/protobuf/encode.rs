@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::json::{Number, Text};
 use super::layout::{Layout, Message, MessageId, Shape, Slot};

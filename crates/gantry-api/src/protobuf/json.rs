@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::Error;
 
-/// Values stand in each other this deep at most, as `serde_json` has it.
+/// Values stand in each other this deep at most, as `gantry_json` has it.
 const DEPTH: usize = 127;
 
 /// What is left of a JSON text.
@@ -289,7 +289,7 @@ impl Number<'_> {
 
     /// The nearest number of double precision.
     pub fn double(self) -> Option<f64> {
-        serde_json::from_slice(self.text).ok()
+        gantry_json::from_slice(self.text).ok()
     }
 }
 
@@ -320,8 +320,8 @@ fn plain(text: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use gantry_json::Value;
     use proptest::prelude::*;
-    use serde_json::Value;
 
     use super::*;
 
@@ -370,7 +370,7 @@ mod tests {
     }
 
     fn same(text: &[u8]) {
-        let value = serde_json::from_slice::<serde::de::IgnoredAny>(text);
+        let value = gantry_json::from_slice::<serde::de::IgnoredAny>(text);
         let read = strings(text);
         assert_eq!(read.is_ok(), value.is_ok(), "{:?}: {read:?} {value:?}", String::from_utf8_lossy(text));
     }
@@ -464,7 +464,7 @@ mod tests {
 
         #[test]
         fn strings_are_found(texts in prop::collection::vec(".{0,20}", 0..4), pretty: bool) {
-            let value = serde_json::json!({"a": texts, "b": {"c": [texts.clone()], "d": 1.5}});
+            let value = gantry_json::json!({"a": texts, "b": {"c": [texts.clone()], "d": 1.5}});
             let text = if pretty { format!("{value:#}") } else { value.to_string() };
             let mut expected = Vec::new();
             said(&value, &mut expected);

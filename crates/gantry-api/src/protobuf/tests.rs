@@ -3,8 +3,8 @@
 
 mod reference;
 
+use gantry_json::{Map, Value, json};
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
 
 use super::layout::{Layout, MessageId, Shape, Slot};
 use super::*;
@@ -183,7 +183,7 @@ proptest! {
             // With another value in the place of one.
             let places: Vec<usize> = object.match_indices("\":").map(|(at, _)| at + 2).collect();
             let at = places[wrong.index(places.len())];
-            let mut rest = serde_json::Deserializer::from_str(&object[at..]).into_iter::<Value>();
+            let mut rest = gantry_json::Deserializer::from_str(&object[at..]).into_iter::<Value>();
             rest.next().expect("a value").expect("well-formed");
             let end = at + rest.byte_offset();
             let other = strange[wrong.index(strange.len())];

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::{count, one};
 use crate::pod_resources::ResourceList;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use gantry_json::Value;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 
 use super::one;
 use crate::pod_resources::{self, ResourceList, is_sidecar};

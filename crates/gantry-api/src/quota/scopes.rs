@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::{Resource, claims};
 use crate::rules::common::{list, text};

@@ -1,6 +1,6 @@
 //! What objects count for.
 
-use serde_json::json;
+use gantry_json::json;
 
 use super::*;
 

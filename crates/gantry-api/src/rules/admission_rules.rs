@@ -1,6 +1,6 @@
 //! What webhooks and admission policies have in common: which requests they are for.
 
-use serde_json::{Map, Value, json};
+use gantry_json::{Map, Value, json};
 
 use super::common::{
     CEL_RESERVED, default, default_absent, dns_1035_faults, dns_subdomain, label_selector, list, object,
@@ -13,12 +13,12 @@ const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
 const MOST_CONDITIONS: usize = 64;
 
 /// Sets the defaults of a rule.
-pub(super) fn rule_defaults(rule: &mut Map<String, Value>) {
+pub(super) fn rule_defaults(rule: &mut Map) {
     default_absent(rule, "scope", "*");
 }
 
 /// Sets the defaults of what a policy or a binding matches.
-pub(super) fn match_defaults(matches: &mut Map<String, Value>) {
+pub(super) fn match_defaults(matches: &mut Map) {
     default_absent(matches, "matchPolicy", "Equivalent");
     default(matches, "namespaceSelector", json!({}));
     default(matches, "objectSelector", json!({}));

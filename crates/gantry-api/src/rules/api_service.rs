@@ -1,6 +1,6 @@
 //! APIService.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{dns_1035, dns_subdomain, drop_status, keep_status, required, text};
 use super::webhook_configuration::service_defaults;
@@ -19,7 +19,7 @@ pub const RULES: Rules = Rules {
         // What the server serves itself is there at once.
         if service["spec"]["service"].is_null() {
             let since = service["metadata"]["creationTimestamp"].clone();
-            service["status"] = serde_json::json!({"conditions": [{"type": "Available", "status": "True",
+            service["status"] = gantry_json::json!({"conditions": [{"type": "Available", "status": "True",
                 "lastTransitionTime": since, "reason": "Local", "message": "Local APIServices are always available"}]});
         }
     },

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
+use gantry_json::{Map, Value};
 use ipnet::IpNet;
-use serde_json::{Map, Value};
 
 use crate::field::{FieldError, Path};
 use crate::selector::{is_dns_part, is_name_shaped};
@@ -47,28 +47,28 @@ pub const CEL_RESERVED: [&str; 21] = [
 pub const IMMUTABLE: &str = "field is immutable";
 
 /// Sets `key` to `value` where it is missing or an empty text.
-pub fn default(object: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
+pub fn default(object: &mut Map, key: &str, value: impl Into<Value>) {
     if object.get(key).is_none_or(|present| present.is_null() || present == "") {
-        object.insert(key.to_owned(), value.into());
+        object.insert(key.into(), value.into());
     }
 }
 
 /// Sets `key` to `value` where it is missing, of a field for which an empty text is not the same as nothing.
-pub fn default_absent(object: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
+pub fn default_absent(object: &mut Map, key: &str, value: impl Into<Value>) {
     if object.get(key).is_none_or(Value::is_null) {
-        object.insert(key.to_owned(), value.into());
+        object.insert(key.into(), value.into());
     }
 }
 
 /// Sets `key` to `value` where it is missing or 0, of a field for which 0 is the same as nothing.
-pub fn default_zero(object: &mut Map<String, Value>, key: &str, value: i64) {
+pub fn default_zero(object: &mut Map, key: &str, value: i64) {
     if object.get(key).is_none_or(|present| present.is_null() || *present == 0) {
-        object.insert(key.to_owned(), value.into());
+        object.insert(key.into(), value.into());
     }
 }
 
 /// The object at `key`, made where it is absent.
-pub fn object<'a>(parent: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
+pub fn object<'a>(parent: &'a mut Map, key: &str) -> &'a mut Map {
     let value = parent.entry(key.to_owned()).or_insert_with(|| Value::Object(Map::new()));
     if !value.is_object() {
         *value = Value::Object(Map::new());
@@ -80,10 +80,7 @@ pub fn object<'a>(parent: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<
 }
 
 /// The items of the list at `key` that are objects.
-pub fn items<'a>(
-    parent: &'a mut Map<String, Value>,
-    key: &str,
-) -> impl Iterator<Item = &'a mut Map<String, Value>> {
+pub fn items<'a>(parent: &'a mut Map, key: &str) -> impl Iterator<Item = &'a mut Map> {
     parent.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
@@ -485,7 +482,7 @@ pub fn restore(object: &mut Value, from: &Value, field: &str) {
 /// Makes an object one of another version whose objects are the same.
 pub fn set_version(object: &mut Value, api_version: &str) {
     if let Some(object) = object.as_object_mut() {
-        object.insert("apiVersion".to_owned(), api_version.into());
+        object.insert("apiVersion".into(), api_version.into());
     }
 }
 

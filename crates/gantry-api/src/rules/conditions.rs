@@ -1,6 +1,6 @@
 //! Conditions of the form that kinds share: type, status, reason, message, time.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{list, one_of, qualified_name, text};
 use crate::field::{FieldError, Path};

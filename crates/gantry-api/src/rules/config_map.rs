@@ -1,6 +1,6 @@
 //! ConfigMap.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::immutable;
 use super::secret;

@@ -1,6 +1,6 @@
 //! Containers, wherever a pod or pod template has them.
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 use super::common::{
     default, dns_label, items, list, object, one_of, port, port_name, protocol, required, required_one_of,
@@ -11,7 +11,7 @@ use super::resources::{self, Of};
 use super::{container_env, probe, security_context};
 use crate::field::{FieldError, Path};
 
-type Object = Map<String, Value>;
+type Object = Map;
 
 /// The fields that a container has which is added to a running pod.
 const EPHEMERAL_FIELDS: [&str; 15] = [

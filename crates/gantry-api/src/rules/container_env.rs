@@ -1,6 +1,6 @@
 //! The variables of containers, and what of a pod they and files are told.
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 use super::common::{default, dns_subdomain, list, one_of, qualified_name, required, text};
 use super::persistent_volume_claim::quantity;
@@ -33,7 +33,7 @@ const KNOWN_FIELDS: &[&str] =
     &["metadata.annotations", "metadata.labels", "status.phase", "spec.restartPolicy"];
 
 /// Sets the defaults of a container's variables.
-pub(super) fn set_defaults(variable: &mut Map<String, Value>) {
+pub(super) fn set_defaults(variable: &mut Map) {
     let Some(Value::Object(source)) = variable.get_mut("valueFrom") else { return };
     if let Some(Value::Object(field)) = source.get_mut("fieldRef") {
         default(field, "apiVersion", "v1");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{list, one_of, text};
 use super::volume_source::{descending, no_backsteps};

@@ -1,6 +1,6 @@
 //! CronJob.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{default, drop_status, keep_status, not_negative, object, one_of, text};
 use super::{job, pod_warnings};

@@ -1,6 +1,6 @@
 //! CSIDriver, CSINode and CSIStorageCapacity: storage drivers, where they run, how much they have.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::common::{
     default, dns_subdomain, immutable, label_selector, list, not_negative, object, one_of, qualified_name,

@@ -7,7 +7,7 @@ mod schema;
 mod structural;
 mod versions;
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::common::{default, dns_subdomain, immutable, keep_status, list, object, text};
 use super::webhook_configuration::service_defaults;

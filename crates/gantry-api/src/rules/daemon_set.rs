@@ -1,6 +1,6 @@
 //! DaemonSet.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::common::{
     IMMUTABLE, amount, amount_of, at_most_all, default, drop_status, keep_status, not_negative, object, text,

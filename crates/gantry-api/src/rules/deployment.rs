@@ -1,6 +1,6 @@
 //! Deployment.
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 use super::common::{
     amount, amount_of, at_most_all, default, drop_status, keep_status, not_negative, object, one_of, text,
@@ -66,7 +66,7 @@ fn strategy(path: &Path, strategy: &Value, errors: &mut Vec<FieldError>) {
     let kind = text(strategy, "type");
     one_of(&path.child("type"), kind, &["Recreate", "RollingUpdate"], errors);
     let rolling = &strategy["rollingUpdate"];
-    if kind == "Recreate" && rolling.as_object().is_some_and(|map: &Map<_, _>| !map.is_empty()) {
+    if kind == "Recreate" && rolling.as_object().is_some_and(|map: &Map| !map.is_empty()) {
         errors.push(FieldError::forbidden(
             &path.child("rollingUpdate"),
             "may not be specified when strategy `type` is 'Recreate'",

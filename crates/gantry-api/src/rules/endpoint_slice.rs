@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 use super::addresses;
 use super::common::{

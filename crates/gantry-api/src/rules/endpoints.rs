@@ -1,6 +1,6 @@
 //! Endpoints.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::addresses;
 use super::common::{

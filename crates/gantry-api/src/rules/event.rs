@@ -1,6 +1,6 @@
 //! Event, in its two forms: the core group's, which is kept, and that of `events.k8s.io`.
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 use super::common::{QUALIFIED_NAME, immutable, qualified_name, text};
 use crate::field::{FieldError, Path};
@@ -227,7 +227,7 @@ fn validate_strictly(event: &Value) -> Vec<FieldError> {
     errors
 }
 
-fn empty(source: &Map<String, Value>) -> bool {
+fn empty(source: &Map) -> bool {
     source.values().all(|value| value.as_str().is_some_and(str::is_empty))
 }
 
@@ -245,7 +245,7 @@ fn series(series: &Value, errors: &mut Vec<FieldError>) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 
@@ -279,7 +279,7 @@ mod tests {
             "reportingController": "a.b/c", "reportingInstance": "i", "action": "a", "reason": "r", "type": "Normal"});
         check(good.clone(), &[]);
         let mut bad = good.clone();
-        json_patch::merge(
+        crate::patch::merge(
             &mut bad,
             &json!({"type": "Odd", "deprecatedCount": 3, "action": null, "series": {"count": 1},
                 "regarding": {"namespace": ""}, "metadata": {"namespace": "other"}}),

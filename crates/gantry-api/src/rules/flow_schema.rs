@@ -1,6 +1,6 @@
 //! FlowSchema.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::common::{
     default_zero, dns_label, dns_label_faults, dns_subdomain, drop_status, keep_status, list, object, one_of,

@@ -2,7 +2,7 @@
 
 pub mod v1;
 
-use serde_json::{Map, Value, json};
+use gantry_json::{Map, Value, json};
 
 use super::common::{
     default, dns_label, drop_status, keep_status, list, not_negative, object, one_of, path_segment, positive,
@@ -63,7 +63,7 @@ fn cpu(percent: i64) -> Value {
         "target": {"type": "Utilization", "averageUtilization": percent}}})
 }
 
-fn behavior_defaults(behavior: &mut Map<String, Value>) {
+fn behavior_defaults(behavior: &mut Map) {
     let up = object(behavior, "scaleUp");
     default(up, "stabilizationWindowSeconds", 0);
     default(up, "selectPolicy", "Max");

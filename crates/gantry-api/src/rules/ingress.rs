@@ -1,6 +1,6 @@
 //! Ingress.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{
     dns_1035, dns_subdomain, drop_status, keep_status, legacy_ip, list, one_of, port, port_name, required,

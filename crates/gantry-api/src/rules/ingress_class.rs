@@ -1,6 +1,6 @@
 //! IngressClass.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{default, dns_label, domain_path, immutable, one_of, required, text, typed_reference};
 use crate::field::{FieldError, Path};

@@ -2,7 +2,7 @@
 
 mod policies;
 
-use serde_json::{Map, Value, json};
+use gantry_json::{Map, Value, json};
 
 use super::common::{
     default, dns_label, drop_status, immutable, items, keep_status, list, not_negative, object, one_of,
@@ -78,7 +78,7 @@ pub const RULES: Rules = Rules {
     ..Rules::NONE
 };
 
-fn set_spec_defaults(spec: &mut Map<String, Value>) {
+fn set_spec_defaults(spec: &mut Map) {
     if !spec.contains_key("parallelism") && !spec.contains_key("completions") {
         spec.insert("completions".into(), 1.into());
     }
@@ -94,7 +94,7 @@ fn set_spec_defaults(spec: &mut Map<String, Value>) {
 }
 
 /// Sets the defaults that templates of jobs have too.
-pub(super) fn set_shared_defaults(spec: &mut Map<String, Value>) {
+pub(super) fn set_shared_defaults(spec: &mut Map) {
     pod::set_defaults(object(object(spec, "template"), "spec"));
     if let Some(Value::Object(policy)) = spec.get_mut("podFailurePolicy") {
         for rule in items(policy, "rules") {

@@ -1,6 +1,6 @@
 //! LeaseCandidate: who might lead, and in which version.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{immutable, one_of, qualified_name, required, text};
 use crate::field::{FieldError, Path};

@@ -1,6 +1,6 @@
 //! LimitRange.
 
-use serde_json::{Map, Value};
+use gantry_json::{Key, Map, Value};
 
 use super::common::{items, list, object, qualified_name, text};
 use super::persistent_volume_claim::quantity;
@@ -40,7 +40,7 @@ pub const RULES: Rules = Rules {
 };
 
 /// Fills `to` with what only `from` has.
-fn fill(item: &mut Map<String, Value>, to: &str, from: &str) {
+fn fill(item: &mut Map, to: &str, from: &str) {
     let Some(Value::Object(from)) = item.get(from).cloned() else { return };
     let to = object(item, to);
     for (name, amount) in from {
@@ -84,7 +84,7 @@ fn validate_item(path: &Path, kind: &str, item: &Value, errors: &mut Vec<FieldEr
         let words = "either minimum or maximum storage value is required, but neither was provided";
         errors.push(FieldError::required(&path.child("limits"), words));
     }
-    let mut names: Vec<&String> = ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"]
+    let mut names: Vec<&Key> = ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"]
         .iter()
         .flat_map(|key| item[*key].as_object().into_iter().flatten().map(|(name, _)| name))
         .collect();

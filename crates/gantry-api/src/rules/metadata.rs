@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{
     dns_1035, dns_label, dns_subdomain, labels, list, path_segment, qualified_name, qualified_name_faults,

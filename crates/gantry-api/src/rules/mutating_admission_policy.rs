@@ -1,6 +1,6 @@
 //! MutatingAdmissionPolicy and its bindings. Expressions are compiled by gantry-cel when they are written.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::admission_rules::{binding_defaults, policy, policy_binding, policy_defaults};
 use super::common::{list, one_of, required, text};

@@ -1,6 +1,6 @@
 //! Namespace.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::common::{default, keep_status, list, object, text};
 use super::metadata;

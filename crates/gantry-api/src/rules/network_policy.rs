@@ -1,7 +1,7 @@
 //! NetworkPolicy.
 
+use gantry_json::{Map, Value, json};
 use ipnet::IpNet;
-use serde_json::{Map, Value, json};
 
 use super::addresses;
 use super::common::{

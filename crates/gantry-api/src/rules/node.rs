@@ -1,6 +1,6 @@
 //! Node.
 
-use serde_json::{Map, Value, json};
+use gantry_json::{Map, Value, json};
 
 use super::common::{keep_status, legacy_cidr, list, text};
 use super::{addresses, placement, resources};
@@ -87,15 +87,15 @@ fn set_defaults(node: &mut Value) {
         node["status"]["allocatable"] = capacity.into();
     }
     let Some(spec) = node.get_mut("spec").and_then(Value::as_object_mut) else { return };
-    let first = |spec: &Map<String, Value>| spec.get("podCIDRs")?.as_array()?.first().cloned();
+    let first = |spec: &Map| spec.get("podCIDRs")?.as_array()?.first().cloned();
     match spec.get("podCIDR").cloned().filter(|range| *range != "" && !range.is_null()) {
         Some(range) if first(spec).is_none_or(|first| first != range) => {
-            spec.insert("podCIDRs".to_owned(), json!([range]));
+            spec.insert("podCIDRs".into(), json!([range]));
         }
         Some(_) => {}
         None => {
             if let Some(range) = first(spec) {
-                spec.insert("podCIDR".to_owned(), range);
+                spec.insert("podCIDR".into(), range);
             }
         }
     }

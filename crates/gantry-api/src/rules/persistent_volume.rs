@@ -1,6 +1,6 @@
 //! PersistentVolume.
 
-use serde_json::{Map, Value, json};
+use gantry_json::{Map, Value, json};
 
 use super::common::{
     IMMUTABLE, default, dns_subdomain, immutable, keep_status, list, object, one_of, restore, text,
@@ -78,7 +78,7 @@ fn validate_update(new: &Value, old: &Value) -> Vec<FieldError> {
     let source = |spec: &Value| -> Value {
         let fields = spec.as_object().into_iter().flatten();
         let sources = fields.filter(|(field, _)| SOURCES.contains(&field.as_str()));
-        sources.map(|(field, value)| (field.clone(), value.clone())).collect::<Map<_, _>>().into()
+        sources.map(|(field, value)| (field.clone(), value.clone())).collect::<Map>().into()
     };
     let (earlier, mut now) = (source(before), source(spec));
     // The secret for growing a CSI volume may be named once.

@@ -1,6 +1,6 @@
 //! PersistentVolumeClaim, and claims in templates.
 
-use serde_json::{Map, Value, json};
+use gantry_json::{Map, Value, json};
 
 use super::common::{
     IMMUTABLE, default, dns_label, dns_subdomain, immutable, keep_status, label_selector, list, object,
@@ -44,13 +44,13 @@ pub const RULES: Rules = Rules {
 };
 
 /// Sets the defaults of a claim.
-pub(super) fn set_defaults(claim: &mut Map<String, Value>) {
+pub(super) fn set_defaults(claim: &mut Map) {
     default(object(claim, "status"), "phase", "Pending");
     set_spec_defaults(object(claim, "spec"));
 }
 
 /// Sets the defaults of a claim's spec.
-pub(super) fn set_spec_defaults(spec: &mut Map<String, Value>) {
+pub(super) fn set_spec_defaults(spec: &mut Map) {
     default(spec, "volumeMode", "Filesystem");
 }
 
@@ -73,8 +73,8 @@ fn prepare_sources(spec: &mut Value, new_source: bool, new_reference: bool) {
         spec.remove("dataSource");
     }
     match (spec.get("dataSource").cloned(), spec.get("dataSourceRef").cloned()) {
-        (Some(source), None) => drop(spec.insert("dataSourceRef".to_owned(), source)),
-        (None, Some(reference)) if !far(&reference) => drop(spec.insert("dataSource".to_owned(), reference)),
+        (Some(source), None) => drop(spec.insert("dataSourceRef".into(), source)),
+        (None, Some(reference)) if !far(&reference) => drop(spec.insert("dataSource".into(), reference)),
         _ => {}
     }
 }

@@ -1,6 +1,6 @@
 //! Where pods may go: affinity to nodes and to other pods, spreading, terms that select nodes.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{
     dns_label, dns_subdomain, label_selector, label_value, label_value_faults, list, one_of, qualified_name,

@@ -1,6 +1,6 @@
 //! Pod, and pod templates.
 
-use serde_json::{Map, Value, json};
+use gantry_json::{Map, Value, json};
 
 use super::common::{default, items, keep_status, list, object, restore, text};
 use super::{container, pod_spec, pod_update, volume};
@@ -128,7 +128,7 @@ fn select_own(term: &mut Value, labels: &Value) {
 }
 
 /// Sets the defaults of a pod's spec.
-pub fn set_defaults(spec: &mut Map<String, Value>) {
+pub fn set_defaults(spec: &mut Map) {
     default(spec, "dnsPolicy", "ClusterFirst");
     default(spec, "restartPolicy", "Always");
     default(spec, "terminationGracePeriodSeconds", 30);
@@ -151,7 +151,7 @@ pub fn set_defaults(spec: &mut Map<String, Value>) {
 }
 
 /// Sets defaults that pods have and templates have not.
-pub fn set_pod_only_defaults(spec: &mut Map<String, Value>) {
+pub fn set_pod_only_defaults(spec: &mut Map) {
     let host_network = spec.get("hostNetwork") == Some(&Value::Bool(true));
     for field in ["initContainers", "containers"] {
         for each in items(spec, field) {
@@ -169,7 +169,7 @@ pub fn set_pod_only_defaults(spec: &mut Map<String, Value>) {
 
 /// A pod that says what it asks for altogether asks for what its containers do where it says no amount, and
 /// for what it is limited to where they do not either.
-fn default_requests(spec: &mut Map<String, Value>) {
+fn default_requests(spec: &mut Map) {
     let given = spec.get("resources").cloned().unwrap_or_default();
     let said = |field: &str| given[field].as_object().is_some_and(|amounts| !amounts.is_empty());
     if !said("requests") && !said("limits") {

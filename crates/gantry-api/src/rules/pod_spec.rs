@@ -1,6 +1,6 @@
 //! What is wrong with the spec of a pod or a pod template.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{dns_label, dns_subdomain, legacy_ip, list, qualified_name, required_one_of, text};
 use super::container::{self, Around};

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{dns_subdomain, immutable, legacy_ip, list, qualified_name, restore, sloppy_ip, text};
 use super::pod_spec::{APP_ARMOR, MIRROR};
@@ -133,7 +133,7 @@ fn narrow(path: &Path, allowed: &mut Value, before: &Value, errors: &mut Vec<Fie
     } else if allowed["affinity"].is_object() {
         restore(&mut allowed["affinity"], &before["affinity"], "nodeAffinity");
     } else {
-        allowed["affinity"] = serde_json::json!({"nodeAffinity": earlier});
+        allowed["affinity"] = gantry_json::json!({"nodeAffinity": earlier});
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{deprecated_label, dns_label, list, text};
 use super::persistent_volume_claim::quantity;
@@ -188,7 +188,7 @@ fn projected(name: &str, sources: &[Value], warnings: &mut Vec<String>) {
         } else if source["serviceAccountToken"].is_object() {
             (vec![text(&source["serviceAccountToken"], "path")], "ServiceAccountToken", None)
         } else {
-            if source.as_object().is_none_or(serde_json::Map::is_empty) {
+            if source.as_object().is_none_or(gantry_json::Map::is_empty) {
                 warnings.push(format!("volume {name:?} (Projected) has no sources provided"));
             }
             continue;

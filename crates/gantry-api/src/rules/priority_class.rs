@@ -1,6 +1,6 @@
 //! PriorityClass.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{default, immutable, one_of, text};
 use crate::field::{FieldError, Path};
@@ -72,7 +72,7 @@ fn not_system(name: &str, value: i64, global: bool) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! PriorityLevelConfiguration.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::common::{default, default_zero, drop_status, keep_status, object, one_of, text};
 use super::flow_schema;

@@ -1,6 +1,6 @@
 //! What is done to containers from outside: probes, and hooks of their lives.
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 use super::common::{default, default_zero, list, not_negative, one_of, port, port_name, required};
 use crate::field::{FieldError, Path};
@@ -13,7 +13,7 @@ const HOOKS: [&str; 2] = ["postStart", "preStop"];
 const ACTIONS: [&str; 5] = ["exec", "httpGet", "tcpSocket", "grpc", "sleep"];
 
 /// Sets the defaults of a container's probes and hooks.
-pub(super) fn set_defaults(container: &mut Map<String, Value>) {
+pub(super) fn set_defaults(container: &mut Map) {
     for name in PROBES {
         let Some(Value::Object(probe)) = container.get_mut(name) else { continue };
         for (key, value) in
@@ -32,7 +32,7 @@ pub(super) fn set_defaults(container: &mut Map<String, Value>) {
     }
 }
 
-fn action_defaults(handler: &mut Map<String, Value>) {
+fn action_defaults(handler: &mut Map) {
     if let Some(Value::Object(http)) = handler.get_mut("httpGet") {
         default(http, "path", "/");
         default(http, "scheme", "HTTP");

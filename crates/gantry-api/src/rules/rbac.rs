@@ -1,6 +1,6 @@
 //! Roles and their bindings.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{
     default, dns_subdomain, items, label_selector, list, one_of, path_segment, required, text,

@@ -1,6 +1,6 @@
 //! ReplicaSet, and what it shares with Deployment.
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 use super::common::{IMMUTABLE, default, drop_status, keep_status, not_negative, object};
 use super::{pod, workload};
@@ -32,7 +32,7 @@ pub const RULES: Rules = Rules {
 };
 
 /// Sets the defaults of a spec with replicas and a pod template.
-pub(super) fn template_defaults(spec: &mut Map<String, Value>) {
+pub(super) fn template_defaults(spec: &mut Map) {
     default(spec, "replicas", 1);
     pod::set_defaults(object(object(spec, "template"), "spec"));
 }

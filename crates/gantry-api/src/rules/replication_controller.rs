@@ -1,6 +1,6 @@
 //! ReplicationController.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{default, drop_status, keep_status, not_negative, object, text};
 use super::{replica_set, workload};

@@ -1,8 +1,8 @@
 //! ResourceClaim, ResourceClaimTemplate and DeviceClass: which devices are asked for. Selectors'
 //! expressions are compiled by gantry-cel when they are written.
 
+use gantry_json::{Map, Value};
 use ipnet::IpNet;
-use serde_json::{Map, Value};
 
 use super::common::{
     default, default_zero, dns_label, dns_subdomain, drop_status, immutable, items, keep_status, label_value,
@@ -93,7 +93,7 @@ pub const CLASS: Rules = Rules {
     ..Rules::NONE
 };
 
-fn claim_defaults(spec: &mut Map<String, Value>) {
+fn claim_defaults(spec: &mut Map) {
     let Some(Value::Object(devices)) = spec.get_mut("devices") else { return };
     for request in items(devices, "requests") {
         if request.contains_key("exactly") {
@@ -103,7 +103,7 @@ fn claim_defaults(spec: &mut Map<String, Value>) {
     }
 }
 
-fn request_defaults(request: &mut Map<String, Value>) {
+fn request_defaults(request: &mut Map) {
     default(request, "allocationMode", "ExactCount");
     if request["allocationMode"] == "ExactCount" {
         default_zero(request, "count", 1);

@@ -1,6 +1,6 @@
 //! ResourceQuota.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{drop_status, keep_status, list, text};
 use super::resources;

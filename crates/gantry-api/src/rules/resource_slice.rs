@@ -1,6 +1,6 @@
 //! ResourceSlice: the devices that a driver offers.
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 use super::common::{
     dns_label, dns_subdomain, immutable, label_value, list, qualified_name, required, required_one_of, text,

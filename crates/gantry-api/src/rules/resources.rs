@@ -1,6 +1,6 @@
 //! What containers and pods ask for: names of resources, and amounts.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{dns_label, list, one_of, qualified_name, qualified_name_faults, text};
 use super::persistent_volume_claim::quantity;

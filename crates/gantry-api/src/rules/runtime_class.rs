@@ -1,6 +1,6 @@
 //! RuntimeClass.
 
-use serde_json::json;
+use gantry_json::json;
 
 use super::common::{dns_label, immutable, list, required};
 use super::placement;

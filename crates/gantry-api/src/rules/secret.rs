@@ -1,6 +1,6 @@
 //! Secret.
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 use super::common::{default, immutable, text, too_long};
 use super::config_map::frozen;
@@ -23,7 +23,7 @@ pub const RULES: Rules = Rules {
         let data = secret.entry("data").or_insert_with(|| Value::Object(Map::new()));
         for (key, value) in texts {
             let text = value.as_str().unwrap_or_default();
-            data[key] = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text).into();
+            data[&key] = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text).into();
         }
     },
     validate: |secret| {
@@ -87,7 +87,7 @@ fn json_object(bytes: &str) -> Result<(), String> {
     if bytes.trim_ascii().is_empty() {
         return Err("unexpected end of JSON input".to_owned());
     }
-    match serde_json::from_slice::<Value>(&bytes) {
+    match gantry_json::from_slice::<Value>(&bytes) {
         Ok(Value::Object(_) | Value::Null) => Ok(()),
         Ok(other) => {
             let kind = match other {

@@ -1,6 +1,6 @@
 //! As whom and with which rights processes run.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{dns_subdomain, list, one_of, required_one_of, text};
 use super::volume_source::descending;

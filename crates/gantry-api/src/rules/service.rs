@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::addresses;
 use super::common::{

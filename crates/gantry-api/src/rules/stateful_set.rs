@@ -1,6 +1,6 @@
 //! StatefulSet.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::common::{
     amount, amount_of, at_most_all, default, dns_1035, drop_status, items, keep_status, list, not_negative,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 use super::common::{
     default, deprecated_label, immutable, list, one_of, qualified_name, required, required_one_of, text,

@@ -19,8 +19,8 @@ mod storage;
 mod volumes;
 mod workloads;
 
+use gantry_json::{Value, json};
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 use crate::registry::{Kind, Registry};
 
@@ -38,7 +38,7 @@ fn pod(spec: Value) -> Value {
 fn deployment(extra: Value) -> Value {
     let mut object = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}},
         "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
-    json_patch::merge(&mut object, &extra);
+    crate::patch::merge(&mut object, &extra);
     kind("Deployment").default(&mut object);
     object
 }
@@ -214,7 +214,7 @@ const NODE_REQUEST: &str = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlI
 fn signing_request(extra: Value) -> Value {
     let mut object = json!({"metadata": {"name": "r"}, "spec": {"request": NODE_REQUEST,
         "signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"]}});
-    json_patch::merge(&mut object, &extra);
+    crate::patch::merge(&mut object, &extra);
     kind("CertificateSigningRequest").prepare_create(&mut object);
     object
 }

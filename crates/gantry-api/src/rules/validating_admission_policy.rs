@@ -1,6 +1,6 @@
 //! ValidatingAdmissionPolicy and its bindings. Expressions are compiled by gantry-cel when they are written.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::admission_rules::{binding_defaults, policy, policy_binding, policy_defaults};
 use super::common::{drop_status, keep_status, list, one_of, qualified_name, text};

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 use super::common::{default, dns_label, dns_subdomain, items, list, required, text};
 use super::container_mounts::Volumes;
@@ -51,7 +51,7 @@ const FILE_FIELDS: &[&str] =
 const TOKEN_LIFE: (i64, i64) = (600, 1 << 32);
 
 /// Sets the defaults of a volume.
-pub(super) fn set_defaults(volume: &mut Map<String, Value>) {
+pub(super) fn set_defaults(volume: &mut Map) {
     if volume.keys().all(|key| key == "name") {
         volume.insert("emptyDir".into(), Map::new().into());
     }
@@ -84,7 +84,7 @@ pub(super) fn set_defaults(volume: &mut Map<String, Value>) {
     }
 }
 
-fn projection_defaults(source: &mut Map<String, Value>) {
+fn projection_defaults(source: &mut Map) {
     // Neither is served where its feature is off, which it is.
     source.remove("clusterTrustBundle");
     source.remove("podCertificate");
@@ -96,7 +96,7 @@ fn projection_defaults(source: &mut Map<String, Value>) {
     }
 }
 
-fn downward_defaults(volume: &mut Map<String, Value>) {
+fn downward_defaults(volume: &mut Map) {
     for item in items(volume, "items") {
         if let Some(Value::Object(field)) = item.get_mut("fieldRef") {
             default(field, "apiVersion", "v1");

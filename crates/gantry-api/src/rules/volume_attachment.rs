@@ -1,6 +1,6 @@
 //! VolumeAttachment.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{dns_subdomain, drop_status, immutable, keep_status, text};
 use super::{csi_driver, persistent_volume};

@@ -1,6 +1,6 @@
 //! What volumes come from, in pods and in PersistentVolumes: one of many sources.
 
-use serde_json::{Map, Value, json};
+use gantry_json::{Map, Value, json};
 
 use super::common::{default, dns_label, dns_subdomain, list, one_of, required, text};
 use super::csi_driver;
@@ -32,7 +32,7 @@ const REGISTRY: &str = "must be a host:port pair or multiple pairs separated by 
 const PARTITION: &str = "must be between 0 and 255, inclusive";
 
 /// Sets the defaults of the sources among the fields.
-pub(super) fn set_defaults(fields: &mut Map<String, Value>) {
+pub(super) fn set_defaults(fields: &mut Map) {
     let defaults: [(&str, &[(&str, Value)]); 5] = [
         ("hostPath", &[("type", json!(""))]),
         ("iscsi", &[("iscsiInterface", json!("default"))]),

@@ -1,6 +1,6 @@
 //! What is said about volumes and claims that are accepted all the same.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::common::{deprecated_label, list, text};
 use super::persistent_volume_claim::{CLASS_ANNOTATION, quantity};

@@ -1,6 +1,6 @@
 //! ValidatingWebhookConfiguration and MutatingWebhookConfiguration.
 
-use serde_json::{Map, Value, json};
+use gantry_json::{Map, Value, json};
 
 use super::admission_rules::{match_conditions, resource_rule, rule_defaults};
 use super::common::{
@@ -37,7 +37,7 @@ pub const MUTATING: Rules = Rules {
     ..Rules::NONE
 };
 
-fn set_defaults(webhook: &mut Map<String, Value>) {
+fn set_defaults(webhook: &mut Map) {
     default_absent(webhook, "failurePolicy", "Fail");
     default_absent(webhook, "matchPolicy", "Equivalent");
     default(webhook, "namespaceSelector", json!({}));
@@ -50,7 +50,7 @@ fn set_defaults(webhook: &mut Map<String, Value>) {
 }
 
 /// Sets the defaults of how a server reaches another.
-pub(super) fn service_defaults(client: &mut Map<String, Value>) {
+pub(super) fn service_defaults(client: &mut Map) {
     if let Some(Value::Object(service)) = client.get_mut("service") {
         default(service, "port", 443);
     }

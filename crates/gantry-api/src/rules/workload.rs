@@ -1,6 +1,6 @@
 //! What kinds that make pods from a template have in common.
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 use super::common::{label_selector, list, not_negative, text};
 use super::{pod_spec, pod_warnings};

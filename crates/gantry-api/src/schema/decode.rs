@@ -4,8 +4,8 @@
 
 use std::fmt;
 
+use gantry_json::{Key, Map, Number, Value};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
 
 use super::{Definition, DefinitionId, Schemas, Type, syntax, yaml};
 use crate::quantity::Quantity;
@@ -102,7 +102,7 @@ pub fn decode_free(bytes: &[u8], format: Format) -> Result<Decoded, DecodeError>
 }
 
 fn json(schemas: &Schemas, kind: &Type, bytes: &[u8]) -> Result<Decoded, DecodeError> {
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let mut deserializer = gantry_json::Deserializer::from_slice(bytes);
     let decoded = run(schemas, kind, &mut deserializer, true).and_then(|decoded| match deserializer.end() {
         Ok(()) => Ok(decoded),
         Err(error) => Err(DecodeError::Syntax(format!("invalid JSON: {error}"))),
@@ -113,7 +113,7 @@ fn json(schemas: &Schemas, kind: &Type, bytes: &[u8]) -> Result<Decoded, DecodeE
 
 fn run<'de, D>(schemas: &Schemas, kind: &Type, from: D, settles: bool) -> Result<Decoded, DecodeError>
 where
-    D: Deserializer<'de, Error = serde_json::Error>,
+    D: Deserializer<'de, Error = gantry_json::Error>,
 {
     let mut state = State { schemas, settles, strict: Vec::new(), failure: None };
     match (Seed { state: &mut state, kind, within: None, place: None }).deserialize(from) {
@@ -195,9 +195,9 @@ impl State<'_> {
     }
 
     /// Records what is wrong; the first finding stands.
-    fn fail(&mut self, text: String) -> serde_json::Error {
+    fn fail(&mut self, text: String) -> gantry_json::Error {
         self.failure.get_or_insert(text);
-        serde_json::Error::custom("wrong type")
+        gantry_json::Error::custom("wrong type")
     }
 }
 
@@ -347,8 +347,8 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
             Type::Map(_) | Type::Any => None,
             _ => return Err(self.mismatch("object")),
         };
-        let mut nulls: Vec<String> = Vec::new();
-        while let Some(key) = entries.next_key::<String>()? {
+        let mut nulls: Vec<Key> = Vec::new();
+        while let Some(key) = entries.next_key::<Key>()? {
             let mut zero_kept = true;
             let (kind, within) = match (self.kind, definition) {
                 (_, Some(definition)) => match definition.field(&key) {
@@ -459,8 +459,8 @@ fn time(text: &str, micros: bool) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use gantry_json::json;
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::*;
 

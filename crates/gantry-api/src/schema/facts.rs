@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 use super::{Definition, DefinitionId, Field, ListType, Schemas, Type, Zero};
 
@@ -122,7 +122,7 @@ fn zero(definitions: &[Definition], kind: &Type) -> Option<Value> {
         Type::Object(id) => {
             let fields = written(definitions, &definitions[id.index()]);
             Value::Object(
-                fields.into_iter().map(|(name, value)| (String::from(name), value)).collect::<Map<_, _>>(),
+                fields.into_iter().map(|(name, value)| (String::from(name), value)).collect::<Map>(),
             )
         }
         // No time at all is shown, too.

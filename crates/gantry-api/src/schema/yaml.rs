@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use gantry_json::{Map, Number, Value};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
 
 /// Duplicate keys that are reported, at most: each costs one more reading of the text.
 const MOST_DUPLICATES: usize = 20;
@@ -41,7 +41,7 @@ fn json(bytes: &[u8]) -> Option<Value> {
         return None;
     }
     let mut state = State::default();
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let mut deserializer = gantry_json::Deserializer::from_slice(bytes);
     let value = Read(&mut state).deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;
     (state.duplicates == 0).then_some(value)
@@ -146,7 +146,7 @@ impl<'de> Visitor<'de> for Read<'_> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key_seed(Key { state: self.0, before: &map })? {
             let value = entries.next_value_seed(Read(self.0))?;
-            map.insert(key, value);
+            map.insert(key.into(), value);
         }
         Ok(map.into())
     }
@@ -155,7 +155,7 @@ impl<'de> Visitor<'de> for Read<'_> {
 /// A key, as the text that JSON has for it.
 struct Key<'a> {
     state: &'a mut State,
-    before: &'a Map<String, Value>,
+    before: &'a Map,
 }
 
 impl Key<'_> {
@@ -213,8 +213,8 @@ impl Visitor<'_> for Key<'_> {
 
 #[cfg(test)]
 mod tests {
+    use gantry_json::json;
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::*;
 

@@ -9,7 +9,6 @@ use std::sync::{LazyLock, PoisonError, RwLock};
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde_json::Value;
 
 /// Where the words come from.
 #[derive(Clone, Copy)]
@@ -52,7 +51,8 @@ impl About {
             return text;
         }
         let schema = schema(&mut SchemaSettings::openapi3().into_generator());
-        let text = schema.pointer(&format!("/properties/{field}/description")).and_then(Value::as_str);
+        let text =
+            schema.pointer(&format!("/properties/{field}/description")).and_then(serde_json::Value::as_str);
         let text = text.unwrap_or_default().to_owned();
         TAKEN.write().unwrap_or_else(PoisonError::into_inner).entry(key).or_insert_with(|| text.leak())
     }

@@ -7,10 +7,10 @@ mod pods;
 mod storage;
 mod workloads;
 
+use gantry_json::{Value, json};
 use jiff::Timestamp;
 use k8s_openapi::api::{apps, autoscaling, certificates, coordination, core, discovery, rbac, scheduling};
 use k8s_openapi::apimachinery::pkg::apis::meta;
-use serde_json::{Value, json};
 
 use super::about::{About, field, words};
 use super::age;
@@ -166,7 +166,7 @@ fn count(value: &Value) -> i64 {
 }
 
 fn length(value: &Value) -> usize {
-    value.as_object().map_or(0, serde_json::Map::len)
+    value.as_object().map_or(0, gantry_json::Map::len)
 }
 
 fn joined(parts: impl Iterator<Item = String>) -> Value {

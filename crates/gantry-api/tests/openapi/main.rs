@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_api::openapi::{Form, v2_document, v3_document, v3_paths};
 use gantry_api::registry::Registry;
+use gantry_json::{Key, Map, Value, json};
 use prost::Message;
-use serde_json::{Map, Value, json};
 
 fn json_of(bytes: &[u8]) -> Value {
-    serde_json::from_slice(bytes).expect("JSON")
+    gantry_json::from_slice(bytes).expect("JSON")
 }
 
 fn v2_json() -> Value {
@@ -25,7 +25,7 @@ fn yaml(text: &str) -> Value {
 }
 
 /// Adds a member unless it is empty, as a protobuf message cannot tell.
-fn put(out: &mut Map<String, Value>, name: &str, value: impl Into<Value>) {
+fn put(out: &mut Map, name: &str, value: impl Into<Value>) {
     let value = value.into();
     let empty = match &value {
         Value::Null => true,
@@ -128,7 +128,7 @@ fn version_3_in_protobuf_says_what_its_json_says() {
     }
 }
 
-fn operations(document: &Value) -> impl Iterator<Item = (&String, &String, &Value)> {
+fn operations(document: &Value) -> impl Iterator<Item = (&Key, &Key, &Value)> {
     let paths = document["paths"].as_object().into_iter().flatten();
     paths.flat_map(|(path, item)| {
         let methods = item.as_object().into_iter().flatten();

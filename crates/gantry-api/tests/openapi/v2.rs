@@ -1,7 +1,7 @@
 //! The messages of `openapi.v2`, declared by hand.
 
+use gantry_json::{Map, Value, json};
 use prost::{Message, Oneof};
-use serde_json::{Map, Value, json};
 
 use crate::{put, yaml};
 
@@ -308,9 +308,9 @@ struct Items {
 }
 
 /// Extensions as the members that they are in JSON.
-pub fn extend(out: &mut Map<String, Value>, extensions: &[NamedAny]) {
+pub fn extend(out: &mut Map, extensions: &[NamedAny]) {
     for each in extensions {
-        out.insert(each.name.clone(), yaml(&each.value.as_ref().expect("a value").yaml));
+        out.insert(each.name.as_str().into(), yaml(&each.value.as_ref().expect("a value").yaml));
     }
 }
 
@@ -322,13 +322,13 @@ impl Document {
     pub fn json(&self) -> Value {
         let info = self.info.as_ref().expect("there");
         let paths = self.paths.iter().flat_map(|all| &all.path);
-        let paths: Map<String, Value> =
+        let paths: Map =
             paths.map(|each| (each.name.clone(), each.value.as_ref().expect("there").json())).collect();
         let requirement = |each: &SecurityRequirement| -> Value {
             let pairs = each.additional_properties.iter();
             pairs
                 .map(|each| (each.name.clone(), json!(each.value.as_ref().expect("there").value)))
-                .collect::<Map<_, _>>()
+                .collect::<Map>()
                 .into()
         };
         let definition = |each: &NamedSecurityDefinition| {
@@ -344,7 +344,7 @@ impl Document {
             "paths": paths,
             "definitions": self.definitions.as_ref().map(Schemas::json),
             "security": self.security.iter().map(requirement).collect::<Vec<_>>(),
-            "securityDefinitions": definitions.map(definition).collect::<Map<_, _>>(),
+            "securityDefinitions": definitions.map(definition).collect::<Map>(),
         })
     }
 }
@@ -425,7 +425,7 @@ impl Schemas {
     fn json(&self) -> Value {
         let all = self.additional_properties.iter();
         all.map(|each| (each.name.clone(), each.value.as_ref().expect("there").json()))
-            .collect::<Map<_, _>>()
+            .collect::<Map>()
             .into()
     }
 }

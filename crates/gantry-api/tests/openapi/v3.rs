@@ -1,7 +1,7 @@
 //! The messages of `openapi.v3`, declared by hand.
 
+use gantry_json::{Map, Value, json};
 use prost::{Message, Oneof};
-use serde_json::{Map, Value, json};
 
 use crate::put;
 use crate::v2::{Any, NamedAny, extend, values};
@@ -302,7 +302,7 @@ impl Document {
     pub fn json(&self) -> Value {
         let info = self.info.as_ref().expect("there");
         let paths = self.paths.iter().flat_map(|all| &all.path);
-        let paths: Map<String, Value> =
+        let paths: Map =
             paths.map(|each| (each.name.clone(), each.value.as_ref().expect("there").json())).collect();
         let components = self.components.as_ref().expect("there");
         let schemes = components.security_schemes.iter().flat_map(|all| &all.additional_properties);
@@ -319,7 +319,7 @@ impl Document {
             "paths": paths,
             "components": {
                 "schemas": components.schemas.as_ref().map(Schemas::json),
-                "securitySchemes": schemes.collect::<Map<_, _>>(),
+                "securitySchemes": schemes.collect::<Map>(),
             },
         })
     }
@@ -391,7 +391,7 @@ impl MediaTypes {
             let schema = each.value.as_ref().and_then(|value| value.schema.as_ref()).expect("there");
             (each.name.clone(), json!({"schema": schema.json()}))
         });
-        all.collect::<Map<_, _>>().into()
+        all.collect::<Map>().into()
     }
 }
 
@@ -399,7 +399,7 @@ impl Schemas {
     fn json(&self) -> Value {
         let all = self.additional_properties.iter();
         all.map(|each| (each.name.clone(), each.value.as_ref().expect("there").json()))
-            .collect::<Map<_, _>>()
+            .collect::<Map>()
             .into()
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use gantry_api::field::{FieldError, Path};
 use gantry_api::status::ApiError;
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::{Operation, Plugin, Request, Turns};
 use crate::Lookup;
@@ -74,7 +74,7 @@ fn images(pod: &Value) -> HashSet<&str> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::super::testing::{admit, request};
     use super::*;

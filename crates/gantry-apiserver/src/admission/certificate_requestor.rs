@@ -1,8 +1,8 @@
 //! What the server itself says in a CertificateSigningRequest: who asks, and when conditions changed.
 
 use gantry_api::status::ApiError;
+use gantry_json::{Value, json};
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use super::{Operation, Plugin, Request, Turns};
 use crate::{Lookup, User};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use gantry_store::Store;
-use serde_json::Value;
 
 use super::certificate_approval::may;
 use super::certificate_requestor::subresource;

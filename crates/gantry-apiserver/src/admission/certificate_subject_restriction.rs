@@ -40,8 +40,8 @@ impl Plugin for CertificateSubjectRestriction {
 
 #[cfg(test)]
 mod tests {
+    use gantry_json::json;
     use rcgen::{CertificateParams, DnType, KeyPair};
-    use serde_json::json;
 
     use super::super::testing::{admit, request};
     use super::*;

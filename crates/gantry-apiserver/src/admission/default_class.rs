@@ -1,7 +1,7 @@
 //! DefaultStorageClass and DefaultIngressClass: the class of claims and of ingresses that name none.
 
 use gantry_api::status::ApiError;
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::{Operation, Plugin, Request, Turns, text};
 use crate::Lookup;

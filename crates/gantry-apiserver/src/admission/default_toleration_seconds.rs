@@ -1,7 +1,7 @@
 //! DefaultTolerationSeconds: a pod stays for five minutes on a node that is not ready or unreachable.
 
 use gantry_api::status::ApiError;
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::{Operation, Plugin, Request, Turns, text};
 use crate::Lookup;

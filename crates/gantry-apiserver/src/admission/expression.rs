@@ -8,7 +8,7 @@ use gantry_cel::{
     AuthorizerAttributes, Budget, Composition, Declared, Environment, EvaluationError, Program, Session,
     Type, Value as Cel, Variables, admission,
 };
-use serde_json::{Map, Value, json};
+use gantry_json::{Map, Value, json};
 
 use super::Request;
 use super::matching::{Resource, Versioned};
@@ -141,7 +141,7 @@ fn admission_request(request: &Request<'_>, versioned: &Versioned, resource: Res
     let [request_group, request_version, request_kind] = request.object_kind;
     let own = request.group.is_empty() && request.resource == "namespaces";
     let mut fields = Map::new();
-    let mut set = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
+    let mut set = |name: &str, value: Value| drop(fields.insert(name.into(), value));
     set("kind", json!({"group": group, "version": version, "kind": kind}));
     let Resource { group, version, resource } = resource;
     set("resource", json!({"group": group, "version": version, "resource": resource}));
@@ -163,7 +163,7 @@ fn admission_request(request: &Request<'_>, versioned: &Versioned, resource: Res
     set("operation", request.operation.word().into());
     set("userInfo", rest::user_info(request.user));
     set("dryRun", request.dry_run.into());
-    set("options", request.options.clone());
+    set("options", request.options.to_value());
     fields.into()
 }
 

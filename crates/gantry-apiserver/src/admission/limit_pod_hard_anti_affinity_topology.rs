@@ -2,7 +2,7 @@
 //! zone. Off by default.
 
 use gantry_api::status::ApiError;
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::{Operation, Plugin, Request, Turns};
 use crate::Lookup;
@@ -39,7 +39,7 @@ impl Plugin for LimitPodHardAntiAffinityTopology {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::super::testing::{admit, request};
     use super::*;

@@ -5,7 +5,7 @@ use gantry_api::pod_resources::{self, ResourceList};
 use gantry_api::quantity::Quantity;
 use gantry_api::rules::common::list;
 use gantry_api::status::ApiError;
-use serde_json::{Map, Value, json};
+use gantry_json::{Key, Map, Value, json};
 
 use super::{Operation, Plugin, Request, Turns, text};
 use crate::Lookup;
@@ -94,9 +94,9 @@ fn set_defaults(pod: &mut Value, range: &Value) {
 }
 
 /// Adds the `amounts` that the container does not have; which these are.
-fn fill(container: &mut Value, kind: &str, amounts: &Map<String, Value>) -> Vec<String> {
-    let missing = |name: &&String| container["resources"][kind].get(name.as_str()).is_none();
-    let mut names: Vec<String> = amounts.keys().filter(missing).cloned().collect();
+fn fill(container: &mut Value, kind: &str, amounts: &Map) -> Vec<String> {
+    let missing = |name: &&Key| container["resources"][kind].get(name.as_str()).is_none();
+    let mut names: Vec<String> = amounts.keys().filter(missing).map(Key::to_string).collect();
     names.sort();
     for name in &names {
         container["resources"][kind][name] = amounts[name].clone();

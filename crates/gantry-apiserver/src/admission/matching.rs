@@ -7,8 +7,8 @@ use gantry_api::registry::{Kind, Registry};
 use gantry_api::schema::{self, DecodeError, Decoded, Schemas};
 use gantry_api::selector::{LabelSelector, Labels};
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use gantry_store::Snapshot;
-use serde_json::Value;
 
 use super::{Operation, Request};
 use crate::custom_resources::Converter;

@@ -4,7 +4,7 @@
 use super::{Operation, Plugin, Request, Turns};
 use crate::Lookup;
 use gantry_api::status::ApiError;
-use serde_json::json;
+use gantry_json::json;
 
 /// Namespaces that nobody deletes.
 const IMMORTAL: [&str; 3] = ["default", "kube-public", "kube-system"];
@@ -57,7 +57,7 @@ impl Plugin for NamespaceLifecycle {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use gantry_json::Value;
 
     use super::super::testing::{admit, request};
     use super::*;

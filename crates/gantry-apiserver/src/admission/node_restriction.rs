@@ -11,8 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gantry_api::certificate_request::CertificateRequest;
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use gantry_store::Store;
-use serde_json::Value;
 
 use super::{Operation, Request, Turns, WaitingPlugin, text};
 use crate::authz::Authorizer;

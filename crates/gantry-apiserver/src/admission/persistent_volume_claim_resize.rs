@@ -2,7 +2,7 @@
 
 use gantry_api::quantity::Quantity;
 use gantry_api::status::ApiError;
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::{Operation, Plugin, Request, Turns, text};
 use crate::Lookup;
@@ -58,7 +58,7 @@ fn class(claim: &Value) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::super::testing::{admit, request};
     use super::*;

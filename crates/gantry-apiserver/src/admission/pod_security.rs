@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use gantry_api::rules::common::list;
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use gantry_store::Store;
-use serde_json::Value;
 
 use super::{Operation, Request, Turns, WaitingPlugin, text};
 use crate::Lookup;

@@ -1,7 +1,7 @@
 //! PodTopologyLabels: a pod carries the zone and region of its node, where its containers can read them.
 
 use gantry_api::status::ApiError;
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::{Operation, Plugin, Request, Turns};
 use crate::Lookup;
@@ -51,7 +51,7 @@ impl Plugin for PodTopologyLabels {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::super::testing::{admit, request};
     use super::super::text;

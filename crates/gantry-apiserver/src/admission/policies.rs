@@ -16,7 +16,7 @@ pub(crate) mod status;
 mod type_check;
 mod validating;
 
-use serde_json::Value;
+use gantry_json::Value;
 
 pub(super) use mutating::MutatingAdmissionPolicy;
 pub(super) use validating::ValidatingAdmissionPolicy;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use gantry_api::field::{FieldError, Path};
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use gantry_store::Store;
-use serde_json::Value;
 
 use super::{Request, Turns, WaitingPlugin};
 use crate::authz::Authorizer;
@@ -67,7 +67,7 @@ impl WaitingPlugin for PolicyParameters {
                 let name = spec["policyName"].as_str().unwrap_or_default();
                 let key = storage::key(&storage::prefix(request.group, &policies), "", name);
                 let policy =
-                    store.snapshot().get(&key).map(|entry| serde_json::from_slice::<Value>(&entry.value));
+                    store.snapshot().get(&key).map(|entry| gantry_json::from_slice::<Value>(&entry.value));
                 let policy = policy.and_then(Result::ok).unwrap_or_default();
                 let kind = &policy["spec"]["paramKind"];
                 if self.may(request, kind, text("namespace"), text("name")).await {

@@ -2,7 +2,7 @@
 
 use gantry_api::rules::priority_class::is_system;
 use gantry_api::status::ApiError;
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::{Operation, Plugin, Request, Turns, text};
 use crate::Lookup;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use gantry_store::Store;
-use serde_json::Value;
 
 use super::{Request, Turns, WaitingPlugin, text};
 use crate::authz::{self, Authorizer, Rule};
@@ -34,7 +34,7 @@ impl WaitingPlugin for RbacEscalation {
                     return Ok(());
                 }
                 let mut rules: Vec<Rule> =
-                    serde_json::from_value(request.object["rules"].clone()).unwrap_or_default();
+                    gantry_json::from_value(request.object["rules"].clone()).unwrap_or_default();
                 if request.object["aggregationRule"].is_object() {
                     // Whoever labels a cluster role adds to this one: only who has everything may ask for it.
                     let star = || vec!["*".to_owned()];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use gantry_json::Value;
 
 /// What is known of the webhooks or of the policies that were asked for one request.
 #[derive(Debug, Clone, Default)]

@@ -17,10 +17,10 @@ use gantry_api::pod_resources::{self, ResourceList};
 use gantry_api::quantity::{Format, Quantity};
 use gantry_api::quota::{Resource, in_scope, missing, shown};
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use gantry_store::{Replacement, Snapshot};
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Operation, Request, text};
@@ -54,7 +54,7 @@ pub(super) fn charge(
     let entries = snapshot.range(&prefix, None);
     let mut quotas: Vec<(Replacement, Value)> = Vec::new();
     for entry in entries {
-        let quota: Value = serde_json::from_slice(&entry.value).map_err(ApiError::internal)?;
+        let quota: Value = gantry_json::from_slice(&entry.value).map_err(ApiError::internal)?;
         let unchanged =
             Replacement { key: entry.key.clone(), expected: entry.mod_revision, value: Vec::new() };
         quotas.push((unchanged, quota));

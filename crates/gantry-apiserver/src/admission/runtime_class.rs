@@ -1,7 +1,7 @@
 //! RuntimeClass: what the class of a pod's runtime costs, and where it runs.
 
 use gantry_api::status::ApiError;
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::{Operation, Plugin, Request, Turns};
 use crate::Lookup;

@@ -3,7 +3,7 @@
 
 use gantry_api::rules::common::list;
 use gantry_api::status::ApiError;
-use serde_json::{Value, json};
+use gantry_json::{Key, Value, json};
 
 use super::{Operation, Plugin, Request, Turns, text};
 use crate::Lookup;
@@ -116,7 +116,7 @@ fn references_secrets(spec: &Value) -> bool {
     };
     let of_volume = |volume: &Value| {
         let mut sources = volume.as_object().into_iter().flatten();
-        let of_source = |(kind, source): (&String, &Value)| match kind.as_str() {
+        let of_source = |(kind, source): (&Key, &Value)| match kind.as_str() {
             "secret" | "azureFile" => true,
             "projected" => list(source, "sources").iter().any(|each| each["secret"].is_object()),
             _ => source["secretRef"].is_object() || source["nodePublishSecretRef"].is_object(),

@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use gantry_json::Value;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::plugins::Chosen;
 use super::pod_security::Configuration as PodSecurity;
@@ -150,7 +150,7 @@ pub(super) fn read<T: DeserializeOwned>(mut document: Value, kinds: &[(&str, &st
             "no kind {kind:?} is registered for version {version:?}: {name} of {expected} is expected"
         ));
     }
-    serde_json::from_value(document).map_err(|error| error.to_string())
+    gantry_json::from_value(document).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

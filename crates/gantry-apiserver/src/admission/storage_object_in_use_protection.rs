@@ -2,7 +2,7 @@
 //! protection controllers take the finalizers away again.
 
 use gantry_api::status::ApiError;
-use serde_json::json;
+use gantry_json::json;
 
 use super::{Operation, Plugin, Request, Turns};
 use crate::Lookup;
@@ -40,7 +40,7 @@ impl Plugin for StorageObjectInUseProtection {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use gantry_json::Value;
 
     use super::super::testing::{admit, request};
     use super::*;

@@ -1,7 +1,7 @@
 //! TaintNodesByCondition: a node that is new takes no pods before it is known to be ready.
 
 use gantry_api::status::ApiError;
-use serde_json::json;
+use gantry_json::json;
 
 use super::{Operation, Plugin, Request, Turns};
 use crate::Lookup;
@@ -41,7 +41,7 @@ impl Plugin for TaintNodesByCondition {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use gantry_json::Value;
 
     use super::super::testing::{admit, request};
     use super::*;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use gantry_api::status::ApiError;
-use serde_json::Value;
+use gantry_json::Value;
 
-use super::{Again, Operation, Plugin, Reinvocation, Request};
+use super::{Again, Operation, Options, Plugin, Reinvocation, Request};
 use crate::User;
 use crate::lookup::Objects;
 
@@ -43,7 +43,7 @@ pub(super) fn request<'a>(
         object,
         old,
         dry_run: false,
-        options: Value::Null,
+        options: Options::None,
         warnings: Vec::new(),
         annotations: BTreeMap::new(),
         again: Again::No,

@@ -1,9 +1,9 @@
 //! The plugins together.
 
 use gantry_api::features::FeatureGates;
+use gantry_json::json;
 use gantry_store::Options;
 use gantry_store::engine::MemoryEngine;
-use serde_json::json;
 
 use super::*;
 
@@ -31,14 +31,14 @@ async fn a_pod_in_a_new_namespace() {
     let pod = json!({"metadata": {"namespace": "shop", "name": "web"}, "spec": {"containers": [{}]}});
     let mut request = testing::request(Operation::Create, "pods", &user, pod, None);
     request.name = "";
-    admission.wait_for_account(&request, &store).await;
+    admission.wait_for_account("shop", &request.object, &store).await;
     let error = admission.mutate(&mut request, &store).await.unwrap_err();
     assert_eq!((error.code, error.message.as_str()), (404, "namespaces \"shop\" not found"));
     put(&store, "namespaces", "shop").await;
     let error = admission.mutate(&mut request, &store).await.unwrap_err();
     assert!(error.message.starts_with("pods \"web\" is forbidden: error looking up service account"));
     tokio::join!(
-        admission.wait_for_account(&request, &store),
+        admission.wait_for_account("shop", &request.object, &store),
         put(&store, "serviceaccounts", "shop/default")
     );
     admission.mutate(&mut request, &store).await.unwrap();

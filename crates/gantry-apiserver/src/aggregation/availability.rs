@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use futures::future::select_ok;
+use gantry_json::{Value, json};
 use gantry_store::Snapshot;
 use http::{HeaderMap, Request};
-use serde_json::{Value, json};
 
 use super::forward::chain;
 use super::headers;

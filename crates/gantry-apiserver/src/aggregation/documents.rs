@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_api::discovery::{self, Remote as Discovered};
+use gantry_json::Value;
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use serde_json::Value;
 
 use super::forward::chain;
 use super::headers;
@@ -151,7 +151,7 @@ struct Answer {
 
 impl Answer {
     fn json(&self) -> Result<Value, String> {
-        serde_json::from_slice(&self.body).map_err(|error| error.to_string())
+        gantry_json::from_slice(&self.body).map_err(|error| error.to_string())
     }
 }
 

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::SelectAll;
+use gantry_json::Value;
 use gantry_store::{Event, WatchEnd, Watcher};
 use http::Method;
 use jiff::Timestamp;
-use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use futures::StreamExt;
 use gantry_api::group_priority::{self, Priority};
 use gantry_api::registry::Registry;
+use gantry_json::{Value, json};
 use gantry_store::Watcher;
 use http::Method;
-use serde_json::{Value, json};
 
 use super::MANAGED;
 use super::service::{ApiService, PREFIX};
@@ -75,7 +75,7 @@ impl Index for Definitions {
     const PREFIXES: &'static [&'static str] = &[DEFINITIONS];
 
     fn apply(&mut self, key: &str, value: Option<&[u8]>) {
-        match value.and_then(|value| serde_json::from_slice(value).ok()) {
+        match value.and_then(|value| gantry_json::from_slice(value).ok()) {
             Some(definition) => drop(self.0.insert(key.to_owned(), versions(&definition))),
             None => drop(self.0.remove(key)),
         }

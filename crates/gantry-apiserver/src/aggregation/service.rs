@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gantry_api::group_priority::Priority;
-use serde_json::Value;
+use gantry_json::Value;
 
 use crate::authz::feed::Index;
 
@@ -120,7 +120,7 @@ impl Index for ApiServices {
 
     fn apply(&mut self, key: &str, value: Option<&[u8]>) {
         let name = key.strip_prefix(PREFIX).unwrap_or(key);
-        match value.and_then(|value| serde_json::from_slice(value).ok()) {
+        match value.and_then(|value| gantry_json::from_slice(value).ok()) {
             Some(object) => drop(self.all.insert(name.to_owned(), Arc::new(ApiService::read(&object)))),
             None => drop(self.all.remove(name)),
         }

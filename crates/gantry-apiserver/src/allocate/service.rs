@@ -12,8 +12,8 @@ mod transition;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
+use gantry_json::{Value, json};
 use ipnet::IpNet;
-use serde_json::{Value, json};
 
 use super::{IpError, Ports, Range};
 use family::Family;

@@ -128,7 +128,7 @@ impl Delivery {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use gantry_json::{Value, json};
 
     use super::*;
     use crate::audit::event::{Arrived, Notes};
@@ -144,7 +144,7 @@ mod tests {
             let notes = Notes::from([("a".into(), "b".into())]);
             let event = Event { request_object: request.as_ref(), ..Event::example(level, &arrived, &notes) };
             let fit = limited(event_bytes, 1 << 20).fit(&event);
-            let fit = fit.map(|text| serde_json::from_slice::<Value>(&text).unwrap());
+            let fit = fit.map(|text| gantry_json::from_slice::<Value>(&text).unwrap());
             let seen = fit.map(|event| json!([event["requestObject"], event["annotations"]]));
             assert_eq!(seen, expect, "{event_bytes} {level:?}");
         };

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use gantry_json::{Map, Value};
 use http::request::Parts;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use serde_json::{Map, Value};
 
 use super::{Level, PeerAddress, Stage};
 use crate::request::RequestInfo;
@@ -56,10 +56,10 @@ pub(super) struct Event<'a> {
 /// What a request came to: the Status that it was answered with, or what one would say.
 #[derive(Debug, Serialize)]
 pub(super) struct Outcome {
-    pub metadata: Map<String, Value>,
+    pub metadata: Map,
     /// `status`, `message`, `reason` and `details`.
     #[serde(flatten)]
-    pub said: Map<String, Value>,
+    pub said: Map,
     pub code: u16,
 }
 
@@ -157,7 +157,7 @@ impl Event<'_> {
 
 /// Writes an object that is made of text and numbers alone, which does not fail.
 fn write(text: &mut Vec<u8>, object: &impl Serialize) {
-    if serde_json::to_writer(&mut *text, object).is_err() {
+    if gantry_json::to_writer(&mut *text, object).is_err() {
         text.clear();
         text.extend_from_slice(b"{}");
     }

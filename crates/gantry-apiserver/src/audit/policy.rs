@@ -78,7 +78,7 @@ pub struct Policy {
     api_version: String,
     kind: String,
     #[serde(default, rename = "metadata")]
-    _metadata: serde_json::Value,
+    _metadata: gantry_json::Value,
     #[serde(default)]
     rules: Vec<Rule>,
     #[serde(default)]

@@ -9,12 +9,12 @@ use futures::FutureExt;
 use gantry_api::protobuf;
 use gantry_api::schema::{Format, decode_free};
 use gantry_api::status::ApiError;
+use gantry_json::{Map, Value};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use serde_json::{Map, Value};
 
 use super::event::{Arrived, Event, Notes, Outcome};
 use super::policy::Verdict;
@@ -167,7 +167,7 @@ impl Record {
             {
                 for field in ["status", "message", "reason", "details"] {
                     if let Some(value) = object.get(field) {
-                        said.insert(field.to_owned(), value.clone());
+                        said.insert(field.into(), value.clone());
                     }
                 }
             }

@@ -7,7 +7,7 @@ mod keys;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 use super::configuration::{JwtConfiguration, Mapping};
 use crate::metrics::AccessMetrics;
@@ -126,7 +126,7 @@ impl Checks {
 }
 
 /// A claim that is one text or several.
-fn texts<'a>(claims: &'a Map<String, Value>, name: &str) -> Vec<&'a str> {
+fn texts<'a>(claims: &'a Map, name: &str) -> Vec<&'a str> {
     match claims.get(name) {
         Some(Value::String(one)) => vec![one],
         Some(Value::Array(more)) => more.iter().filter_map(Value::as_str).collect(),
@@ -134,7 +134,7 @@ fn texts<'a>(claims: &'a Map<String, Value>, name: &str) -> Vec<&'a str> {
     }
 }
 
-fn seconds(claims: &Map<String, Value>, name: &str) -> Option<i64> {
+fn seconds(claims: &Map, name: &str) -> Option<i64> {
     let value = claims.get(name)?;
     value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64))
 }

@@ -3,8 +3,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use gantry_json::Value;
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::service_account::account_user;
 use super::{Notes, TokenUse, Unauthorized, UsedSecret};
@@ -111,7 +111,7 @@ fn day(second: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
     use crate::lookup::Objects;

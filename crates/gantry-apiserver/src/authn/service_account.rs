@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gantry_json::{Value, json};
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
 
 use super::{Notes, Settings, TokenUse, Unauthorized, legacy_token};
 use crate::lookup::Lookup;

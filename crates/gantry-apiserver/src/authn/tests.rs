@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::FutureExt;
+use gantry_json::{Value, json};
 use http::Request;
-use serde_json::{Value, json};
 
 use super::*;
 use crate::lookup::Objects;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
+use gantry_json::{Value, json};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
 
 use super::TokenWebhook;
 use crate::expiring::{self, Expiring, Key};
@@ -141,7 +141,7 @@ fn answer(status: &Value, wanted: &[String], own: &[String]) -> Result<Answer, S
         name: text(&user["username"]),
         uid: text(&user["uid"]),
         groups: list(&user["groups"]),
-        extra: extra.map(|(key, values)| (key.clone(), list(values))).collect(),
+        extra: extra.map(|(key, values)| (key.to_string(), list(values))).collect(),
     };
     Ok(Some((user, audiences)))
 }

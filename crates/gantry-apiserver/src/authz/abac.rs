@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use gantry_json::{Value, json};
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::Decision;
 use crate::{Attributes, Error, User};
@@ -59,7 +59,7 @@ impl Policies {
             !line.is_empty() && !line.starts_with('#')
         });
         let read = lines.map(|(at, line)| {
-            let read = serde_json::from_str(line).map_err(|error| error.to_string());
+            let read = gantry_json::from_str(line).map_err(|error| error.to_string());
             read.map(Line::policy).map_err(|why| (at + 1, line.to_owned(), why))
         });
         Ok(Self(read.collect::<Result<_, _>>()?))

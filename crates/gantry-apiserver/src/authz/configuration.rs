@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use gantry_api::field::{FieldError, Path};
 use gantry_api::rules::common;
+use gantry_json::Value;
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::duration;
 use crate::expression::{About, Expression};

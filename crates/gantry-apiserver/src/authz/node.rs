@@ -11,9 +11,9 @@ use std::sync::LazyLock;
 
 use gantry_api::selector::FieldSelector;
 use gantry_api::unmanaged;
+use gantry_json::Value;
 use gantry_store::{Event, EventKind};
 use memchr::memmem;
-use serde_json::Value;
 
 use super::feed::Index;
 use super::{Decision, Rule};

@@ -164,7 +164,7 @@ impl Index for RbacIndex {
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(key: &str, value: Option<&[u8]>) -> Option<T> {
-    value.and_then(|value| match serde_json::from_slice(value) {
+    value.and_then(|value| match gantry_json::from_slice(value) {
         Ok(object) => Some(object),
         Err(error) => {
             tracing::error!(key, %error, "an RBAC object in the store cannot be read; it grants nothing");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gantry_api::field::{FieldError, Path};
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::{Authorizer, Decision, Rule, review_selectors as selectors};
 use crate::{Attributes, User};
@@ -173,7 +173,7 @@ fn spec_user(spec: &Value) -> User {
         .as_object()
         .into_iter()
         .flatten()
-        .map(|(key, values)| (key.clone(), list(values)))
+        .map(|(key, values)| (key.to_string(), list(values)))
         .collect();
     User {
         name: spec["user"].as_str().unwrap_or("").to_owned(),

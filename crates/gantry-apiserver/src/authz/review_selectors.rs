@@ -6,7 +6,7 @@
 use gantry_api::field::{FieldError, Path};
 use gantry_api::rules::common::{self, list, text};
 use gantry_api::selector::{FieldSelector, LabelSelector};
-use serde_json::Value;
+use gantry_json::Value;
 
 /// Finds what is wrong with the selectors in a review's `spec`.
 pub(super) fn check(spec: &Value, errors: &mut Vec<FieldError>) {
@@ -125,7 +125,7 @@ pub(super) fn ignored(spec: &Value) -> impl Iterator<Item = String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 

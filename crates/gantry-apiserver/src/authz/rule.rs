@@ -135,7 +135,7 @@ mod tests {
             } else {
                 format!("{resource}/{subresource}")
             };
-            let rule: Rule = serde_json::from_str(text).unwrap();
+            let rule: Rule = gantry_json::from_str(text).unwrap();
             assert_eq!(rule.allows(&attributes, &full), expect, "{text} {verb} {group}/{full} {name}");
         };
         let pods = r#"{"apiGroups":[""],"resources":["pods","*/scale"],"verbs":["get"]}"#;

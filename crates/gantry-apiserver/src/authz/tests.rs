@@ -1,9 +1,9 @@
 //! The default roles at work, changes, refusals, escalation, reviews.
 
 use futures::FutureExt;
+use gantry_json::{Value, json};
 use gantry_store::Options;
 use gantry_store::engine::MemoryEngine;
-use serde_json::{Value, json};
 
 use super::*;
 use crate::{User, bootstrap};
@@ -19,7 +19,7 @@ fn key(object: &Value) -> String {
 }
 
 async fn put(store: &Store, object: &Value) {
-    let value = serde_json::to_vec(object).unwrap();
+    let value = gantry_json::to_vec(object).unwrap();
     store.create(&key(object), value, None).await.unwrap();
 }
 

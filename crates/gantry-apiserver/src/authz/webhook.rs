@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use gantry_api::field::Path;
 use gantry_api::selector::{FieldSelector, LabelSelector, Requirement};
 use gantry_cel::Budget;
-use serde_json::{Map, Value, json};
+use gantry_json::{Map, Value, json};
 
 use super::Decision;
 use super::configuration::{ConfigurationError, WebhookConfiguration};
@@ -168,7 +168,7 @@ fn review(version: &str, mut spec: Value) -> Value {
         && let Some(spec) = spec.as_object_mut()
         && let Some(groups) = spec.remove("groups")
     {
-        spec.insert("group".to_owned(), groups);
+        spec.insert("group".into(), groups);
     }
     json!({
         "kind": "SubjectAccessReview",
@@ -181,7 +181,7 @@ fn review(version: &str, mut spec: Value) -> Value {
 
 /// The spec of the SubjectAccessReview that asks whether `attributes` are allowed.
 pub(super) fn spec(attributes: &Attributes) -> Value {
-    let filled = |fields: &[(&str, &str)]| -> Map<String, Value> {
+    let filled = |fields: &[(&str, &str)]| -> Map {
         let filled = fields.iter().filter(|(_, value)| !value.is_empty());
         filled.map(|(name, value)| ((*name).to_owned(), json!(value))).collect()
     };

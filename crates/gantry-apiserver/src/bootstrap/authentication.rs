@@ -1,7 +1,7 @@
 //! What the servers of aggregated APIs need to know to authenticate requests: the ConfigMap
 //! `extension-apiserver-authentication`.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use crate::authn::RequestHeader;
 
@@ -12,7 +12,7 @@ pub const AUTHENTICATION_KEY: &str = "/registry/configmaps/kube-system/extension
 pub fn authentication_config(client_ca: &str, request_header: Option<&RequestHeader>) -> Value {
     let mut data = json!({"client-ca-file": client_ca});
     if let Some(front) = request_header {
-        let list = |names: &[String]| Value::String(json!(names).to_string());
+        let list = |names: &[String]| Value::from(json!(names).to_string());
         data["requestheader-client-ca-file"] = front.ca.clone().into();
         data["requestheader-allowed-names"] = list(&front.allowed_names);
         data["requestheader-username-headers"] = list(&front.username_headers);

@@ -1,6 +1,6 @@
 //! The priority levels and flow schemas that every cluster starts with, from a table.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 const TABLE: &str = include_str!("flow_control.txt");
 const API_VERSION: &str = "flowcontrol.apiserver.k8s.io/v1";

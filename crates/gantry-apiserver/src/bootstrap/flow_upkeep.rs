@@ -5,7 +5,7 @@
 //! that it is kept up to date and is no longer among the defaults is removed.
 
 use gantry_api::registry::Kind;
-use serde_json::Value;
+use gantry_json::Value;
 
 /// Says whether an object is kept as the defaults are.
 const AUTO_UPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
@@ -79,7 +79,7 @@ fn right(kind: &Kind, existing: &Value, default: &Value) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use gantry_api::registry::Registry;
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
     use crate::bootstrap::{flow_schemas, priority_levels};

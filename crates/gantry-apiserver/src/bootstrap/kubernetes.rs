@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use gantry_json::{Value, json};
 use ipnet::IpNet;
-use serde_json::{Value, json};
 
 /// The first address of the service range: the API server's cluster IP.
 pub fn service_address(range: IpNet) -> IpAddr {

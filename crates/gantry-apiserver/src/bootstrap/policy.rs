@@ -2,7 +2,7 @@
 //! missing is added, what somebody added stays, and objects whose annotation
 //! `rbac.authorization.kubernetes.io/autoupdate` is `false` are left alone.
 
-use serde_json::{Map, Value, json};
+use gantry_json::{Map, Value, json};
 
 use crate::authz::Rule;
 
@@ -88,7 +88,7 @@ fn parse_role(line: &str) -> Value {
     for word in words {
         let label = |target: &str| format!("{GROUP}/aggregate-to-{target}");
         match word.split_once('=') {
-            Some(("to", target)) => role["metadata"]["labels"][label(target)] = json!("true"),
+            Some(("to", target)) => role["metadata"]["labels"][&label(target)] = json!("true"),
             Some(("from", target)) => {
                 let labels = json!({label(target): "true"});
                 role["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": labels}]});
@@ -173,8 +173,8 @@ pub fn reconcile_role(existing: &Value, default: &Value) -> Option<Value> {
             next["aggregationRule"] = json!({"clusterRoleSelectors": held});
         }
     } else {
-        let held: Vec<Rule> = serde_json::from_value(next["rules"].clone()).unwrap_or_default();
-        let wanted: Vec<Rule> = serde_json::from_value(default["rules"].clone()).unwrap_or_default();
+        let held: Vec<Rule> = gantry_json::from_value(next["rules"].clone()).unwrap_or_default();
+        let wanted: Vec<Rule> = gantry_json::from_value(default["rules"].clone()).unwrap_or_default();
         let lacking = wanted
             .into_iter()
             .filter(|rule| rule.atoms().iter().any(|atom| !held.iter().any(|held| held.covers(atom))));
@@ -258,7 +258,7 @@ mod tests {
             assert!(keys.contains(&role), "{role}");
         }
         for rule in roles.iter().flat_map(|role| role["rules"].as_array().into_iter().flatten()) {
-            let rule: Rule = serde_json::from_value(rule.clone()).unwrap();
+            let rule: Rule = gantry_json::from_value(rule.clone()).unwrap();
             assert!(!rule.atoms().is_empty(), "{rule:?}");
         }
     }

@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use gantry_api::registry::Registry;
+use gantry_json::Value;
 use http::Method;
 use ipnet::IpNet;
-use serde_json::Value;
 
 use crate::aggregation::registration::{builtin_api_services, reconcile_api_service};
 
@@ -229,8 +229,8 @@ pub(crate) async fn put(
 mod tests {
     use std::collections::BTreeMap;
 
+    use gantry_json::json;
     use parking_lot::Mutex;
-    use serde_json::json;
 
     use super::*;
 

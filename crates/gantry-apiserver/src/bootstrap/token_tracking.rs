@@ -1,8 +1,8 @@
 //! Since when the use of tokens is noted in the Secrets that keep them: the ConfigMap
 //! `kube-apiserver-legacy-service-account-token-tracking`.
 
+use gantry_json::{Value, json};
 use jiff::civil::Date;
-use serde_json::{Value, json};
 
 /// The ConfigMap, where it is made `today` (`2026-01-31`).
 pub fn token_tracking(today: &str) -> Value {

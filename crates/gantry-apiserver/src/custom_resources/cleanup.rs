@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use gantry_api::custom_kind::definition;
+use gantry_json::{Value, json};
 use gantry_store::{Entry, Error, EventKind};
-use serde_json::{Value, json};
 
 use super::Done;
 use super::conditions::Condition;
@@ -94,7 +94,7 @@ impl ApiServer {
     /// Deletes an object, or marks one that its finalizers hold.
     async fn delete_entry(&self, mut entry: Arc<Entry>) -> bool {
         loop {
-            let Ok(mut object) = serde_json::from_slice::<Value>(&entry.value) else { return false };
+            let Ok(mut object) = gantry_json::from_slice::<Value>(&entry.value) else { return false };
             let held = object["metadata"]["finalizers"].as_array().is_some_and(|all| !all.is_empty());
             let result = if !held {
                 self.store.delete(&entry.key, Some(entry.mod_revision), Some(storage::encode(&object))).await

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use gantry_api::custom_kind::definition;
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 use gantry_api::custom_kind::{Conversion, CustomKind, Shown};
 use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use gantry_store::Entry;
-use serde_json::Value;
 
 use crate::webhook::{CallError, Target, Webhooks};
 use crate::{storage, trace};
@@ -150,7 +150,7 @@ impl Converter {
 }
 
 fn parse(entry: &Entry) -> Result<Value, ApiError> {
-    serde_json::from_slice(&entry.value).map_err(|_| ApiError::internal("a stored object is damaged"))
+    gantry_json::from_slice(&entry.value).map_err(|_| ApiError::internal("a stored object is damaged"))
 }
 
 fn with_object(entry: &Entry, object: &Value) -> Arc<Entry> {

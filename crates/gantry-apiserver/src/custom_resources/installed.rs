@@ -8,8 +8,8 @@ use gantry_api::custom::rules::Compiler;
 use gantry_api::custom_kind::{self, From, Source, definition, version};
 use gantry_api::registry::{Kind, Registry};
 use gantry_cel::custom::RuleCompiler;
+use gantry_json::Value;
 use gantry_store::Snapshot;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::conditions::{APPROVAL, Taken, settle};
@@ -60,7 +60,7 @@ fn digest(spec: &Value) -> String {
 }
 
 fn parsed(bytes: &Bytes) -> Option<Value> {
-    serde_json::from_slice(bytes).ok()
+    gantry_json::from_slice(bytes).ok()
 }
 
 impl Held {

@@ -9,9 +9,9 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use futures::future::join_all;
+use gantry_json::{Value, json};
 use gantry_store::Snapshot;
 use http::{Method, Request, StatusCode};
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{LEVELS, SCHEMAS};
@@ -44,7 +44,7 @@ fn condition(schema: &Value, exists: bool) -> Option<Value> {
 /// The schemas whose condition is not right, with what it has to be.
 fn wrong(snapshot: &Snapshot) -> Vec<(String, Value)> {
     let schemas = snapshot.range(SCHEMAS, None).filter_map(|entry| {
-        let schema: Value = serde_json::from_slice(&entry.value).ok()?;
+        let schema: Value = gantry_json::from_slice(&entry.value).ok()?;
         let level = schema["spec"]["priorityLevelConfiguration"]["name"].as_str().unwrap_or_default();
         let condition = condition(&schema, snapshot.get(&format!("{LEVELS}{level}")).is_some())?;
         Some((schema["metadata"]["name"].as_str()?.to_owned(), condition))

@@ -1,6 +1,6 @@
 //! A priority level, as its object describes it.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 /// A share of the requests that are carried out at once.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use crate::Attributes;
 use crate::metrics::Meters;

@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use http::{Request, Response};
 use rand::seq::SliceRandom;
-use serde_json::Value;
 
 use super::exchange::{self, Backend};
 use crate::ApiServer;
@@ -133,7 +133,7 @@ pub(super) fn split<'a>(kind: &str, id: &'a str) -> Result<Target<'a>, ApiError>
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 

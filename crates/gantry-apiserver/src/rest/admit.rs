@@ -3,22 +3,15 @@
 use std::collections::BTreeMap;
 
 use gantry_api::status::ApiError;
-use serde_json::{Map, Value, json};
+use gantry_json::{Map, Value, json};
 
 use super::delete::DeleteOptions;
 use super::{Context, scale};
-use crate::admission::{self, Again};
+use crate::admission::{self, Again, Options};
 
 pub(super) use crate::admission::Operation;
 
 impl Context<'_> {
-    /// Waits for the service account of a new pod, where its namespace is new as well.
-    pub(super) async fn wait_for_account(&self, object: &mut Value) {
-        let request = self.admission_request(Operation::Create, std::mem::take(object), None);
-        self.server.admission.wait_for_account(&request, &self.server.store).await;
-        *object = request.object;
-    }
-
     /// Lets the plugins change `object`.
     pub(super) async fn mutate(
         &mut self,
@@ -48,10 +41,11 @@ impl Context<'_> {
         current: &Value,
         options: &DeleteOptions,
     ) -> Result<(), ApiError> {
+        let given = options.to_value();
         for mutate in [true, false] {
             let mut request = self.admission_request(Operation::Delete, Value::Null, Some(current));
             request.name = name;
-            request.options = options.to_value();
+            request.options = Options::Delete(&given);
             request.dry_run = options.dry_run;
             let outcome = run(self.server, request, mutate).await;
             self.take(outcome).0?;
@@ -138,25 +132,16 @@ impl Context<'_> {
         }
     }
 
-    /// The options of a request that writes.
-    fn write_options(&self, operation: Operation) -> Value {
+    /// The options of a request that writes, from its query.
+    fn write_options(&self, operation: Operation) -> Options<'_> {
         let kind = match operation {
             Operation::Create => "CreateOptions",
             Operation::Update => "UpdateOptions",
-            Operation::Delete => "DeleteOptions",
-            Operation::Connect => return Value::Null,
+            Operation::Delete | Operation::Connect => return Options::None,
         };
-        let mut options = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
-        let mut set = |name: &str, value: Value| options[name] = value;
-        for name in ["fieldManager", "fieldValidation"] {
-            if let Some(text) = self.query.filled(name).filter(|_| operation != Operation::Delete) {
-                set(name, text.into());
-            }
-        }
-        if self.dry_run() {
-            set("dryRun", json!(["All"]));
-        }
-        options
+        let [field_manager, field_validation] =
+            ["fieldManager", "fieldValidation"].map(|name| self.query.filled(name));
+        Options::Write { kind, field_manager, field_validation, dry_run: self.dry_run() }
     }
 
     /// The options of a stream, from the query.

@@ -7,9 +7,9 @@ use gantry_api::protobuf;
 use gantry_api::registry::{Kind, Registry};
 use gantry_api::schema::{self, DecodeError, Format, Schemas};
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use http::HeaderMap;
 use http_body::Body as _;
-use serde_json::Value;
 
 use super::Context;
 use super::write_options::FieldValidation;
@@ -176,12 +176,12 @@ fn sent_kind(bytes: &[u8], format: Format) -> Option<Value> {
         api_version: Option<String>,
     }
     let sent: Sent = match format {
-        Format::Json => serde_json::from_slice(bytes).ok()?,
+        Format::Json => gantry_json::from_slice(bytes).ok()?,
         Format::Yaml => serde_yaml_ng::from_slice(bytes).ok()?,
         Format::Protobuf => return None,
     };
     let (kind, version) = (sent.kind.unwrap_or_default(), sent.api_version.unwrap_or_default());
-    Some(serde_json::json!({"kind": kind, "apiVersion": version}))
+    Some(gantry_json::json!({"kind": kind, "apiVersion": version}))
 }
 
 pub(super) fn undecodable(kind: &str, version: &str, why: &str) -> ApiError {

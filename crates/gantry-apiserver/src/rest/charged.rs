@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use gantry_store::{Entry, Error, Part, Replacement};
-use serde_json::Value;
 
 use super::Context;
 use super::admit::Operation;

@@ -2,8 +2,8 @@
 //! itself, the store; what runs elsewhere shows its health where it runs.
 
 use gantry_api::status::ApiError;
+use gantry_json::{Value, json};
 use http::{Response, StatusCode};
-use serde_json::{Value, json};
 
 use super::{Context, shape};
 use crate::body::Body;

@@ -23,7 +23,7 @@ impl Continuation {
 
     /// The token's text.
     pub fn encode(&self) -> String {
-        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+        URL_SAFE_NO_PAD.encode(gantry_json::to_vec(self).unwrap_or_default())
     }
 
     /// Reads a token.
@@ -32,7 +32,7 @@ impl Continuation {
             ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
         };
         let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|error| invalid(&error))?;
-        let token: Self = serde_json::from_slice(&bytes).map_err(|error| invalid(&error))?;
+        let token: Self = gantry_json::from_slice(&bytes).map_err(|error| invalid(&error))?;
         if token.v != "meta.k8s.io/v1" {
             return Err(invalid(&format!("server does not recognize this encoded version {}", token.v)));
         }

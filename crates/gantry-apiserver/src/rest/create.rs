@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use gantry_store::Error;
 use http::header::USER_AGENT;
 use http::{HeaderMap, Request, Response, StatusCode};
-use serde_json::Value;
 
 use super::admit::Operation;
 use super::charged::Write;
@@ -99,7 +99,9 @@ pub(super) async fn insert(
             }
         }
     }
-    context.wait_for_account(&mut object).await;
+    if kind.is("", "Pod") {
+        context.server.admission.wait_for_account(context.namespace(), &object, &context.server.store).await;
+    }
     context.mutate(Operation::Create, &mut object, None, dry_run).await?;
     kind.prepare_create(&mut object);
     context.registry.drop_gated(kind, &mut object, None);

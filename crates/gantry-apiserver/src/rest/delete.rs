@@ -3,10 +3,10 @@
 
 use gantry_api::field::{FieldError, Path};
 use gantry_api::status::ApiError;
+use gantry_json::{Value, json};
 use gantry_store::Error;
 use http::{HeaderMap, Request, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
 
 use super::precondition::{MODIFIED, Preconditions};
 use super::preparation::{meta_text, metadata};
@@ -277,11 +277,7 @@ fn grace(context: &Context<'_>, current: &Value, options: &DeleteOptions) -> i64
 
 /// Writes what is to become of the dependents into the finalizers: what is asked for, else what
 /// stands there already, else what is usual for the kind.
-fn set_finalizers(
-    context: &Context<'_>,
-    metadata: &mut serde_json::Map<String, Value>,
-    asked: Option<Propagation>,
-) {
+fn set_finalizers(context: &Context<'_>, metadata: &mut gantry_json::Map, asked: Option<Propagation>) {
     let kind = context.kind;
     let mut finalizers: Vec<Value> =
         metadata.get("finalizers").and_then(Value::as_array).cloned().unwrap_or_default();

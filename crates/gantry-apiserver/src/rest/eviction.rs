@@ -6,8 +6,8 @@ use std::sync::Arc;
 use gantry_api::registry::Kind;
 use gantry_api::selector::LabelSelector;
 use gantry_api::status::ApiError;
+use gantry_json::{Value, json};
 use gantry_store::{Entry, Error};
-use serde_json::{Value, json};
 
 use super::admit::Operation;
 use super::delete::{DeleteOptions, delete};
@@ -64,7 +64,7 @@ fn budget<'a>(context: &Context<'a>, pod: &Value) -> Result<Found<'a>, ApiError>
     };
     let prefix = format!("{}{}/", storage::prefix_of(kind), context.namespace());
     let labels = &pod["metadata"]["labels"];
-    let labels: BTreeMap<String, String> = serde_json::from_value(labels.clone()).unwrap_or_default();
+    let labels: BTreeMap<String, String> = gantry_json::from_value(labels.clone()).unwrap_or_default();
     let snapshot = context.server.store.snapshot();
     let mut found = snapshot.range(&prefix, None).filter(|entry| {
         let budget = list::value(kind, entry).unwrap_or_default();

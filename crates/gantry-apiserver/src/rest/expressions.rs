@@ -3,7 +3,7 @@
 use gantry_api::field::FieldError;
 use gantry_api::registry::Kind;
 use gantry_cel::validate_stored;
-use serde_json::Value;
+use gantry_json::Value;
 
 /// Adds to `errors` what is wrong with the expressions of an object, beside `old` in an update. The
 /// rules of a definition are looked at only if nothing else is wrong with it: they need its schema.

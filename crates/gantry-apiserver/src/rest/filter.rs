@@ -6,8 +6,8 @@ use gantry_api::custom_kind::CustomKind;
 use gantry_api::registry::Kind;
 use gantry_api::selector::{FieldSelector, LabelSelector};
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use gantry_store::{Entry, Event, EventFilter, EventKind};
-use serde_json::Value;
 
 use crate::request::Query;
 use crate::storage::Header;
@@ -114,7 +114,7 @@ impl Filter {
             return false;
         }
         let Some(custom) = &self.custom else { return self.fields.matches(|field| header.field(field)) };
-        let object: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
+        let object: Value = gantry_json::from_slice(&entry.value).unwrap_or_default();
         let read = |name: &str| Some((name.to_owned(), custom.selected(&object, name)?));
         let own: Vec<(String, String)> =
             self.fields.requirements().iter().filter_map(|each| read(&each.field)).collect();

@@ -9,9 +9,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use gantry_api::protobuf;
 use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
+use gantry_json::{Value, json};
 use gantry_store::{Entry, Snapshot, Store};
 use http::{Response, StatusCode};
-use serde_json::{Value, json};
 
 use super::continuation::Continuation;
 use super::filter::Filter;

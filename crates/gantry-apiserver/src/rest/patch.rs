@@ -6,8 +6,8 @@ use gantry_api::patch::{self, apply};
 use gantry_api::registry::Kind;
 use gantry_api::schema::{self, Format, Schemas};
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use http::{Request, Response, StatusCode};
-use serde_json::Value;
 
 use super::create::{self, Manage, answer, user_agent};
 use super::precondition::{MODIFIED, Preconditions};

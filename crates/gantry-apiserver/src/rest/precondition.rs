@@ -1,7 +1,7 @@
 //! Preconditions and optimistic concurrency: who writes must have seen what stands there.
 
 use gantry_api::status::ApiError;
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::Context;
 

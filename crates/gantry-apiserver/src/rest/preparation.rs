@@ -3,8 +3,8 @@
 use gantry_api::patch::apply::{self, Operation};
 use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
+use gantry_json::{Key, Map, Value, json};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
 
 use super::Context;
 
@@ -20,7 +20,7 @@ pub(crate) fn now() -> String {
 }
 
 /// `object`'s metadata, made where it is missing.
-pub(super) fn metadata(object: &mut Value) -> &mut Map<String, Value> {
+pub(super) fn metadata(object: &mut Value) -> &mut Map {
     if !object["metadata"].is_object() {
         object["metadata"] = json!({});
     }
@@ -139,7 +139,7 @@ pub(super) fn count_generation(kind: &Kind, object: &mut Value, old: &Value) {
     let (new, before) = (object.as_object(), old.as_object());
     // A custom kind may have a status that is a field like any other.
     let status_counts = kind.as_custom().is_some() && !kind.has_status;
-    let own = |(name, _): &(&String, &Value)| match name.as_str() {
+    let own = |(name, _): &(&Key, &Value)| match name.as_str() {
         "metadata" | "kind" | "apiVersion" => false,
         "status" => status_counts,
         _ => true,

@@ -2,7 +2,7 @@
 
 use gantry_api::field::{FieldError, Path};
 use gantry_api::rules::pod::qos_class;
-use serde_json::Value;
+use gantry_json::Value;
 
 /// The lists whose containers can be resized.
 const LISTS: [&str; 2] = ["containers", "initContainers"];
@@ -80,7 +80,7 @@ fn fixed(container: &Value) -> Value {
         if let Some(list) = container["resources"][field].as_object_mut() {
             list.retain(|name, _| !RESIZABLE.contains(&name.as_str()));
         }
-        let empty = container["resources"][field].as_object().is_none_or(serde_json::Map::is_empty);
+        let empty = container["resources"][field].as_object().is_none_or(gantry_json::Map::is_empty);
         if let (true, Some(resources)) = (empty, container["resources"].as_object_mut()) {
             resources.remove(field);
         }
@@ -91,7 +91,7 @@ fn fixed(container: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use gantry_json::json;
 
     fn pod(resources: Value) -> Value {
         json!({"metadata": {"name": "p"}, "spec": {

@@ -4,8 +4,8 @@
 use gantry_api::field::{FieldError, Path};
 use gantry_api::registry::Registry;
 use gantry_api::status::ApiError;
+use gantry_json::{Value, json};
 use http::{Request, Response, StatusCode};
-use serde_json::{Value, json};
 
 use super::{Context, body};
 use crate::audit::Annotations;

@@ -6,8 +6,8 @@ use gantry_api::field::{FieldError, Path};
 use gantry_api::registry::Kind;
 use gantry_api::schema;
 use gantry_api::status::ApiError;
+use gantry_json::{Value, json};
 use http::{Request, Response, StatusCode};
-use serde_json::{Value, json};
 
 use super::create::{Written, user_agent};
 use super::patch::{Patch, merged};
@@ -54,7 +54,7 @@ pub(super) async fn serve(
                 _ => {
                     set(context, &manager, move |_, current| {
                         let patch = || {
-                            serde_json::from_slice(&bytes).map_err(|error| {
+                            gantry_json::from_slice(&bytes).map_err(|error| {
                                 ApiError::bad_request(format!("error decoding patch: {error}"))
                             })
                         };

@@ -4,8 +4,8 @@ use gantry_api::field::{FieldError, Path};
 use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
 use gantry_api::table::{self, IncludeObject};
+use gantry_json::{Value, json};
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use crate::negotiate::{Output, Shape};
 use crate::request::Query;

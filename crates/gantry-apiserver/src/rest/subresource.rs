@@ -1,8 +1,8 @@
 //! Subresources: parts of an object with verbs of their own.
 
 use gantry_api::status::ApiError;
+use gantry_json::{Value, json};
 use http::{Request, Response, StatusCode};
-use serde_json::{Value, json};
 
 use super::admit::Operation;
 use super::precondition::Preconditions;

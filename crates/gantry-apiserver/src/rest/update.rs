@@ -5,9 +5,9 @@ use std::sync::Arc;
 use gantry_api::field::{FieldError, Path};
 use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use gantry_store::{Entry, Error};
 use http::{Request, Response, StatusCode};
-use serde_json::Value;
 
 use super::admit::Operation;
 use super::charged::Write;
@@ -292,7 +292,7 @@ fn unchanged(object: &Value, current: &Value) -> bool {
         return true;
     }
     let (Some(new), Some(old)) = (object.as_object(), current.as_object()) else { return false };
-    let same = |a: &serde_json::Map<String, Value>, b: &serde_json::Map<String, Value>, skip: &str| {
+    let same = |a: &gantry_json::Map, b: &gantry_json::Map, skip: &str| {
         a.iter().filter(|(name, _)| *name != skip).eq(b.iter().filter(|(name, _)| *name != skip))
     };
     let (Some(new_meta), Some(old_meta)) = (new["metadata"].as_object(), old["metadata"].as_object()) else {
@@ -301,7 +301,7 @@ fn unchanged(object: &Value, current: &Value) -> bool {
     if !same(new, old, "metadata") || !same(new_meta, old_meta, "managedFields") {
         return false;
     }
-    let timeless = |meta: &serde_json::Map<String, Value>| {
+    let timeless = |meta: &gantry_json::Map| {
         let mut managed = meta.get("managedFields").cloned().unwrap_or_default();
         for entry in managed.as_array_mut().into_iter().flatten() {
             entry.as_object_mut().map(|fields| fields.remove("time"));

@@ -3,7 +3,7 @@
 use gantry_api::field::{FieldError, Path};
 use gantry_api::rules::metadata::field_manager;
 use gantry_api::status::ApiError;
-use serde_json::json;
+use gantry_json::json;
 
 use super::Context;
 use crate::request::Query;

@@ -1,9 +1,9 @@
 //! Paths that name no resource: health, version, metrics, discovery and OpenAPI.
 
 use gantry_api::status::ApiError;
+use gantry_json::json;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use serde_json::json;
 
 use crate::body::Body;
 use crate::documents::Document;
@@ -110,7 +110,7 @@ fn missing() -> Result<Response<Body>, ApiError> {
 }
 
 /// A document for those who verify our tokens, who may keep it for a while.
-fn published(document: &serde_json::Value, media_type: HeaderValue) -> Response<Body> {
+fn published(document: &gantry_json::Value, media_type: HeaderValue) -> Response<Body> {
     let mut response = respond::typed(StatusCode::OK, document.to_string().into_bytes(), media_type);
     let hour = HeaderValue::from_static("public, max-age=3600");
     response.headers_mut().insert(CACHE_CONTROL, hour);
@@ -130,7 +130,7 @@ fn metrics(server: &ApiServer, accept: &str) -> Response<Body> {
     respond::typed(StatusCode::OK, text.into_bytes(), media_type)
 }
 
-fn version(server: &ApiServer) -> serde_json::Value {
+fn version(server: &ApiServer) -> gantry_json::Value {
     let version = &server.config.version;
     // Objects are kept as the version before would keep them, too.
     let earlier = version.minor.parse().map_or(0, |minor: u32| minor.saturating_sub(1)).to_string();

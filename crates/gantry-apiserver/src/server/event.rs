@@ -1,8 +1,8 @@
 //! Events that the server itself writes about objects.
 
+use gantry_json::{Value, json};
 use http::Method;
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use crate::ApiServer;
 use crate::bootstrap::Api;

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gantry_json::Value;
 use http::Method;
-use serde_json::Value;
 
 use super::settling::{Delays, Settling, keep_settled};
 use crate::ApiServer;
@@ -50,7 +50,7 @@ impl Kept {
         let snapshot = server.store.snapshot();
         let stored = snapshot.range(&self.prefix(), None);
         let existing: Vec<Value> =
-            stored.filter_map(|entry| serde_json::from_slice(&entry.value).ok()).collect();
+            stored.filter_map(|entry| gantry_json::from_slice(&entry.value).ok()).collect();
         let mut all = true;
         for write in flow_upkeep(kind, &existing, &self.defaults) {
             let path = format!("/apis/{GROUP}/v1/{}", self.plural);

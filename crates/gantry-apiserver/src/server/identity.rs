@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_api::features::API_SERVER_IDENTITY;
+use gantry_json::{Value, json};
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::instance;
@@ -98,7 +98,7 @@ impl Identity {
 async fn collect(server: &ApiServer) {
     let snapshot = server.store.snapshot();
     let leases: Vec<Value> =
-        snapshot.range(LEASES, None).filter_map(|entry| serde_json::from_slice(&entry.value).ok()).collect();
+        snapshot.range(LEASES, None).filter_map(|entry| gantry_json::from_slice(&entry.value).ok()).collect();
     for name in gone(leases.iter(), Timestamp::now()) {
         let path = format!("{GROUP}/namespaces/kube-system/leases/{name}");
         let (code, answer) = server.call(Method::DELETE, &path, None).await;

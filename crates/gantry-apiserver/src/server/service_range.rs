@@ -7,9 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gantry_json::{Value, json};
 use http::Method;
 use ipnet::IpNet;
-use serde_json::{Value, json};
 
 use super::event::Warning;
 use super::settling::{Delays, Settling, keep_settled};

@@ -2,10 +2,10 @@
 //! through its own pipeline.
 
 use async_trait::async_trait;
+use gantry_json::Value;
 use http::header::USER_AGENT;
 use http::{HeaderValue, Method, Request};
 use http_body_util::BodyExt;
-use serde_json::Value;
 
 use super::identity::Identity;
 use super::service_range;
@@ -77,6 +77,6 @@ impl bootstrap::Api for ApiServer {
         let response = self.handle(request, Some(user)).await;
         let code = response.status().as_u16();
         let bytes = response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-        (code, serde_json::from_slice(&bytes).unwrap_or_default())
+        (code, gantry_json::from_slice(&bytes).unwrap_or_default())
     }
 }

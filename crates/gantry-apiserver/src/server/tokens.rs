@@ -3,10 +3,10 @@
 use futures::future::BoxFuture;
 use gantry_api::field::{FieldError, Path};
 use gantry_api::status::ApiError;
+use gantry_json::{Value, json};
 use http::Request;
 use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use crate::authn::{LAST_USED, Notes, TokenRequestError, UsedSecret};
 use crate::body::Body;

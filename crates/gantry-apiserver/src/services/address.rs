@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use gantry_json::{Value, json};
 use gantry_store::{Part, Replacement, Snapshot};
-use serde_json::{Value, json};
 
 use super::holdings::ADDRESSES;
 use crate::allocate::Held;
@@ -83,7 +83,7 @@ pub(super) fn parts(service: Option<&Value>, old: Option<&Value>, snapshot: &Sna
 /// Takes the IPAddress away, if it is this Service's.
 fn release(address: IpAddr, namespace: &str, service: &str, snapshot: &Snapshot) -> Option<Part> {
     let entry = snapshot.get(&key(address))?;
-    let mut object: Value = serde_json::from_slice(&entry.value).ok()?;
+    let mut object: Value = gantry_json::from_slice(&entry.value).ok()?;
     let parent = &object["spec"]["parentRef"];
     let of = |field: &str| parent[field].as_str().unwrap_or_default();
     let own = (of("group"), of("resource"), of("namespace"), of("name"));

@@ -214,7 +214,7 @@ struct Condition {
 
 impl Address {
     fn read(address: IpAddr, bytes: &[u8]) -> Self {
-        let Object { metadata, spec, .. } = serde_json::from_slice(bytes).unwrap_or_default();
+        let Object { metadata, spec, .. } = gantry_json::from_slice(bytes).unwrap_or_default();
         let ParentRef { group, resource, namespace, name } = spec.parent_ref.unwrap_or_default();
         let parent = match group.is_empty() && resource == "services" {
             true => Parent::Service(format!("{namespace}/{name}").into()),
@@ -229,7 +229,7 @@ impl Address {
 
 impl ServiceCidr {
     fn read(bytes: &[u8]) -> Self {
-        let Object { metadata, spec, status } = serde_json::from_slice(bytes).unwrap_or_default();
+        let Object { metadata, spec, status } = gantry_json::from_slice(bytes).unwrap_or_default();
         let cidrs = spec.cidrs.into_iter().flatten();
         let networks = cidrs.filter_map(|cidr| cidr.parse().ok()).map(|network: IpNet| network.trunc());
         let ready = status.conditions.into_iter().flatten().find(|condition| condition.kind == "Ready");
@@ -243,7 +243,7 @@ impl ServiceCidr {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use serde_json::{Value, json};
+    use gantry_json::{Value, json};
 
     use super::*;
 

@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use gantry_json::Value;
 use gantry_store::Event;
 use http::Method;
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::address::ip_address;
 use super::holdings::{ADDRESSES, Holdings, RANGES, SERVICES, ServiceName};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gantry_api::registry::Kind;
 use gantry_api::selector::Labels;
+use gantry_json::{Map, Value};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::{Map, Value};
 
 use super::{kind, kind_of};
 
@@ -49,14 +49,14 @@ impl Labels for Header {
 
 /// Makes the header of a stored value.
 pub fn header(_key: &str, value: &Bytes) -> Arc<dyn Any + Send + Sync> {
-    let object = selected_parts(value).or_else(|_| serde_json::from_slice(value)).unwrap_or_default();
+    let object = selected_parts(value).or_else(|_| gantry_json::from_slice(value)).unwrap_or_default();
     Arc::new(Header::new(&object))
 }
 
 /// The object with no more than what it can be selected by. Bytes are stored with kind and version in
 /// front, which tell what that is; nothing else becomes a value.
-fn selected_parts(value: &[u8]) -> serde_json::Result<Value> {
-    serde_json::Deserializer::from_slice(value).deserialize_map(Object)
+fn selected_parts(value: &[u8]) -> gantry_json::Result<Value> {
+    gantry_json::Deserializer::from_slice(value).deserialize_map(Object)
 }
 
 struct Object;
@@ -91,7 +91,7 @@ impl<'de> Visitor<'de> for Object {
                     }
                 }
             };
-            object.insert(name.to_owned(), value);
+            object.insert(name.into(), value);
         }
         Ok(Value::Object(object))
     }
@@ -131,7 +131,7 @@ impl<'de> Visitor<'de> for Part<'_> {
         let mut part = Map::new();
         while let Some(name) = map.next_key::<&str>()? {
             if wanted(name) {
-                part.insert(name.to_owned(), map.next_value()?);
+                part.insert(name.into(), map.next_value()?);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -143,7 +143,7 @@ impl<'de> Visitor<'de> for Part<'_> {
 #[cfg(test)]
 mod tests {
     use gantry_api::registry::Registry;
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
     use crate::storage::encode;

@@ -3,9 +3,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gantry_json::{Map, Value};
 use ring::signature::{self, RsaParameters, RsaPublicKeyComponents};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
 use super::curve::Curve;
 
@@ -21,7 +21,7 @@ pub struct Unverified<'a> {
     /// The key that its header names.
     pub key_id: String,
     /// What it says.
-    pub claims: Map<String, Value>,
+    pub claims: Map,
     message: &'a [u8],
     signature: Vec<u8>,
 }
@@ -100,7 +100,7 @@ enum Material {
 impl Jwk {
     /// The keys for signatures in a key set; other ones are left out. `None`: it is no key set.
     pub fn set(bytes: &[u8]) -> Option<Vec<Self>> {
-        let set: Value = serde_json::from_slice(bytes).ok()?;
+        let set: Value = gantry_json::from_slice(bytes).ok()?;
         Some(set["keys"].as_array()?.iter().filter_map(Self::parse).collect())
     }
 
@@ -157,7 +157,7 @@ fn rsa(algorithm: &str) -> Option<&'static RsaParameters> {
 }
 
 fn decode<T: for<'de> Deserialize<'de>>(part: &str) -> Option<T> {
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+    gantry_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
 }
 
 #[cfg(test)]

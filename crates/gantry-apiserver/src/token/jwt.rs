@@ -96,11 +96,11 @@ fn signed<T: for<'de> Deserialize<'de>>(
 }
 
 fn encode(value: &impl Serialize) -> String {
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(value).expect("strings and numbers serialise"))
+    URL_SAFE_NO_PAD.encode(gantry_json::to_vec(value).expect("strings and numbers serialise"))
 }
 
 fn decode<T: for<'de> Deserialize<'de>>(part: &str) -> Option<T> {
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+    gantry_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
 }
 
 #[cfg(test)]
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_single_audience_may_be_a_string() {
-        let read: Claims = serde_json::from_str(r#"{"aud":"a","exp":1,"iss":"i","sub":"s"}"#).unwrap();
+        let read: Claims = gantry_json::from_str(r#"{"aud":"a","exp":1,"iss":"i","sub":"s"}"#).unwrap();
         assert_eq!(read.aud, ["a"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use gantry_api::custom::rules::validate_defaults;
 use gantry_api::field::{FieldError, Path};
-use serde_json::Value as Json;
+use gantry_json::Value as Json;
 
 use super::{RuleCompiler, Scope, message_program, rule_program, rules_of, schema, text};
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use gantry_api::schema::Schemas;
-use serde_json::Value as Json;
+use gantry_json::Value as Json;
 
 use super::text;
 use crate::declared::{Declared, Field, Form, ListForm, ObjectType};
@@ -124,12 +124,12 @@ fn object(schema: &Json, resource: bool) -> Option<Sized> {
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let Some(sized) = sized(property, is_resource(property)) else { continue };
         let has_default = !property["default"].is_null();
-        let is_required = required.contains(name);
+        let is_required = required.iter().any(|each| name == each);
         if is_required && !has_default {
             shortest += name.len() as u64 + sized.shortest + 4;
         }
         fields.push(Field {
-            json: name.clone(),
+            json: name.to_string(),
             declared: sized.declared,
             required: is_required,
             has_default,

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use gantry_json::Value as Json;
 use jiff::SignedDuration;
-use serde_json::Value as Json;
 
 use super::{Implementation, no_overload};
 use crate::declared::{Form, ListForm, list_key};

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use gantry_json::json;
 use k8s_openapi::api::core::v1::ConfigMap;
-use serde_json::json;
 
 use super::store::Store;
 use super::*;
@@ -13,7 +13,7 @@ fn object(namespace: &str, name: &str, version: &str, owner: Option<&str>) -> Co
         .iter()
         .map(|uid| json!({"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid, "controller": true}))
         .collect();
-    serde_json::from_value(json!({"metadata": {
+    gantry_json::from_value(json!({"metadata": {
         "namespace": namespace, "name": name, "uid": format!("{namespace}-{name}"),
         "resourceVersion": version, "ownerReferences": owners,
     }}))

@@ -182,7 +182,7 @@ fn start(cron: &CronJob, running: Vec<Arc<Job>>, due: Timestamp, now: Timestamp,
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use gantry_json::{Value, json};
 
     use super::*;
 
@@ -190,7 +190,7 @@ mod tests {
         let mut spec = spec;
         spec["schedule"] = "*/10 * * * *".into();
         spec["jobTemplate"] = json!({});
-        serde_json::from_value(json!({
+        gantry_json::from_value(json!({
             "metadata": {"name": "tick", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": spec, "status": status}))
         .expect("a CronJob")
     }
@@ -201,7 +201,7 @@ mod tests {
             job["status"]["conditions"] = json!([{"type": ended, "status": "True"}]);
             job["status"]["completionTime"] = start.into();
         }
-        Arc::new(serde_json::from_value(job).expect("a Job"))
+        Arc::new(gantry_json::from_value(job).expect("a Job"))
     }
 
     fn time(text: &str) -> Timestamp {

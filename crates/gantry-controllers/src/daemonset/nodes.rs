@@ -122,22 +122,22 @@ fn matches(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use gantry_json::{Value, json};
 
     use super::*;
 
     #[test]
     fn pods_belong_where_selectors_and_taints_let_them() {
-        let node: Node = serde_json::from_value(json!({
+        let node: Node = gantry_json::from_value(json!({
             "metadata": {"name": "n1", "labels": {"disk": "ssd", "cores": "8"}}}))
         .expect("a Node");
         let check = |spec: Value, taints: Value, run: bool, stay: bool| {
             let mut value = spec.clone();
             value["containers"] = json!([]);
-            let mut pod: PodSpec = serde_json::from_value(value).expect("a spec");
+            let mut pod: PodSpec = gantry_json::from_value(value).expect("a spec");
             tolerate(&mut pod);
             let mut node = node.clone();
-            node.spec = serde_json::from_value(json!({"taints": taints})).expect("a spec");
+            node.spec = gantry_json::from_value(json!({"taints": taints})).expect("a spec");
             assert_eq!(fit(&pod, &node), Fit { run, stay }, "{spec} {taints}");
         };
         let term = |requirement: Value| {

@@ -259,13 +259,13 @@ fn report(seen: &Snapshot<'_>, nodes: &[OnNode<'_>], plan: &mut Plan) {
 
 #[cfg(test)]
 mod tests {
+    use gantry_json::{Value, json};
     use k8s_openapi::api::core::v1::Pod;
-    use serde_json::{Value, json};
 
     use super::*;
 
     fn set(strategy: Value) -> DaemonSet {
-        serde_json::from_value(json!({"metadata": {"name": "d", "generation": 4}, "spec": {
+        gantry_json::from_value(json!({"metadata": {"name": "d", "generation": 4}, "spec": {
             "selector": {}, "updateStrategy": strategy,
             "template": {"spec": {"nodeSelector": {"use": "yes"}, "containers": []}}}}))
         .expect("a DaemonSet")
@@ -274,7 +274,7 @@ mod tests {
     fn nodes(all: &[(&str, &str)]) -> Vec<Arc<Node>> {
         let node = |(name, used): &(&str, &str)| {
             let value = json!({"metadata": {"name": name, "labels": {"use": used}}});
-            Arc::new(serde_json::from_value(value).expect("a Node"))
+            Arc::new(gantry_json::from_value(value).expect("a Node"))
         };
         all.iter().map(node).collect()
     }
@@ -290,7 +290,7 @@ mod tests {
             "waiting" => {}
             phase => value["status"]["phase"] = phase.into(),
         }
-        let pod: Pod = serde_json::from_value(value).expect("a Pod");
+        let pod: Pod = gantry_json::from_value(value).expect("a Pod");
         (Arc::new(pod.into()), Some(words[1].to_owned()))
     }
 

@@ -66,12 +66,12 @@ pub(crate) fn amount(value: Option<&IntOrString>, of: i32, up: bool) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use gantry_json::{Value, json};
 
     use super::*;
 
     fn limits(replicas: i32, surge: Value, unavailable: Value) -> (i32, i32) {
-        let deployment = serde_json::from_value(json!({"spec": {
+        let deployment = gantry_json::from_value(json!({"spec": {
             "replicas": replicas, "selector": {}, "template": {},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}},
         }}))
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn recreation_knows_no_limits() {
-        let deployment = serde_json::from_value(json!({"spec": {
+        let deployment = gantry_json::from_value(json!({"spec": {
             "replicas": 3, "selector": {}, "template": {}, "strategy": {"type": "Recreate"},
         }}))
         .expect("a Deployment");

@@ -95,8 +95,8 @@ fn fraction(plot: &Plot, limits: &Limits, known: i32) -> i32 {
 mod tests {
     use std::sync::Arc;
 
+    use gantry_json::json;
     use k8s_openapi::api::apps::v1::Deployment;
-    use serde_json::json;
 
     use super::*;
 
@@ -108,7 +108,7 @@ mod tests {
             "spec": {"replicas": replicas, "selector": {}},
             "status": {"replicas": replicas, "availableReplicas": replicas},
         });
-        Plot::of(Arc::new(serde_json::from_value(set).expect("a ReplicaSet")))
+        Plot::of(Arc::new(gantry_json::from_value(set).expect("a ReplicaSet")))
     }
 
     #[track_caller]

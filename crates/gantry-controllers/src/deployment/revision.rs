@@ -64,17 +64,17 @@ pub fn advance(deployment: &Deployment, new: &mut Plot, old: &[Plot]) {
 mod tests {
     use std::sync::Arc;
 
-    use serde_json::{Value, json};
+    use gantry_json::{Value, json};
 
     use super::*;
 
     fn plot(annotations: Value) -> Plot {
         let set = json!({"metadata": {"annotations": annotations}, "spec": {"selector": {}}});
-        Plot::of(Arc::new(serde_json::from_value(set).expect("a ReplicaSet")))
+        Plot::of(Arc::new(gantry_json::from_value(set).expect("a ReplicaSet")))
     }
 
     fn advanced(annotations: Value, old: &[i64]) -> BTreeMap<String, String> {
-        let deployment = serde_json::from_value(json!({"metadata": {"annotations": {
+        let deployment = gantry_json::from_value(json!({"metadata": {"annotations": {
             REVISION: "77", "kubernetes.io/change-cause": "why", "kubectl.kubernetes.io/last-applied-configuration": "{}",
         }}}))
         .expect("a Deployment");

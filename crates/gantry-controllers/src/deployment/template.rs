@@ -1,8 +1,8 @@
 //! Pod templates: when two mean the same, and the hash that tells the ReplicaSets of a Deployment and
 //! their pods apart.
 
+use gantry_json::Value;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
-use serde_json::Value;
 
 /// The label with the hash, on ReplicaSets, their selectors and their pods.
 pub const HASH_LABEL: &str = "pod-template-hash";
@@ -44,7 +44,7 @@ pub fn same(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
 
 /// The template without its hash label, with one way of writing what can be written in several.
 fn canonical(template: &PodTemplateSpec) -> Value {
-    let mut value = serde_json::to_value(template).unwrap_or_default();
+    let mut value = gantry_json::to_value(template).unwrap_or_default();
     if let Some(labels) = value.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
         labels.remove(HASH_LABEL);
     }
@@ -79,12 +79,12 @@ fn tidy(name: &str, value: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 
     fn template(labels: Value, container: Value) -> PodTemplateSpec {
-        serde_json::from_value(json!({"metadata": {"labels": labels}, "spec": {"containers": [container]}}))
+        gantry_json::from_value(json!({"metadata": {"labels": labels}, "spec": {"containers": [container]}}))
             .expect("a template")
     }
 
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn an_empty_object_can_mean_something() {
         let volumes = |volume: Value| -> PodTemplateSpec {
-            serde_json::from_value(json!({"spec": {"containers": [], "volumes": [volume]}}))
+            gantry_json::from_value(json!({"spec": {"containers": [], "volumes": [volume]}}))
                 .expect("a template")
         };
         assert!(!same(&volumes(json!({"name": "v", "emptyDir": {}})), &volumes(json!({"name": "v"}))));

@@ -118,8 +118,8 @@ fn cut<'a>(lists: impl Iterator<Item = &'a mut Option<Vec<EndpointAddress>>>, to
 
 #[cfg(test)]
 mod tests {
+    use gantry_json::{Value, json};
     use k8s_openapi::api::core::v1::Pod;
-    use serde_json::{Value, json};
 
     use super::*;
 
@@ -133,11 +133,11 @@ mod tests {
         for (key, field) in more.as_object().into_iter().flatten() {
             value["metadata"][key] = field.clone();
         }
-        serde_json::from_value::<Pod>(value).expect("a Pod").into()
+        gantry_json::from_value::<Pod>(value).expect("a Pod").into()
     }
 
     fn service(spec: Value) -> Service {
-        serde_json::from_value(json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": spec}))
+        gantry_json::from_value(json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": spec}))
             .expect("a Service")
     }
 
@@ -150,7 +150,7 @@ mod tests {
         let reference =
             |name: &str, uid: &str| json!({"kind": "Pod", "namespace": "shop", "name": name, "uid": uid});
         assert_eq!(
-            serde_json::to_value(subsets(&web, &pods)).expect("JSON"),
+            gantry_json::to_value(subsets(&web, &pods)).expect("JSON"),
             json!([{
                 "addresses": [{"ip": "10.42.0.2", "nodeName": "n", "targetRef": reference("p2", "u2")}],
                 "notReadyAddresses": [{"ip": "10.42.0.1", "nodeName": "n", "targetRef": reference("p1", "u1")}],

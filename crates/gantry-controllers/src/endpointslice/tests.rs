@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gantry_client::PodView;
+use gantry_json::{Value, json};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 use super::packing::FULL;
 use super::plan::{Plan, Snapshot, plan};
@@ -21,7 +21,7 @@ fn service(spec: &Value) -> Service {
     for (key, field) in spec.as_object().into_iter().flatten() {
         value["spec"][key] = field.clone();
     }
-    serde_json::from_value(value).expect("a Service")
+    gantry_json::from_value(value).expect("a Service")
 }
 
 fn pod(number: usize, more: &Value) -> Arc<PodView> {
@@ -35,7 +35,7 @@ fn pod(number: usize, more: &Value) -> Arc<PodView> {
         let (path, last) = path.rsplit_once('/').expect("a path");
         value.pointer_mut(path).expect("a parent")[last] = field.clone();
     }
-    Arc::new(serde_json::from_value::<Pod>(value).expect("a Pod").into())
+    Arc::new(gantry_json::from_value::<Pod>(value).expect("a Pod").into())
 }
 
 fn nodes() -> BTreeMap<String, BTreeMap<String, String>> {
@@ -66,13 +66,13 @@ fn carried_out(plan: Plan, slices: &[Arc<EndpointSlice>], names: &mut usize) -> 
 fn only_endpoint(spec: &Value, more: &Value) -> Value {
     let plan = planned(&service(spec), &[pod(7, more)], &[]);
     assert_eq!(plan.create.len(), 1);
-    serde_json::to_value(plan.create[0].endpoints.first()).expect("JSON")
+    gantry_json::to_value(plan.create[0].endpoints.first()).expect("JSON")
 }
 
 #[test]
 fn a_ready_pod_is_an_endpoint() {
     let plan = planned(&service(&json!({})), &[pod(7, &json!({}))], &[]);
-    let slice = serde_json::to_value(&plan.create[0]).expect("JSON");
+    let slice = gantry_json::to_value(&plan.create[0]).expect("JSON");
     assert_eq!(
         slice,
         json!({

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use gantry_client::Recorder;
+use gantry_json::json;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::{DynamicObject, PartialObjectMeta, TypeMeta};
 use kube::{Api, Client};
 use parking_lot::RwLock;
-use serde_json::json;
 
 use super::collector::{Objects, Trouble};
 use super::graph::{Item, Misplaced};

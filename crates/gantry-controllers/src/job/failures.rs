@@ -147,7 +147,7 @@ fn matched(rule: &PodFailurePolicyRule, pod: &Pod) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use gantry_json::{Value, json};
 
     use super::*;
 
@@ -155,7 +155,7 @@ mod tests {
     fn delays_double_until_a_success() {
         let pod = |uid: &str, phase: &str| {
             let pod: Pod =
-                serde_json::from_value(json!({"metadata": {"uid": uid}, "status": {"phase": phase}}))
+                gantry_json::from_value(json!({"metadata": {"uid": uid}, "status": {"phase": phase}}))
                     .expect("a Pod");
             PodView::from(pod)
         };
@@ -176,14 +176,14 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_matches_decides() {
-        let policy: PodFailurePolicy = serde_json::from_value(json!({"rules": [
+        let policy: PodFailurePolicy = gantry_json::from_value(json!({"rules": [
             {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             {"action": "FailJob", "onExitCodes": {"containerName": "main", "operator": "In", "values": [42]}},
             {"action": "Count", "onExitCodes": {"operator": "NotIn", "values": [1]}},
         ]}))
         .expect("a policy");
         let check = |status: Value, expect: Action| {
-            let pod: Pod = serde_json::from_value(
+            let pod: Pod = gantry_json::from_value(
                 json!({"metadata": {"name": "p", "namespace": "n"}, "status": status}),
             )
             .expect("a Pod");

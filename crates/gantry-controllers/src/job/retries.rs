@@ -86,8 +86,8 @@ fn noted(pod: &PodView, key: &str) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use gantry_json::json;
     use k8s_openapi::api::core::v1::Pod;
-    use serde_json::json;
 
     use super::super::template::INDEX;
     use super::*;
@@ -95,12 +95,12 @@ mod tests {
     #[test]
     fn each_number_has_its_failures() {
         let spec: JobSpec =
-            serde_json::from_value(json!({"backoffLimitPerIndex": 1, "template": {}})).expect("a spec");
+            gantry_json::from_value(json!({"backoffLimitPerIndex": 1, "template": {}})).expect("a spec");
         let pod = |name: &str, phase: &str, index: u32, before: u32| -> Arc<PodView> {
             let annotations = json!({INDEX: index.to_string(), FAILURES: before.to_string()});
             let metadata = json!({"name": name, "uid": name, "annotations": annotations,
                 "finalizers": [super::super::TRACKING]});
-            let pod: Pod = serde_json::from_value(json!({"metadata": metadata, "status": {"phase": phase}}))
+            let pod: Pod = gantry_json::from_value(json!({"metadata": metadata, "status": {"phase": phase}}))
                 .expect("a Pod");
             Arc::new(pod.into())
         };

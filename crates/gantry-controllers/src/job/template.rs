@@ -72,13 +72,13 @@ fn number(container: &mut Container) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 
     #[test]
     fn a_pod_is_the_template_with_what_it_is_tracked_and_numbered_by() {
-        let job: Job = serde_json::from_value(json!({
+        let job: Job = gantry_json::from_value(json!({
             "metadata": {"name": "sum", "namespace": "n", "uid": "u"},
             "spec": {"template": {
                 "metadata": {"labels": {"a": "b"}},
@@ -86,12 +86,12 @@ mod tests {
             }},
         }))
         .expect("a Job");
-        let plain = serde_json::to_value(pod(&job, None, None)).expect("JSON");
+        let plain = gantry_json::to_value(pod(&job, None, None)).expect("JSON");
         assert_eq!(plain["metadata"]["generateName"], "sum-");
         assert_eq!(plain["metadata"]["finalizers"], json!(["batch.kubernetes.io/job-tracking"]));
         assert_eq!(plain["metadata"]["ownerReferences"][0]["kind"], "Job");
         assert_eq!(plain["spec"]["hostname"], json!(null));
-        let third = serde_json::to_value(pod(&job, Some(3), None)).expect("JSON");
+        let third = gantry_json::to_value(pod(&job, Some(3), None)).expect("JSON");
         assert_eq!(third["metadata"]["generateName"], "sum-3-");
         assert_eq!(
             third["metadata"]["labels"],

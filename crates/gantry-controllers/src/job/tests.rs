@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use gantry_client::PodView;
+use gantry_json::{Value, json};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use serde_json::{Value, json};
 
 use super::failures::{Action, Failures};
 use super::plan::{Plan, Snapshot, finished, plan};
@@ -24,7 +24,7 @@ fn job(spec: Value) -> Job {
         }
     }
     spec["template"] = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c"}]}});
-    serde_json::from_value(json!({"metadata": {"name": "j", "namespace": "n", "uid": "u"}, "spec": spec}))
+    gantry_json::from_value(json!({"metadata": {"name": "j", "namespace": "n", "uid": "u"}, "spec": spec}))
         .expect("a Job")
 }
 
@@ -45,7 +45,7 @@ fn pod(text: &str) -> Arc<PodView> {
     if let Some(index) = words.get(2) {
         value["metadata"]["annotations"] = json!({super::template::INDEX: index});
     }
-    let pod: Pod = serde_json::from_value(value).expect("a Pod");
+    let pod: Pod = gantry_json::from_value(value).expect("a Pod");
     Arc::new(pod.into())
 }
 

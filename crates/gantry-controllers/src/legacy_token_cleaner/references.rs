@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use gantry_json::Value;
 use k8s_openapi::api::core::v1::Pod;
-use serde_json::Value;
 
 /// The names of the Secrets that `pods` of one namespace refer to.
 pub(super) fn secrets(pods: &[Pod]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for pod in pods {
-        let spec = serde_json::to_value(&pod.spec).unwrap_or_default();
+        let spec = gantry_json::to_value(&pod.spec).unwrap_or_default();
         let mut add = |name: &Value| found.extend(name.as_str().map(str::to_owned));
         for pull in items(&spec["imagePullSecrets"]) {
             add(&pull["name"]);
@@ -45,7 +45,7 @@ fn items(value: &Value) -> impl Iterator<Item = &Value> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 
@@ -65,7 +65,7 @@ mod tests {
                 {"name": "e", "configMap": {"name": "map"}},
             ],
         }});
-        let pod: Pod = serde_json::from_value(pod).expect("a Pod");
+        let pod: Pod = gantry_json::from_value(pod).expect("a Pod");
         let found: Vec<_> = secrets(&[pod]).into_iter().collect();
         assert_eq!(found, ["csi", "env", "flex", "from", "projected", "pull", "volume"]);
     }

@@ -125,7 +125,7 @@ pub(super) fn silent(node: &Node, now: Timestamp) -> Option<Vec<NodeCondition>> 
 mod tests {
     use std::time::Duration;
 
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 
@@ -135,8 +135,10 @@ mod tests {
             json!({"type": "Ready", "status": status, "lastHeartbeatTime": at})
         });
         let conditions: Vec<_> = condition.into_iter().collect();
-        serde_json::from_value(json!({"metadata": {"name": "n", "creationTimestamp": "2026-01-01T00:00:00Z"},
-            "status": {"conditions": conditions}}))
+        gantry_json::from_value(
+            json!({"metadata": {"name": "n", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "status": {"conditions": conditions}}),
+        )
         .expect("a Node")
     }
 

@@ -19,14 +19,14 @@ pub(super) fn missing(node: &Node) -> BTreeMap<&'static str, String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use gantry_json::{Value, json};
 
     use super::*;
 
     #[test]
     fn the_old_names_follow_the_new_ones() {
         let check = |labels: Value, expect: &[(&str, &str)]| {
-            let node = serde_json::from_value(json!({"metadata": {"labels": labels}})).expect("a Node");
+            let node = gantry_json::from_value(json!({"metadata": {"labels": labels}})).expect("a Node");
             let found = missing(&node);
             assert_eq!(found.iter().map(|(key, value)| (*key, &**value)).collect::<Vec<_>>(), expect);
         };

@@ -1,11 +1,11 @@
 //! Pods on a node that is silent are not ready: nobody knows.
 
 use gantry_client::{Informer, ObjectKey, PodView, Recorder};
+use gantry_json::json;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
-use serde_json::json;
 
 use crate::writes::is_gone;
 

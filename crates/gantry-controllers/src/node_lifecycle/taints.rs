@@ -99,7 +99,7 @@ fn taints(node: &Node) -> &[Taint] {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use gantry_json::{Value, json};
 
     use super::*;
 
@@ -110,7 +110,7 @@ mod tests {
             .iter()
             .map(|(kind, status)| json!({"type": kind, "status": status}))
             .collect();
-        let node: Node = serde_json::from_value(
+        let node: Node = gantry_json::from_value(
             json!({"metadata": {"name": "n"}, "spec": spec, "status": {"conditions": conditions}}),
         )
         .expect("a Node");

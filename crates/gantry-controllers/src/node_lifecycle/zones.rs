@@ -126,13 +126,13 @@ fn zone(node: &Node) -> Name {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 
     fn node(zone: &str, ready: bool) -> Node {
         let status = if ready { "True" } else { "Unknown" };
-        serde_json::from_value(json!({"metadata": {"labels": {"topology.kubernetes.io/zone": zone}},
+        gantry_json::from_value(json!({"metadata": {"labels": {"topology.kubernetes.io/zone": zone}},
             "status": {"conditions": [{"type": "Ready", "status": status}]}}))
         .expect("a Node")
     }

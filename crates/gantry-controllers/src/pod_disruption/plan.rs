@@ -133,8 +133,8 @@ fn disrupted(
 
 #[cfg(test)]
 mod tests {
+    use gantry_json::{Value, json};
     use k8s_openapi::api::core::v1::Pod;
-    use serde_json::{Value, json};
 
     use super::*;
 
@@ -143,7 +143,7 @@ mod tests {
     }
 
     fn budget(spec: Value, status: Value) -> PodDisruptionBudget {
-        serde_json::from_value(
+        gantry_json::from_value(
             json!({"metadata": {"name": "b", "generation": 3}, "spec": spec, "status": status}),
         )
         .expect("a budget")
@@ -152,7 +152,7 @@ mod tests {
     fn pods(count: usize, ready: usize) -> Vec<Arc<PodView>> {
         let pod = |at: usize| {
             let status = if at < ready { "True" } else { "False" };
-            let pod: Pod = serde_json::from_value(json!({
+            let pod: Pod = gantry_json::from_value(json!({
                 "metadata": {"name": format!("p{at}")}, "status": {"conditions": [{"type": "Ready", "status": status}]}}))
             .expect("a Pod");
             Arc::new(PodView::from(pod))

@@ -122,7 +122,7 @@ impl Replicated for ReplicationController {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 
@@ -136,12 +136,12 @@ mod tests {
             "status": {"replicas": 2, "readyReplicas": 1, "observedGeneration": 2,
                 "conditions": [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}]},
         });
-        let controller: ReplicationController = serde_json::from_value(value.clone()).expect("a controller");
+        let controller: ReplicationController = gantry_json::from_value(value.clone()).expect("a controller");
         let view = controller.view();
         assert_eq!(view.spec.as_ref().and_then(|spec| spec.replicas), Some(3));
         assert!(controller.selector().is_some_and(|selector| !selector.selects_all()));
         let again = controller.with_status(view.status.clone().expect("a status"));
-        assert_eq!(serde_json::to_value(&again).expect("JSON"), value);
+        assert_eq!(gantry_json::to_value(&again).expect("JSON"), value);
         let status = ReplicaSetStatus { terminating_replicas: Some(1), ..ReplicaSetStatus::default() };
         assert_eq!(ReplicationController::reported(status).terminating_replicas, None);
     }

@@ -43,15 +43,15 @@ pub fn plan(
 
 #[cfg(test)]
 mod tests {
+    use gantry_json::json;
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::*;
 
     proptest! {
         #[test]
         fn the_number_asked_for_is_reached_and_never_passed(desired in 0..1500_usize, start in 0..1500_usize) {
-            let set: ReplicaSet = serde_json::from_value(
+            let set: ReplicaSet = gantry_json::from_value(
                 json!({"spec": {"replicas": desired, "selector": {}}}),
             ).expect("a ReplicaSet");
             let made = |count| (0..count).map(|_| Arc::new(PodView::default()));

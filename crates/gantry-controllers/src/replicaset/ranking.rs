@@ -67,7 +67,7 @@ fn magnitude(since: Timestamp, now: Timestamp) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use gantry_json::{Value, json};
 
     use super::*;
 
@@ -93,7 +93,7 @@ mod tests {
         if let Some(created) = change.get("created") {
             value["metadata"]["creationTimestamp"] = created.clone();
         }
-        let pod: k8s_openapi::api::core::v1::Pod = serde_json::from_value(value).expect("a Pod");
+        let pod: k8s_openapi::api::core::v1::Pod = gantry_json::from_value(value).expect("a Pod");
         Arc::new(pod.into())
     }
 

@@ -116,12 +116,12 @@ fn shown(count: usize) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 
     fn set(min_ready: i32) -> ReplicaSet {
-        serde_json::from_value(json!({
+        gantry_json::from_value(json!({
             "metadata": {"name": "web", "generation": 4},
             "spec": {"replicas": 3, "minReadySeconds": min_ready, "selector": {"matchLabels": {"app": "a"}},
                 "template": {"metadata": {"labels": {"app": "a", "tier": "x"}}, "spec": {"containers": []}}},
@@ -134,7 +134,7 @@ mod tests {
             .iter()
             .map(|since| json!({"type": "Ready", "status": "True", "lastTransitionTime": since}))
             .collect();
-        let pod: k8s_openapi::api::core::v1::Pod = serde_json::from_value(json!({
+        let pod: k8s_openapi::api::core::v1::Pod = gantry_json::from_value(json!({
             "metadata": {"labels": {"app": "a", "tier": tier}}, "spec": {"containers": []},
             "status": {"phase": "Running", "conditions": conditions},
         }))

@@ -26,14 +26,14 @@ pub fn from_template(set: &ReplicaSet, owner: OwnerReference) -> Pod {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
     use crate::claim::controller_reference;
 
     #[test]
     fn a_pod_is_the_template_under_a_new_name() {
-        let set: ReplicaSet = serde_json::from_value(json!({
+        let set: ReplicaSet = gantry_json::from_value(json!({
             "metadata": {"name": "web", "namespace": "n", "uid": "u"},
             "spec": {"selector": {}, "template": {
                 "metadata": {"labels": {"a": "b"}, "annotations": {"c": "d"}},
@@ -42,7 +42,7 @@ mod tests {
         }))
         .expect("a ReplicaSet");
         assert_eq!(
-            serde_json::to_value(from_template(&set, controller_reference(&set))).expect("JSON"),
+            gantry_json::to_value(from_template(&set, controller_reference(&set))).expect("JSON"),
             json!({
                 "apiVersion": "v1", "kind": "Pod",
                 "metadata": {"generateName": "web-", "namespace": "n", "labels": {"a": "b"}, "annotations": {"c": "d"},

@@ -5,8 +5,8 @@ use std::time::Duration;
 use gantry_api::pod_resources::{self, ResourceList};
 use gantry_api::quantity::{Format, Quantity};
 use gantry_api::quota::{Resource, in_scope, uncounted_after};
+use gantry_json::{Value, json};
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 /// The status of `quota` among these objects of its namespace, where it is not that already. What none of
 /// the resources is known for stays as it is.

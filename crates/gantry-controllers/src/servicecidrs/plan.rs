@@ -90,8 +90,8 @@ fn says(range: &ServiceCIDR, ready: Ready) -> Step {
 
 #[cfg(test)]
 mod tests {
+    use gantry_json::{Value, json};
     use proptest::prelude::*;
-    use serde_json::{Value, json};
 
     use super::*;
 
@@ -106,7 +106,7 @@ mod tests {
         let conditions: Vec<Value> = ready.map(condition).into_iter().collect();
         let object =
             json!({"metadata": metadata, "spec": {"cidrs": cidrs}, "status": {"conditions": conditions}});
-        serde_json::from_value(object).unwrap()
+        gantry_json::from_value(object).unwrap()
     }
 
     fn after(seconds: i64) -> Timestamp {

@@ -237,8 +237,8 @@ fn report(seen: &Snapshot<'_>, plan: &mut Plan) {
 
 #[cfg(test)]
 mod tests {
+    use gantry_json::{Value, json};
     use k8s_openapi::api::core::v1::Pod;
-    use serde_json::{Value, json};
 
     use super::*;
 
@@ -246,7 +246,7 @@ mod tests {
         let mut spec = spec;
         spec["selector"] = json!({});
         spec["template"] = json!({});
-        serde_json::from_value(json!({"metadata": {"name": "db", "generation": 2}, "spec": spec}))
+        gantry_json::from_value(json!({"metadata": {"name": "db", "generation": 2}, "spec": spec}))
             .expect("a set")
     }
 
@@ -262,7 +262,7 @@ mod tests {
             "leaving" => value["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into(),
             phase => value["status"] = json!({"phase": phase}),
         }
-        let pod: Pod = serde_json::from_value(value).expect("a Pod");
+        let pod: Pod = gantry_json::from_value(value).expect("a Pod");
         Arc::new(pod.into())
     }
 

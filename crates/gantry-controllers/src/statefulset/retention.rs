@@ -65,14 +65,14 @@ pub(super) fn is_leaving(claim: &PersistentVolumeClaim, pod: Holder<'_>) -> bool
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use gantry_json::{Value, json};
 
     use super::*;
 
     fn claim(owners: &[(&str, &str)]) -> PersistentVolumeClaim {
         let owner = |(kind, uid): &(&str, &str)| json!({"apiVersion": "v1", "kind": kind, "name": "web-1", "uid": uid, "controller": true});
         let owners: Vec<Value> = owners.iter().map(owner).collect();
-        serde_json::from_value(json!({"metadata": {"name": "data-web-1", "ownerReferences": owners}}))
+        gantry_json::from_value(json!({"metadata": {"name": "data-web-1", "ownerReferences": owners}}))
             .expect("a claim")
     }
 
@@ -80,7 +80,7 @@ mod tests {
     fn claims_go_with_whom_the_policy_says() {
         let check =
             |deleted: &str, scaled: &str, surplus: bool, before: &[(&str, &str)], expect: Option<&[&str]>| {
-                let set: StatefulSet = serde_json::from_value(json!({
+                let set: StatefulSet = gantry_json::from_value(json!({
                 "metadata": {"name": "web", "uid": "set"},
                 "spec": {"selector": {}, "serviceName": "", "template": {},
                     "persistentVolumeClaimRetentionPolicy": {"whenDeleted": deleted, "whenScaled": scaled}},
@@ -113,7 +113,7 @@ mod tests {
         assert!(!is_leaving(&claim(&[("StatefulSet", "set")]), pod(None)));
         let mut deleted = claim(&[]);
         deleted.metadata.deletion_timestamp =
-            serde_json::from_value(json!("2026-01-01T00:00:00Z")).expect("a time");
+            gantry_json::from_value(json!("2026-01-01T00:00:00Z")).expect("a time");
         assert!(is_leaving(&deleted, pod(None)));
     }
 }

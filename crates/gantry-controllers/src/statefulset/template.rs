@@ -77,27 +77,27 @@ pub(super) fn pod(set: &StatefulSet, template: PodTemplateSpec, revision: &str, 
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 
     #[test]
     fn a_pod_keeps_its_name_and_its_claims() {
-        let set: StatefulSet = serde_json::from_value(json!({
+        let set: StatefulSet = gantry_json::from_value(json!({
             "metadata": {"name": "db", "namespace": "n", "uid": "u"},
             "spec": {"serviceName": "peers", "selector": {"matchLabels": {"app": "db"}}, "template": {
                 "metadata": {"labels": {"app": "db"}},
                 "spec": {"containers": [{"name": "c"}], "volumes": [{"name": "data", "emptyDir": {}}, {"name": "tmp"}]}},
                 "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {"storageClassName": "fast"}}]}}))
         .expect("a StatefulSet");
-        let claim = serde_json::to_value(&claims(&set, 1)[0].1).expect("JSON");
+        let claim = gantry_json::to_value(&claims(&set, 1)[0].1).expect("JSON");
         assert_eq!(claim["metadata"]["name"], "data-db-1");
         assert_eq!(
             (&claim["metadata"]["labels"]["app"], &claim["spec"]["storageClassName"]),
             (&json!("db"), &json!("fast"))
         );
         let template = set.spec.clone().expect("a spec").template;
-        let pod = serde_json::to_value(pod(&set, template, "db-x", 1)).expect("JSON");
+        let pod = gantry_json::to_value(pod(&set, template, "db-x", 1)).expect("JSON");
         assert_eq!(pod["metadata"]["name"], "db-1");
         assert_eq!(
             pod["metadata"]["labels"],

@@ -39,7 +39,7 @@ pub(super) fn decide(tolerations: &[Toleration], taints: &[Taint], since: Instan
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use gantry_json::{Value, json};
 
     use super::*;
 
@@ -48,8 +48,8 @@ mod tests {
         let since = Instant::now();
         let check = |tolerations: Value, taints: Value, expect: Option<u64>| {
             let tolerations: Vec<Toleration> =
-                serde_json::from_value(tolerations.clone()).expect("tolerations");
-            let taints: Vec<Taint> = serde_json::from_value(taints).expect("taints");
+                gantry_json::from_value(tolerations.clone()).expect("tolerations");
+            let taints: Vec<Taint> = gantry_json::from_value(taints).expect("taints");
             let expect =
                 expect.map_or(Verdict::Stay, |seconds| Verdict::Leave(since + Duration::from_secs(seconds)));
             assert_eq!(decide(&tolerations, &taints, since), expect, "{tolerations:?} {taints:?}");

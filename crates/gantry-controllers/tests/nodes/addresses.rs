@@ -1,15 +1,15 @@
 //! Pod addresses of nodes.
 
 use anyhow::{Context, Result};
+use gantry_json::json;
 use k8s_openapi::api::core::v1::{Event, Node};
 use kube::api::{DeleteParams, PostParams};
-use serde_json::json;
 
 use crate::support::{Cluster, until};
 
 fn node(name: &str, range: Option<&str>) -> Result<Node> {
     let ranges: Vec<_> = range.into_iter().collect();
-    Ok(serde_json::from_value(
+    Ok(gantry_json::from_value(
         json!({"metadata": {"name": name}, "spec": {"podCIDR": range, "podCIDRs": ranges}}),
     )?)
 }

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use bytes::Bytes;
 use gantry_apiserver::User;
+use gantry_json::{Value, json};
 use gantry_testing::Pair;
 use http::{Method, Request};
 use k8s_openapi::ByteString;
@@ -11,7 +12,6 @@ use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::PostParams;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
-use serde_json::{Value, json};
 
 use crate::support::{Cluster, until};
 
@@ -52,7 +52,7 @@ async fn a_bootstrap_token_gets_a_nodes_certificate() -> Result<()> {
     let made = cluster.server.json(Method::POST, "/api/v1/namespaces/kube-system/secrets", &secret).await?;
     assert_eq!(made.code, 201, "{}", made.text());
     let key = KeyPair::generate()?;
-    let body = serde_json::to_vec(&request(&key, "kube-apiserver-client-kubelet", &[])?)?;
+    let body = gantry_json::to_vec(&request(&key, "kube-apiserver-client-kubelet", &[])?)?;
     let call = Request::post("/apis/certificates.k8s.io/v1/certificatesigningrequests")
         .header("host", cluster.server.address.to_string())
         .header("content-type", "application/json")
@@ -87,7 +87,7 @@ async fn a_serving_certificate_waits_for_the_nodes_addresses() -> Result<()> {
     let nodes: Api<Node> = Api::all(as_node);
     let mut node = Node::default();
     node.metadata.name = Some("n1".into());
-    let addresses = serde_json::from_value(json!([{"type": "InternalIP", "address": "192.0.2.7"}]))?;
+    let addresses = gantry_json::from_value(json!([{"type": "InternalIP", "address": "192.0.2.7"}]))?;
     node.status.get_or_insert_default().addresses = Some(addresses);
     nodes.create(&PostParams::default(), &node).await?;
     let certificate = issued(cluster.all(), made.metadata.name.as_deref().unwrap_or_default()).await?;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use gantry_json::{Value, json};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use serde_json::{Value, json};
 
 use crate::support::{Cluster, until};
 
@@ -30,7 +30,7 @@ async fn post_status(cluster: &Cluster, name: &str, ready: &str) -> Result<()> {
 }
 
 async fn node(cluster: &Cluster, name: &str) -> Result<()> {
-    let node = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+    let node = gantry_json::from_value(json!({"metadata": {"name": name}}))?;
     cluster.all::<Node>().create(&PostParams::default(), &node).await?;
     post_status(cluster, name, "True").await
 }
@@ -40,7 +40,7 @@ async fn pod(cluster: &Cluster, name: &str, node: Option<&str>, tolerations: Val
     let pods = pods(cluster);
     let pod = json!({"metadata": {"name": name}, "spec": {
         "nodeName": node, "tolerations": tolerations, "containers": [{"name": "c", "image": "i"}]}});
-    pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
+    pods.create(&PostParams::default(), &gantry_json::from_value(pod)?).await?;
     if node.is_some() {
         let status =
             json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
@@ -174,7 +174,7 @@ async fn pods_that_nobody_removes_are_removed() -> Result<()> {
 
     let off = json!({"metadata": {"name": "off"}, "spec": {"taints":
         [{"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoSchedule"}]}});
-    cluster.all::<Node>().create(&PostParams::default(), &serde_json::from_value(off)?).await?;
+    cluster.all::<Node>().create(&PostParams::default(), &gantry_json::from_value(off)?).await?;
     pod(&cluster, "stuck", Some("off"), json!([])).await?;
     pods(&cluster).delete("stuck", &DeleteParams::default()).await?;
     until(pods(&cluster), "stuck", |pod| pod.is_none()).await?;

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use gantry_controllers::{root_ca, serviceaccount};
+use gantry_json::{Value, json};
 use http::Method;
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
-use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, ROOT_CA};
 

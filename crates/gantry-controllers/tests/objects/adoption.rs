@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use gantry_controllers::{daemonset, job, serviceaccount, statefulset};
+use gantry_json::{Value, json};
 use http::Method;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ServiceAccount};
-use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 

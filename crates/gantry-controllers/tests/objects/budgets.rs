@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use gantry_controllers::{deployment, pod_disruption, replicaset, serviceaccount};
+use gantry_json::{Value, json};
 use http::Method;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 

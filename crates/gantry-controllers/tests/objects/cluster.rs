@@ -8,9 +8,9 @@ use anyhow::{Context as _, Result};
 use gantry_apiserver::User;
 use gantry_client::{Cached, Informers, Recorder};
 use gantry_controllers::{Config, Context};
+use gantry_json::Value;
 use gantry_testing::TestServer;
 use http::Method;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 /// Longer than anything here takes.

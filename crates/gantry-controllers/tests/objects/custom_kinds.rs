@@ -3,13 +3,13 @@
 
 use anyhow::{Context, Result, ensure};
 use gantry_controllers::{garbage_collector, namespace};
+use gantry_json::{Value, json};
 use http::Method;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::wait::{Condition, await_condition, conditions};
-use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 

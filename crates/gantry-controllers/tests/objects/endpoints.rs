@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use gantry_controllers::{endpoints, endpointslice, endpointslicemirroring, serviceaccount};
+use gantry_json::{Value, json};
 use http::Method;
 use k8s_openapi::api::core::v1::{Endpoints, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use gantry_controllers::{deployment, garbage_collector, replicaset, serviceaccount};
+use gantry_json::{Value, json};
 use http::Method;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod};
-use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 

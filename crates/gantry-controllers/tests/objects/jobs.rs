@@ -5,12 +5,12 @@ use std::sync::Arc;
 use anyhow::Result;
 use gantry_client::{Change, PodView};
 use gantry_controllers::{cronjob, garbage_collector, job, serviceaccount, ttl_after_finished};
+use gantry_json::{Value, json};
 use http::Method;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use gantry_controllers::{namespace, serviceaccount};
+use gantry_json::{Value, json};
 use http::Method;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
-use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use anyhow::Result;
 use gantry_client::{Change, PodView};
 use gantry_controllers::{daemonset, serviceaccount, statefulset};
+use gantry_json::{Value, json};
 use http::Method;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use anyhow::Result;
 use futures::future::join_all;
 use gantry_controllers::{resourcequota, serviceaccount};
+use gantry_json::{Value, json};
 use http::Method;
 use k8s_openapi::api::core::v1::ResourceQuota;
-use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 use gantry_apiserver::User;
 use gantry_controllers::{Config, servicecidrs};
+use gantry_json::{Value, json};
 use http::Method;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
-use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, ROOT_CA};
 

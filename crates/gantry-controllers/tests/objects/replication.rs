@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use gantry_controllers::{replicaset, serviceaccount};
+use gantry_json::json;
 use http::Method;
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
-use serde_json::json;
 
 use crate::cluster::Cluster;
 

@@ -7,10 +7,10 @@ use anyhow::Result;
 use bytes::Bytes;
 use gantry_apiserver::User;
 use gantry_controllers::{Config, SignToken, legacy_token_cleaner, service_account_tokens};
+use gantry_json::{Value, json};
 use gantry_testing::Reply;
 use http::{Method, Request, StatusCode};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
-use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, ROOT_CA};
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use gantry_client::{Change, PodView};
 use gantry_controllers::{deployment, replicaset, serviceaccount};
+use gantry_json::{Value, json};
 use http::Method;
 use jiff::{Timestamp, Unit};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use futures::FutureExt;
+use gantry_json::json;
 use hickory_proto::rr::{Name, RecordType};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use proptest::prelude::*;
-use serde_json::json;
 
 use crate::update::Update;
 use crate::{Answer, Index};
@@ -49,7 +49,7 @@ fn service(namespace: u8, name: u8, kind: Kind) -> Service {
         Kind::External => json!({"type": "ExternalName", "externalName": "example.com"}),
     };
     let metadata = json!({"namespace": format!("n{namespace}"), "name": format!("s{name}")});
-    serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
+    gantry_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
 }
 
 fn slice(namespace: u8, name: u8, service: u8, endpoints: &[(u8, bool, bool)]) -> EndpointSlice {
@@ -60,7 +60,7 @@ fn slice(namespace: u8, name: u8, service: u8, endpoints: &[(u8, bool, bool)]) -
             json!({"addresses": [format!("10.42.0.{last}")], "hostname": hostname, "conditions": {"ready": ready}})
         })
         .collect();
-    serde_json::from_value(json!({
+    gantry_json::from_value(json!({
         "metadata": {
             "namespace": format!("n{namespace}"), "name": format!("slice{name}"),
             "labels": {"kubernetes.io/service-name": format!("s{service}")},

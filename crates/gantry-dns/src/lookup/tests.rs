@@ -1,18 +1,19 @@
 //! Questions and answers, by the chapters of the specification.
 
+use gantry_json::{Value, json};
 use hickory_proto::rr::{Name, RecordType};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use serde_json::{Value, json};
 
 use crate::{Answer, Index};
 
 fn service(name: &str, spec: Value) -> Service {
-    serde_json::from_value(json!({"metadata": {"namespace": "default", "name": name}, "spec": spec})).unwrap()
+    gantry_json::from_value(json!({"metadata": {"namespace": "default", "name": name}, "spec": spec}))
+        .unwrap()
 }
 
 fn slice(name: &str, service: &str, endpoints: Value) -> EndpointSlice {
-    serde_json::from_value(json!({
+    gantry_json::from_value(json!({
         "metadata": {"namespace": "default", "name": name, "labels": {"kubernetes.io/service-name": service}},
         "addressType": "IPv4",
         "ports": [{"name": "http", "protocol": "TCP", "port": 8080}, {"name": "dns", "protocol": "UDP", "port": 53}],
@@ -208,7 +209,7 @@ fn the_zone_itself() {
 fn the_dns_service_is_the_zones_name_server() {
     let mut index = cluster();
     let dns = json!({"metadata": {"namespace": "kube-system", "name": "kube-dns"}, "spec": {"clusterIP": "10.43.0.10"}});
-    index.apply_service(&serde_json::from_value(dns).unwrap());
+    index.apply_service(&gantry_json::from_value(dns).unwrap());
     let server = told(&index, "cluster.local.", RecordType::NS);
     assert_eq!(server, ["30 NS kube-dns.kube-system.svc.cluster.local."]);
     assert_eq!(told(&index, "ns.dns.cluster.local.", RecordType::A), ["30 A 10.43.0.10"]);

@@ -4,9 +4,9 @@ mod support;
 mod takeover;
 
 use anyhow::Result;
+use gantry_json::json;
 use hickory_proto::op::{Edns, Message, OpCode, ResponseCode};
 use hickory_proto::rr::{DNSClass, RecordType};
-use serde_json::json;
 
 use support::{Cluster, ask_tcp, ask_udp, data, query};
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use gantry_client::Informers;
 use gantry_dns::{Dns, DnsConfig, Readiness, Upstreams};
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, SOA};
@@ -15,7 +16,6 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Api, Client};
-use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -101,7 +101,7 @@ impl Cluster {
     }
 
     pub async fn create_service(&self, name: &str, spec: Value) -> Result<Service> {
-        let service = serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec}))?;
+        let service = gantry_json::from_value(json!({"metadata": {"name": name}, "spec": spec}))?;
         Ok(Api::namespaced(self.client.clone(), "default").create(&Default::default(), &service).await?)
     }
 
@@ -115,7 +115,7 @@ impl Cluster {
         let endpoints: Vec<_> = (0..count)
             .map(|last| json!({"addresses": [format!("10.42.0.{last}")], "conditions": {"ready": true}}))
             .collect();
-        let slice: EndpointSlice = serde_json::from_value(json!({
+        let slice: EndpointSlice = gantry_json::from_value(json!({
             "metadata": {"name": format!("{service}-1"), "labels": {"kubernetes.io/service-name": service}},
             "addressType": "IPv4", "endpoints": endpoints,
             "ports": [{"name": "sql", "protocol": "TCP", "port": 5432}],

@@ -133,14 +133,14 @@ pub async fn enforce(agent: &Agent) -> Result<(), gantry_cri::CriError> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 
     #[test]
     fn who_takes_too_much() {
         let limit = |amount: &str| json!({"limits": {RESOURCE: amount}});
-        let pod: Pod = serde_json::from_value(json!({"spec": {
+        let pod: Pod = gantry_json::from_value(json!({"spec": {
             "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Ki"}}, {"name": "w", "emptyDir": {}},
                 {"name": "m", "emptyDir": {"medium": "Memory", "sizeLimit": "1"}}],
             "containers": [{"name": "a", "resources": limit("1Ki")}, {"name": "b", "resources": limit("2Ki")}]}}))
@@ -161,7 +161,7 @@ mod tests {
             let used = Used { volumes: map(volumes), containers: map(containers) };
             assert_eq!(excess(&pod, &used).as_deref(), expect, "{used:?}");
         }
-        let free: Pod = serde_json::from_value(json!({"spec": {"containers": [{"name": "a"}]}})).unwrap();
+        let free: Pod = gantry_json::from_value(json!({"spec": {"containers": [{"name": "a"}]}})).unwrap();
         let used = Used { containers: map(&[("a", i64::MAX)]), ..Default::default() };
         assert_eq!(excess(&free, &used), None);
     }

@@ -1,7 +1,7 @@
 //! Tables of plans.
 
+use gantry_json::json;
 use jiff::Timestamp;
-use serde_json::json;
 
 use super::*;
 use crate::observed::Sandbox;
@@ -38,16 +38,16 @@ fn instance(name: &str, state: State, exit_code: i32) -> Instance {
     }
 }
 
-fn check(pod: serde_json::Value, observed: Observed, probes: ProbeView) -> Plan {
-    let pod: Pod = serde_json::from_value(pod).unwrap();
+fn check(pod: gantry_json::Value, observed: Observed, probes: ProbeView) -> Plan {
+    let pod: Pod = gantry_json::from_value(pod).unwrap();
     plan(&Input { pod: &pod, observed: &observed, probes: &|_| probes, hash: &|_| String::new() })
 }
 
-fn simple(policy: &str) -> serde_json::Value {
+fn simple(policy: &str) -> gantry_json::Value {
     json!({"metadata": {"name": "p"}, "spec": {"restartPolicy": policy, "containers": [{"name": "a"}, {"name": "b"}]}})
 }
 
-fn with_init() -> serde_json::Value {
+fn with_init() -> gantry_json::Value {
     json!({"metadata": {"name": "p"}, "spec": {"restartPolicy": "Never",
         "initContainers": [{"name": "i"}, {"name": "s", "restartPolicy": "Always"}],
         "containers": [{"name": "a"}]}})

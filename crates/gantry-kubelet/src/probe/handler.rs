@@ -291,7 +291,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 
@@ -308,8 +308,8 @@ mod tests {
     }
     #[test]
     fn headers_of_the_action_win() {
-        let action = |headers: serde_json::Value| -> HTTPGetAction {
-            serde_json::from_value(json!({"port": 80, "httpHeaders": headers})).unwrap()
+        let action = |headers: gantry_json::Value| -> HTTPGetAction {
+            gantry_json::from_value(json!({"port": 80, "httpHeaders": headers})).unwrap()
         };
         let given = json!([{"name": "user-agent", "value": "me"}, {"name": "Accept", "value": ""},
             {"name": "Host", "value": "web"}, {"name": "X-A", "value": "1"}, {"name": "X-A", "value": "2"}]);
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn ports_have_names_and_numbers() {
-        let container: Container = serde_json::from_value(json!({"name": "c",
+        let container: Container = gantry_json::from_value(json!({"name": "c",
             "ports": [{"name": "web", "containerPort": 8080}, {"name": "81", "containerPort": 8081}]}))
         .unwrap();
         for (given, expect) in [
@@ -337,7 +337,7 @@ mod tests {
             (json!("http"), Err("strconv.Atoi: parsing \"http\": invalid syntax")),
             (json!(0), Err("invalid port number: 0")),
         ] {
-            let found = port(&serde_json::from_value(given.clone()).unwrap(), &container);
+            let found = port(&gantry_json::from_value(given.clone()).unwrap(), &container);
             assert_eq!(found, expect.map_err(not_asked), "{given}");
         }
         let refused = std::io::Error::from_raw_os_error(libc::ECONNREFUSED);

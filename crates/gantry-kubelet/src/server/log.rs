@@ -247,7 +247,7 @@ fn is_other(a: &File, b: &File) -> std::io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use gantry_json::json;
 
     #[test]
     fn the_instance_that_is_meant() {
@@ -269,7 +269,7 @@ mod tests {
                 Err("container \"c\" in pod \"p\" is waiting to start: trying and failing to pull image"),
             ),
         ] {
-            let pod: Pod = serde_json::from_value(json!({
+            let pod: Pod = gantry_json::from_value(json!({
                 "metadata": {"name": "p"},
                 "spec": {"containers": [{"name": "c"}]},
                 "status": {"containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": false,

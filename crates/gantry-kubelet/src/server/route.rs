@@ -31,7 +31,7 @@ pub async fn handle(
         ["healthz"] | ["healthz", "ping" | "syncloop"] => text(200, "ok"),
         ["pods"] => json(&list(agent.all_pods().iter().map(|p| p.as_ref().clone()).collect())),
         ["runningpods"] => running(&agent).await,
-        ["configz"] => json(&serde_json::json!({"kubeletconfig": configuration(&agent.config)})),
+        ["configz"] => json(&gantry_json::json!({"kubeletconfig": configuration(&agent.config)})),
         ["metrics"] => stats::metrics(&agent),
         ["metrics", "cadvisor" | "probes"] => text(200, ""),
         ["metrics", "resource"] => stats::resource(&agent).await,
@@ -53,13 +53,13 @@ pub async fn handle(
     }
 }
 
-fn list(items: Vec<Pod>) -> serde_json::Value {
-    serde_json::json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+fn list(items: Vec<Pod>) -> gantry_json::Value {
+    gantry_json::json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
 }
 
 /// The settings in the form of a KubeletConfiguration.
-fn configuration(config: &Config) -> serde_json::Value {
-    serde_json::json!({
+fn configuration(config: &Config) -> gantry_json::Value {
+    gantry_json::json!({
         "kind": "KubeletConfiguration",
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "address": config.address,

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use gantry_cri::v1 as cri;
+use gantry_json::{Value, json};
 use hyper::Response;
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use super::{Body, json as json_response, text};
 use crate::{agent::Agent, machine, observed::label, pod};

@@ -1,6 +1,6 @@
 //! Tables of statuses.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::*;
 use crate::observed::{Instance, Sandbox, State};
@@ -44,7 +44,7 @@ fn observed(instances: Vec<Instance>) -> Observed {
 }
 
 fn make(pod: &Value, observed: &Observed, reasons: &Reasons, ready: bool, terminated: bool) -> Value {
-    let pod: Pod = serde_json::from_value(pod.clone()).unwrap();
+    let pod: Pod = gantry_json::from_value(pod.clone()).unwrap();
     let status = generate(&Input {
         pod: &pod,
         observed,
@@ -61,7 +61,7 @@ fn make(pod: &Value, observed: &Observed, reasons: &Reasons, ready: bool, termin
         terminated,
         now: Timestamp::from_second(1000).unwrap(),
     });
-    serde_json::to_value(status).unwrap()
+    gantry_json::to_value(status).unwrap()
 }
 
 fn condition<'a>(status: &'a Value, name: &str) -> &'a Value {
@@ -73,7 +73,7 @@ fn pod(policy: &str) -> Value {
 }
 
 fn failing(pod: &Value, observed: &Observed, terminated: bool) -> Value {
-    let pod: Pod = serde_json::from_value(pod.clone()).unwrap();
+    let pod: Pod = gantry_json::from_value(pod.clone()).unwrap();
     let status = generate(&Input {
         pod: &pod,
         observed,
@@ -87,7 +87,7 @@ fn failing(pod: &Value, observed: &Observed, terminated: bool) -> Value {
         terminated,
         now: Timestamp::from_second(1000).unwrap(),
     });
-    serde_json::to_value(status).unwrap()
+    gantry_json::to_value(status).unwrap()
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use gantry_json::json;
 use proptest::prelude::*;
-use serde_json::json;
 
 use super::*;
 
@@ -61,12 +61,12 @@ fn paths_may_not_escape() {
 #[test]
 fn config_map_items_and_optional() {
     let pod: Pod =
-        serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": []}})).unwrap();
+        gantry_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": []}})).unwrap();
     let root = tempfile::tempdir().unwrap();
     let mut objects = Objects::default();
     objects.config_maps.insert(
         "cm".into(),
-        Arc::new(serde_json::from_value(json!({"data": {"a": "1", "b": "2"}})).unwrap()),
+        Arc::new(gantry_json::from_value(json!({"data": {"a": "1", "b": "2"}})).unwrap()),
     );
     let source = Source {
         pod: &pod,
@@ -91,7 +91,7 @@ fn config_map_items_and_optional() {
             Err("MountVolume.SetUp failed for volume \"z\" : configmap \"none\" not found".to_string()),
         ),
     ] {
-        let volume: Volume = serde_json::from_value(volume).unwrap();
+        let volume: Volume = gantry_json::from_value(volume).unwrap();
         let result = set_up(&source, &volume).map(|()| visible(&path(root.path(), &volume).unwrap()).len());
         assert_eq!(result, expect);
     }

@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use gantry_json::{Map, Value, json};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
-use serde_json::{Map, Value, json};
 
 use super::Worker;
 use crate::{pod, status};
@@ -31,7 +31,7 @@ const OWN: &[&str] = &[
 
 /// The strategic merge patch from `old` to `new`; `None` when nothing changed.
 pub fn patch(old: &PodStatus, new: &PodStatus) -> Option<Value> {
-    let object = |s: &PodStatus| match serde_json::to_value(s) {
+    let object = |s: &PodStatus| match gantry_json::to_value(s) {
         Ok(Value::Object(map)) => map,
         _ => Map::new(),
     };
@@ -46,16 +46,15 @@ pub fn patch(old: &PodStatus, new: &PodStatus) -> Option<Value> {
                 {
                     list.push(json!({"$patch": "replace"}));
                 }
-                patch.insert(field.to_string(), value);
+                patch.insert(field.to_string().into(), value);
             }
             (Some(_), None) => {
-                patch.insert(field.to_string(), Value::Null);
+                patch.insert(field.to_string().into(), Value::Null);
             }
             _ => {}
         }
     }
-    let list =
-        |m: &Map<String, Value>| m.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+    let list = |m: &Map| m.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
     let before = list(&old);
     let changed: Vec<Value> = list(&new)
         .into_iter()
@@ -163,7 +162,7 @@ mod tests {
 
     #[test]
     fn only_changes_are_patched() {
-        let status = |v: Value| serde_json::from_value::<PodStatus>(v).unwrap();
+        let status = |v: Value| gantry_json::from_value::<PodStatus>(v).unwrap();
         let old = status(json!({"phase": "Pending", "podIPs": [{"ip": "1"}], "reason": "x",
             "conditions": [{"type": "Ready", "status": "False", "reason": "r"}, {"type": "A", "status": "True"}]}));
         assert_eq!(patch(&old, &old), None);

@@ -3,8 +3,8 @@
 use std::{borrow::Cow, fs, io, sync::Arc};
 
 use gantry_cri::v1 as cri;
+use gantry_json::json;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
-use serde_json::json;
 
 use super::Worker;
 use crate::{
@@ -123,7 +123,7 @@ impl Worker {
     fn allocate(&mut self) {
         let wanted = resize::wanted(&self.pod);
         let path = self.agent.pod_dir(pod::uid(&self.pod)).join(FILE);
-        let kept = || serde_json::from_slice(&fs::read(&path).ok()?).ok();
+        let kept = || gantry_json::from_slice(&fs::read(&path).ok()?).ok();
         let allocation = self.sizes.allocation.take().or_else(kept).unwrap_or_else(|| wanted.clone());
         if allocation == wanted {
             self.sizes.allocation = Some(allocation);
@@ -259,7 +259,7 @@ fn save(path: &std::path::Path, allocation: &Allocation) {
             fs::create_dir_all(dir)?;
         }
         let fresh = path.with_extension("new");
-        fs::write(&fresh, serde_json::to_vec(allocation)?)?;
+        fs::write(&fresh, gantry_json::to_vec(allocation)?)?;
         fs::rename(&fresh, path)
     };
     if let Err(error) = write() {

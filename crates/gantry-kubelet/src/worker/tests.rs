@@ -4,13 +4,13 @@ mod fake;
 
 use std::time::Duration;
 
-use serde_json::json;
+use gantry_json::json;
 
 use super::*;
 use fake::World;
 
 fn pod(policy: &str) -> Pod {
-    serde_json::from_value(json!({
+    gantry_json::from_value(json!({
         "metadata": {"name": "p", "namespace": "n", "uid": "u1", "resourceVersion": "1"},
         "spec": {"nodeName": "node", "restartPolicy": policy, "terminationGracePeriodSeconds": 5,
             "containers": [{"name": "a", "image": "x:1", "env": [{"name": "A", "value": "1"}]}]}}))
@@ -125,9 +125,9 @@ async fn a_pod_is_resized_while_it_runs() {
         let mut pod = pod("Always");
         let container = &mut pod.spec.as_mut().unwrap().containers[0];
         let asked = json!({"requests": {"cpu": cpu, "memory": memory}});
-        container.resources = Some(serde_json::from_value(asked).unwrap());
+        container.resources = Some(gantry_json::from_value(asked).unwrap());
         let policy = json!([{"resourceName": "memory", "restartPolicy": "RestartContainer"}]);
-        container.resize_policy = Some(serde_json::from_value(policy).unwrap());
+        container.resize_policy = Some(gantry_json::from_value(policy).unwrap());
         pod
     };
     let world = World::new(with("1", "1Mi"));

@@ -2,13 +2,13 @@
 
 use std::process::Stdio;
 
+use gantry_json::json;
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
     core::v1::ServiceAccount,
     rbac::v1::{ClusterRole, ClusterRoleBinding},
 };
 use kube::{Api, api::PostParams};
-use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::support::{NODE, Node, pod, status, with, within};
@@ -18,16 +18,16 @@ use crate::support::{NODE, Node, pod, status, with, within};
 async fn account(node: &Node, name: &str, subresources: &[&str]) -> Vec<String> {
     let post = PostParams::default();
     let accounts: Api<ServiceAccount> = Api::namespaced(node.client.clone(), "default");
-    let account = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+    let account = gantry_json::from_value(json!({"metadata": {"name": name}})).unwrap();
     accounts.create(&post, &account).await.unwrap();
     let resources: Vec<String> = subresources.iter().map(|sub| format!("nodes/{sub}")).collect();
-    let role: ClusterRole = serde_json::from_value(json!({
+    let role: ClusterRole = gantry_json::from_value(json!({
         "metadata": {"name": name},
         "rules": [{"apiGroups": [""], "resources": resources, "verbs": ["get"]}],
     }))
     .unwrap();
     Api::all(node.client.clone()).create(&post, &role).await.unwrap();
-    let binding: ClusterRoleBinding = serde_json::from_value(json!({
+    let binding: ClusterRoleBinding = gantry_json::from_value(json!({
         "metadata": {"name": name},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
         "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "default"}],
@@ -73,7 +73,7 @@ async fn only_who_may_is_answered() {
                 assert_eq!(code != 403, allowed.contains(&path), "{subresource} {path}: {code} {text}");
             }
         }
-        let configuration: serde_json::Value = serde_json::from_str(&node.read("/configz").await).unwrap();
+        let configuration: gantry_json::Value = gantry_json::from_str(&node.read("/configz").await).unwrap();
         assert_eq!(configuration["kubeletconfig"]["port"], node.port);
     })
     .await;
@@ -124,8 +124,9 @@ async fn logs_are_read_as_asked() {
 async fn statistics_name_what_runs() {
     Node::with(async |node| {
         node.run(pod("busy", "sleep 1000")).await;
-        let json =
-            async |path: &str| -> serde_json::Value { serde_json::from_str(&node.read(path).await).unwrap() };
+        let json = async |path: &str| -> gantry_json::Value {
+            gantry_json::from_str(&node.read(path).await).unwrap()
+        };
         for path in ["/pods", "/runningpods"] {
             let list = json(path).await;
             assert_eq!(list["kind"], "PodList");

@@ -1,6 +1,6 @@
 //! Security contexts and resources, as the processes in the containers see them.
 
-use serde_json::json;
+use gantry_json::json;
 
 use crate::support::{Node, pod, status, with};
 
@@ -11,7 +11,7 @@ async fn security_contexts_hold() {
                     touch /file 2>/dev/null && echo writable || echo read-only; \
                     ls -d /dev/kmsg 2>/dev/null; unshare -m true 2>/dev/null && echo may unshare || echo may not; \
                     ls -ldn /v | awk '{print $1, $4}'";
-        let make = |name: &str, pod_context: serde_json::Value, context: serde_json::Value| {
+        let make = |name: &str, pod_context: gantry_json::Value, context: gantry_json::Value| {
             let more = json!({"spec": {"securityContext": pod_context, "volumes": [{"name": "v", "emptyDir": {}}],
                 "containers": [{"securityContext": context, "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]}});
             with(pod(name, show), more)

@@ -1,10 +1,10 @@
 //! What pods may count on wherever they run: limits with overhead, memory as a volume, images that stay,
 //! hooks, rules for restarts, variables from files.
 
+use gantry_json::{Value, json};
 use gantry_kubelet::Config;
 use k8s_openapi::api::{core::v1::Pod, node::v1::RuntimeClass};
 use kube::{Api, api::PostParams};
-use serde_json::{Value, json};
 
 use crate::support::{NODE, Node, container, ended, phase, pod, ready, status, with};
 
@@ -20,7 +20,7 @@ fn limit(node: &Node, pod: &Pod, of_container: bool, (unified, old): ((&str, &st
 async fn pods_have_limits_of_their_own() {
     Node::with(async |node| {
         let class: RuntimeClass =
-            serde_json::from_value(json!({"metadata": {"name": "heavy"}, "handler": "gantry",
+            gantry_json::from_value(json!({"metadata": {"name": "heavy"}, "handler": "gantry",
             "overhead": {"podFixed": {"cpu": "100m", "memory": "16Mi"}}}))
             .unwrap();
         Api::all(node.client.clone()).create(&PostParams::default(), &class).await.unwrap();

@@ -1,21 +1,21 @@
 //! What containers are given: environment and volumes, with later changes of both their objects.
 
+use gantry_json::{Value, json};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
 };
-use serde_json::{Value, json};
 
 use crate::support::{IMAGE, NODE, Node, phase, pod, status, with};
 
 async fn make_objects(node: &Node) {
     let post = PostParams::default();
-    let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": "settings"},
+    let map: ConfigMap = gantry_json::from_value(json!({"metadata": {"name": "settings"},
         "data": {"color": "blue", "size": "small"}, "binaryData": {"raw": "AAEC"}}))
     .unwrap();
     Api::namespaced(node.client.clone(), "default").create(&post, &map).await.unwrap();
-    let secret: Secret = serde_json::from_value(json!({"metadata": {"name": "keys"},
+    let secret: Secret = gantry_json::from_value(json!({"metadata": {"name": "keys"},
         "stringData": {"user": "jane", "word": "s3cret"}}))
     .unwrap();
     Api::namespaced(node.client.clone(), "default").create(&post, &secret).await.unwrap();
@@ -27,7 +27,7 @@ async fn variables_of_all_sorts() {
         make_objects(node).await;
         let post = PostParams::default();
         let service: k8s_openapi::api::core::v1::Service =
-            serde_json::from_value(json!({"metadata": {"name": "my-db"}, "spec": {"ports": [{"name": "sql", "port": 5432}]}}))
+            gantry_json::from_value(json!({"metadata": {"name": "my-db"}, "spec": {"ports": [{"name": "sql", "port": 5432}]}}))
                 .unwrap();
         let services = Api::namespaced(node.client.clone(), "default");
         let service: k8s_openapi::api::core::v1::Service = services.create(&post, &service).await.unwrap();
@@ -79,7 +79,7 @@ async fn variables_of_all_sorts() {
         assert_eq!(waiting.message.unwrap(), "configmap \"late\" not found");
         assert_eq!(phase(&waits), "Pending");
         let late: ConfigMap =
-            serde_json::from_value(json!({"metadata": {"name": "late"}, "data": {"k": "here"}})).unwrap();
+            gantry_json::from_value(json!({"metadata": {"name": "late"}, "data": {"k": "here"}})).unwrap();
         Api::namespaced(node.client.clone(), "default").create(&post, &late).await.unwrap();
         node.wait("waits", |pod| status(pod, "main").is_some_and(|s| s.container_id.is_some())).await;
     })
@@ -194,7 +194,7 @@ async fn volumes_of_all_sorts() {
         let more = json!({"spec": {"volumes": [{"name": "v", "emptyDir": {}}],
             "containers": [{"volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "../out"}]}]}});
         let escape = with(pod("escape", "true"), more);
-        let escape = serde_json::from_value(escape).unwrap();
+        let escape = gantry_json::from_value(escape).unwrap();
         let refused = node.pods().create(&PostParams::default(), &escape).await;
         assert!(refused.is_err(), "a path out of the volume");
     })

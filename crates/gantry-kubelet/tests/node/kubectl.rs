@@ -3,7 +3,7 @@
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use crate::support::{IMAGE, Node, pod, status, with, within};
-use serde_json::json;
+use gantry_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_run_and_files_are_copied() {

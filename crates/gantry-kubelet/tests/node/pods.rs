@@ -1,7 +1,7 @@
 //! Pods from their start to their end.
 
+use gantry_json::{Value, json};
 use kube::api::{DeleteParams, PostParams};
-use serde_json::{Value, json};
 
 use crate::support::{NODE, Node, container, ended, phase, pod, ready, status, with};
 
@@ -127,7 +127,7 @@ async fn ends_are_told() {
         let absent = node.wait("absent", |pod| status(pod, "main").is_some_and(|s| {
             s.state.as_ref().is_some_and(|s| s.terminated.is_some() || s.waiting.as_ref().and_then(|w| w.reason.as_deref()) == Some("RunContainerError"))
         })).await;
-        let text = serde_json::to_string(status(&absent, "main").unwrap()).unwrap();
+        let text = gantry_json::to_string(status(&absent, "main").unwrap()).unwrap();
         assert!(text.contains("/nothing") && text.contains("no such file or directory"), "{text}");
     })
     .await;
@@ -148,7 +148,7 @@ async fn running_pods_outlive_kubelet_and_runtime() {
             let now = DeleteParams { grace_period_seconds: Some(1), ..Default::default() };
             node.pods().delete("goes", &now).await.unwrap();
             let new: k8s_openapi::api::core::v1::Pod =
-                serde_json::from_value(pod("comes", "sleep 1000")).unwrap();
+                gantry_json::from_value(pod("comes", "sleep 1000")).unwrap();
             node.pods().create(&PostParams::default(), &new).await.unwrap();
         })
         .await;

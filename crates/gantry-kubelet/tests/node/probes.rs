@@ -9,10 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use gantry_json::json;
 use http_body_util::Full;
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::support::{Node, phase, pod, ready, status, with};
@@ -47,7 +47,7 @@ async fn readiness_follows_what_probes_find() {
     Node::with(async |node| {
         let code = Arc::new(AtomicU16::new(503));
         let port = serve(code.clone()).await;
-        let make = |name: &str, probe: serde_json::Value| {
+        let make = |name: &str, probe: gantry_json::Value| {
             let probe = with(probe, json!({"periodSeconds": 1, "failureThreshold": 1}));
             with(
                 pod(name, "sleep 1000"),

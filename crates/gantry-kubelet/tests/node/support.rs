@@ -14,6 +14,7 @@ use std::{
 
 use futures::{FutureExt, StreamExt};
 use gantry_cri::ImageService;
+use gantry_json::{Value, json};
 use gantry_kubelet::{Config, Kubelet};
 use gantry_runtime::{NoNetwork, Runtime, RuntimeConfig};
 use gantry_testing::{Pair, TestServer, User};
@@ -23,7 +24,6 @@ use kube::{
     api::{DeleteParams, ListParams, PostParams},
     runtime::watcher,
 };
-use serde_json::{Value, json};
 use tokio::{io::AsyncReadExt, net::UnixListener, process::Command};
 use tokio_util::sync::CancellationToken;
 
@@ -291,7 +291,7 @@ impl Node {
 
     /// Creates a pod.
     pub async fn create(&self, pod: Value) -> Pod {
-        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let pod: Pod = gantry_json::from_value(pod).unwrap();
         self.pods().create(&PostParams::default(), &pod).await.unwrap()
     }
 
@@ -488,10 +488,10 @@ impl Node {
 
 /// What controllers would make: the default account and the cluster's certificate.
 async fn prepare(server: &TestServer, client: &Client) {
-    let account: ServiceAccount = serde_json::from_value(json!({"metadata": {"name": "default"}})).unwrap();
+    let account: ServiceAccount = gantry_json::from_value(json!({"metadata": {"name": "default"}})).unwrap();
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
     accounts.create(&PostParams::default(), &account).await.unwrap();
-    let map: ConfigMap = serde_json::from_value(
+    let map: ConfigMap = gantry_json::from_value(
         json!({"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": server.authority.certificate()}}),
     )
     .unwrap();

@@ -15,11 +15,11 @@ use std::{
 
 use bytes::Bytes;
 use gantry_client::ObjectKey;
+use gantry_json::json;
 use http::{Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::json;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(healthy.status(), StatusCode::OK);
         assert_eq!(healthy.headers()["x-load-balancing-endpoint-weight"], "2");
         let body = healthy.into_body().collect().await.unwrap().to_bytes();
-        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let body: gantry_json::Value = gantry_json::from_slice(&body).unwrap();
         assert_eq!(
             body,
             json!({

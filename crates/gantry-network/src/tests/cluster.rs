@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use gantry_client::Change;
+use gantry_json::{Value, json};
 use k8s_openapi::api::{
     core::v1::{Node, Service},
     discovery::v1::EndpointSlice,
 };
-use serde_json::{Value, json};
 
 use crate::{Network, run::Told};
 
@@ -41,7 +41,7 @@ impl Cluster {
 
     /// A Service with this spec and load balancer's ingress.
     pub fn named(&mut self, name: &str, spec: Value, ingress: Value) {
-        let service: Service = serde_json::from_value(json!({
+        let service: Service = gantry_json::from_value(json!({
             "metadata": {"namespace": "default", "name": name},
             "spec": spec,
             "status": {"loadBalancer": {"ingress": ingress}},
@@ -54,7 +54,7 @@ impl Cluster {
     /// The Service `web` is gone.
     pub fn no_service(&mut self) {
         let service: Service =
-            serde_json::from_value(json!({"metadata": {"namespace": "default", "name": "web"}})).unwrap();
+            gantry_json::from_value(json!({"metadata": {"namespace": "default", "name": "web"}})).unwrap();
         self.told.index.service(Change::Deleted(Arc::new(service)));
         self.apply();
     }
@@ -68,7 +68,7 @@ impl Cluster {
     pub fn endpoints_of(&mut self, service: &str, endpoints: &[Value]) {
         let port =
             |protocol: &str| json!({"name": protocol.to_lowercase(), "port": 8080, "protocol": protocol});
-        let slice: EndpointSlice = serde_json::from_value(json!({
+        let slice: EndpointSlice = gantry_json::from_value(json!({
             "metadata": {
                 "namespace": "default",
                 "name": format!("{service}-1"),
@@ -85,7 +85,7 @@ impl Cluster {
 
     /// A Node.
     pub fn node(&mut self, name: &str, address: &str, pod_cidr: &str) {
-        let node: Node = serde_json::from_value(json!({
+        let node: Node = gantry_json::from_value(json!({
             "metadata": {"name": name},
             "spec": {"podCIDR": pod_cidr, "podCIDRs": [pod_cidr]},
             "status": {"addresses": [{"type": "InternalIP", "address": address}]},
@@ -97,7 +97,7 @@ impl Cluster {
 
     /// A Node is gone.
     pub fn no_node(&mut self, name: &str) {
-        let node: Node = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+        let node: Node = gantry_json::from_value(json!({"metadata": {"name": name}})).unwrap();
         self.told.node(&Change::Deleted(Arc::new(node)));
         self.apply();
     }

@@ -3,9 +3,9 @@
 
 use std::{collections::BTreeMap, process::Command};
 
+use gantry_json::{Value as Json, json};
 use k8s_openapi::api::{core::v1::Service as Object, discovery::v1::EndpointSlice};
 use proptest::{collection::vec, prelude::*};
-use serde_json::{Value as Json, json};
 
 use super::support::on_host;
 use crate::{
@@ -142,13 +142,13 @@ fn part(name: u8, spec: Option<Json>, endpoints: Vec<Json>) -> (Owner, Option<Ru
 }
 
 fn part_of(name: &str, spec: Json, endpoints: Vec<Json>) -> Ruleset {
-    let object: Object = serde_json::from_value(json!({
+    let object: Object = gantry_json::from_value(json!({
         "metadata": {"namespace": "default", "name": name},
         "spec": spec,
         "status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.2"}]}},
     }))
     .unwrap();
-    let slice: EndpointSlice = serde_json::from_value(json!({
+    let slice: EndpointSlice = gantry_json::from_value(json!({
         "metadata": {"name": "x"},
         "addressType": "IPv4",
         "ports": [{"name": "a", "port": 8080}, {"name": "a", "port": 5353, "protocol": "UDP"}],

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gantry_client::Informers;
+use gantry_json::{from_value, json};
 use gantry_testing::TestServer;
 use k8s_openapi::api::{
     core::v1::{Node, Service},
@@ -12,7 +13,6 @@ use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
 };
-use serde_json::{from_value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::support::{Namespace, bring_up, on_host};

@@ -7,8 +7,8 @@ use std::{
 };
 
 use gantry_client::Change;
+use gantry_json::{Value, from_value, json};
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
-use serde_json::{Value, from_value, json};
 
 use super::support::on_host;
 use crate::{

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::{
     cluster::*,

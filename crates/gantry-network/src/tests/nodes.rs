@@ -65,7 +65,7 @@ fn on_the_same_link_packets_are_routed() {
         assert!(!has_device());
         assert_eq!(nodes.a.namespace.ask("10.42.1.1:8080").unwrap(), "b 10.42.0.1");
         assert_eq!(nodes.host.namespace.ask("10.42.1.1:8080").unwrap(), "b 192.0.2.1");
-        nodes.cluster.service(node_port("10.43.0.5", serde_json::json!({})));
+        nodes.cluster.service(node_port("10.43.0.5", gantry_json::json!({})));
         nodes.cluster.endpoints(&[elsewhere(nodes.other.b.ip)]);
         assert_eq!(nodes.a.namespace.ask("10.43.0.5:80").unwrap(), "b 10.42.0.1");
         assert_eq!(nodes.host.namespace.ask("10.43.0.5:80").unwrap(), "b 192.0.2.1");
@@ -84,7 +84,7 @@ fn otherwise_packets_go_through_a_tunnel() {
         assert_eq!(nodes.a.namespace.ask("10.42.1.1:8080").unwrap(), "b 10.42.0.1");
         // The node's own address in the tunnel.
         assert_eq!(nodes.host.namespace.ask("10.42.1.1:8080").unwrap(), "b 10.42.0.0");
-        nodes.cluster.service(node_port("10.43.0.5", serde_json::json!({})));
+        nodes.cluster.service(node_port("10.43.0.5", gantry_json::json!({})));
         nodes.cluster.endpoints(&[elsewhere(nodes.other.b.ip)]);
         assert_eq!(nodes.a.namespace.ask("10.43.0.5:80").unwrap(), "b 10.42.0.1");
         assert_eq!(nodes.host.namespace.ask("10.43.0.5:80").unwrap(), "b 10.42.0.0");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use gantry_json::json;
 
 use super::{
     cluster::*,

@@ -3,11 +3,11 @@
 use std::{path::Path, sync::Arc};
 
 use gantry_client::Change;
+use gantry_json::{from_value, json};
 use k8s_openapi::api::{
     core::v1::{Node, Service},
     discovery::v1::EndpointSlice,
 };
-use serde_json::{from_value, json};
 
 use super::support::{self, Host, Namespace, link, on_host, reach};
 use crate::{Network, NetworkConfig, cleanup, run::Told};

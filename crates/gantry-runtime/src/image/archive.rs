@@ -74,9 +74,9 @@ impl ImageStore {
             let path = within(dir, file).map_err(|e| RuntimeError::image(&name, e))?;
             fs::read(&path).map_err(|e| RuntimeError::image(&name, format_args!("{file}: {e}")))
         };
-        let parse = |e: serde_json::Error| RuntimeError::image(&name, e);
+        let parse = |e: gantry_json::Error| RuntimeError::image(&name, e);
         if dir.join("manifest.json").exists() {
-            let images: Vec<DockerImage> = serde_json::from_slice(&read("manifest.json")?).map_err(parse)?;
+            let images: Vec<DockerImage> = gantry_json::from_slice(&read("manifest.json")?).map_err(parse)?;
             return images
                 .into_iter()
                 .map(|image| {
@@ -95,7 +95,7 @@ impl ImageStore {
             }
             Ok(bytes)
         };
-        let index: Index = serde_json::from_slice(&read("index.json")?).map_err(parse)?;
+        let index: Index = gantry_json::from_slice(&read("index.json")?).map_err(parse)?;
         let mut records = Vec::new();
         for descriptor in index.manifests {
             let tags = names(
@@ -106,7 +106,7 @@ impl ImageStore {
             )?;
             let mut digest = descriptor.digest.clone();
             if descriptor.media_type.contains("index") || descriptor.media_type.contains("manifest.list") {
-                let index: Index = serde_json::from_slice(&blob(&digest)?).map_err(parse)?;
+                let index: Index = gantry_json::from_slice(&blob(&digest)?).map_err(parse)?;
                 let fits = |d: &&Descriptor| {
                     d.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == architecture())
                 };
@@ -115,7 +115,7 @@ impl ImageStore {
                     .map(|d| d.digest.clone())
                     .ok_or_else(|| RuntimeError::image(&name, "empty index"))?;
             }
-            let manifest: Manifest = serde_json::from_slice(&blob(&digest)?).map_err(parse)?;
+            let manifest: Manifest = gantry_json::from_slice(&blob(&digest)?).map_err(parse)?;
             let layers: io::Result<Vec<PathBuf>> =
                 manifest.layers.iter().map(|l| within(dir, &blob_path(&l.digest))).collect();
             let layers = layers.map_err(|e| RuntimeError::image(&name, e))?;

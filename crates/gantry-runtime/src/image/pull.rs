@@ -41,7 +41,7 @@ impl ImageStore {
             .pull_manifest_and_config_and_list_digest(&reference, &auth)
             .await
             .map_err(|e| failed(image, e))?;
-        let diff_ids = serde_json::from_str::<ConfigFile>(&config)
+        let diff_ids = gantry_json::from_str::<ConfigFile>(&config)
             .map_err(|e| RuntimeError::image(image, format_args!("config: {e}")))?
             .rootfs
             .diff_ids;

@@ -37,7 +37,7 @@ pub fn main(args: &[String]) -> ! {
         [dir] => unpack_to(Path::new(dir)),
         _ => Err(io::Error::other("usage: unpack DIRECTORY")),
     };
-    match result.and_then(|done| Ok(serde_json::to_string(&done)?)) {
+    match result.and_then(|done| Ok(gantry_json::to_string(&done)?)) {
         Ok(text) => {
             println!("{text}");
             std::process::exit(0)

@@ -388,6 +388,6 @@ fn signal_process(pid: i32, signal: i32) -> io::Result<()> {
 
 fn write_exit(path: &Path, exit: &Exit) -> io::Result<()> {
     let partial = path.with_extension("partial");
-    fs::write(&partial, serde_json::to_vec(exit)?)?;
+    fs::write(&partial, gantry_json::to_vec(exit)?)?;
     fs::rename(partial, path)
 }

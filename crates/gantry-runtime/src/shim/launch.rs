@@ -170,7 +170,7 @@ fn launch(
                 match buffer[0] {
                     b'P' => pid = text.parse().ok(),
                     b'T' => terminal = fds.into_iter().next(),
-                    b'U' => user = serde_json::from_str(&text).ok(),
+                    b'U' => user = gantry_json::from_str(&text).ok(),
                     _ => failure = Some(text),
                 }
             }
@@ -244,7 +244,7 @@ fn try_second_stage(
     fs::create_dir_all(cwd).map_err(|e| io::Error::other(format!("mkdir {cwd}: {e}")))?;
     let user = credentials::resolve_here(&process.user)?;
     let identity = Identity { uid: user.uid, gid: user.gid, groups: user.groups.clone() };
-    report(socket, b'U', &serde_json::to_vec(&identity)?, &[]);
+    report(socket, b'U', &gantry_json::to_vec(&identity)?, &[]);
     let mut env = process.env.clone();
     if !env.iter().any(|e| e.starts_with("PATH=")) {
         env.push(format!("PATH={DEFAULT_PATH}"));

@@ -81,9 +81,9 @@ impl Terminal {
 
 fn status(code: i32) -> Vec<u8> {
     let value = if code == 0 {
-        serde_json::json!({"metadata": {}, "status": "Success"})
+        gantry_json::json!({"metadata": {}, "status": "Success"})
     } else {
-        serde_json::json!({
+        gantry_json::json!({
             "metadata": {},
             "status": "Failure",
             "message": format!("command terminated with non-zero exit code: exit status {code}"),
@@ -95,7 +95,7 @@ fn status(code: i32) -> Vec<u8> {
 }
 
 fn failure(message: &str) -> Vec<u8> {
-    serde_json::json!({
+    gantry_json::json!({
         "metadata": {},
         "status": "Failure",
         "message": message,
@@ -137,7 +137,7 @@ fn run_socket(socket: Socket) -> (mpsc::Receiver<Input>, mpsc::Sender<Message>) 
             };
             let input = match data.first() {
                 Some(&STDIN) => Input::Bytes(data.slice(1..)),
-                Some(&RESIZE) => match serde_json::from_slice::<Size>(&data[1..]) {
+                Some(&RESIZE) => match gantry_json::from_slice::<Size>(&data[1..]) {
                     Ok(size) => Input::Resize(size.width, size.height),
                     Err(_) => continue,
                 },
@@ -417,10 +417,10 @@ mod tests {
 
     #[test]
     fn statuses() {
-        let value: serde_json::Value = serde_json::from_slice(&status(3)).unwrap();
+        let value: gantry_json::Value = gantry_json::from_slice(&status(3)).unwrap();
         assert_eq!(value["reason"], "NonZeroExitCode");
         assert_eq!(value["details"]["causes"][0]["message"], "3");
-        let value: serde_json::Value = serde_json::from_slice(&status(0)).unwrap();
+        let value: gantry_json::Value = gantry_json::from_slice(&status(0)).unwrap();
         assert_eq!(value["status"], "Success");
     }
 }

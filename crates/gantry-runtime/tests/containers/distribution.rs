@@ -8,12 +8,12 @@ use std::{
 };
 
 use gantry_cri::v1::AuthConfig;
+use gantry_json::json;
 use oci_client::{
     Reference,
     client::{Client, ClientConfig, ClientProtocol, Config, ImageLayer},
     secrets::RegistryAuth,
 };
-use serde_json::json;
 
 use crate::{
     pulling::pull,
@@ -81,7 +81,7 @@ async fn images_come_from_debians_registry() {
         let auth = RegistryAuth::Basic("jane".into(), "s3cret".into());
         let pushed: Vec<ImageLayer> =
             layers.iter().map(|layer| ImageLayer::new(layer.clone(), LAYER.into(), None)).collect();
-        let config = serde_json::to_vec(&config).unwrap();
+        let config = gantry_json::to_vec(&config).unwrap();
         let id = digest(&config);
         within(client.push(&reference, &pushed, Config::oci_v1(config, None), &auth, None)).await.unwrap();
 

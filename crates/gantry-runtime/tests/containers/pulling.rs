@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io::Read};
 
 use gantry_cri::{Code, CriError, ImageService, v1::*};
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use crate::{
     registry::{Guard, Registry, digest},
@@ -25,9 +25,9 @@ pub fn demo(text: &str) -> (Value, Vec<Vec<u8>>) {
         entry.read_to_end(&mut bytes).unwrap();
         parts.insert(entry.path().unwrap().display().to_string(), bytes);
     }
-    let saved: Value = serde_json::from_slice(&parts["manifest.json"]).unwrap();
+    let saved: Value = gantry_json::from_slice(&parts["manifest.json"]).unwrap();
     let part = |name: &Value| &parts[name.as_str().unwrap()];
-    let mut config: Value = serde_json::from_slice(part(&saved[0]["Config"])).unwrap();
+    let mut config: Value = gantry_json::from_slice(part(&saved[0]["Config"])).unwrap();
     let mut layers: Vec<Vec<u8>> =
         saved[0]["Layers"].as_array().unwrap().iter().map(|name| part(name).clone()).collect();
     let mut own = tar::Builder::new(Vec::new());
@@ -55,7 +55,7 @@ fn push(registry: &Registry, repository: &str, tag: Option<&str>, text: &str) ->
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST,
-        "config": registry.blob(CONFIG, serde_json::to_vec(&config).unwrap()),
+        "config": registry.blob(CONFIG, gantry_json::to_vec(&config).unwrap()),
         "layers": layers.iter().map(|layer| registry.blob(LAYER, zipped(layer))).collect::<Vec<_>>(),
     });
     (registry.manifest(repository, tag, &manifest), manifest)

@@ -10,6 +10,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use gantry_json::{Value, json};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
@@ -17,7 +18,6 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
@@ -105,7 +105,7 @@ impl Registry {
 
     /// Stores a manifest under its digest and, if there is one, a tag; tells its digest.
     pub fn manifest(&self, repository: &str, tag: Option<&str>, manifest: &Value) -> String {
-        let bytes = Bytes::from(serde_json::to_vec(manifest).unwrap());
+        let bytes = Bytes::from(gantry_json::to_vec(manifest).unwrap());
         let digest = digest(&bytes);
         let media_type = manifest["mediaType"].as_str().unwrap().to_owned();
         let mut content = self.content.lock().unwrap();
@@ -119,7 +119,7 @@ impl Registry {
     /// Stores another manifest in a manifest's place.
     pub fn spoil_manifest(&self, repository: &str, digest: &str, manifest: &Value) {
         let path = format!("/v2/{repository}/manifests/{digest}");
-        let bytes = Bytes::from(serde_json::to_vec(manifest).unwrap());
+        let bytes = Bytes::from(gantry_json::to_vec(manifest).unwrap());
         self.content.lock().unwrap().manifests.get_mut(&path).unwrap().1 = bytes;
     }
 

@@ -66,7 +66,7 @@ async fn exec_streams() {
         socket.send(binary(255, &[0])).await.unwrap();
         let [_, stdout, stderr, status] = collect(&mut socket).await;
         assert_eq!((stdout.as_str(), stderr.as_str()), ("over and out\n", "bad\n"));
-        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+        let status: gantry_json::Value = gantry_json::from_str(&status).unwrap();
         assert_eq!(status["details"]["causes"][0]["message"], "9", "{status}");
     })
     .await;

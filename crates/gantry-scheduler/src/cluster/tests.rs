@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use gantry_json::json;
 
 use super::*;
 
@@ -58,7 +58,7 @@ impl Cluster {
 }
 
 fn node(name: &str) -> Node {
-    serde_json::from_value(json!({"metadata": {"name": name}})).expect("a node")
+    gantry_json::from_value(json!({"metadata": {"name": name}})).expect("a node")
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use gantry_json::{Value, json};
 use k8s_openapi::api::core::v1::Node;
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 use super::*;
 use crate::watched::Pod;
@@ -13,14 +13,14 @@ fn node(name: &str, cpu: &str, extra: Value) -> Node {
     let mut value = json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}, "spec": {},
         "status": {"allocatable": {"cpu": cpu, "memory": "4Gi", "pods": "10"}}});
     merge(&mut value, extra);
-    serde_json::from_value(value).expect("a node")
+    gantry_json::from_value(value).expect("a node")
 }
 
 fn pod(name: &str, extra: Value) -> Arc<PodInfo> {
     let mut value = json!({"metadata": {"name": name, "namespace": "ns", "uid": name, "labels": {"app": "a"}},
         "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "500m"}}}]}});
     merge(&mut value, extra);
-    Arc::new(PodInfo::new(&serde_json::from_value::<Pod>(value).expect("a pod")))
+    Arc::new(PodInfo::new(&gantry_json::from_value::<Pod>(value).expect("a pod")))
 }
 
 fn merge(into: &mut Value, from: Value) {

@@ -1,7 +1,7 @@
 //! The core: what it knows after events in any order, and what it decides.
 
+use gantry_json::json;
 use proptest::prelude::*;
-use serde_json::json;
 
 use super::*;
 use crate::watched::Pod;
@@ -11,7 +11,7 @@ fn node(name: &str, cpu: u32, zone: &str) -> Node {
             "topology.kubernetes.io/zone": zone, "rack": format!("r-{zone}")}},
         "status": {"allocatable": {"cpu": cpu.to_string(), "memory": "4Gi", "pods": "10"},
             "images": [{"names": [format!("image-{zone}:1")], "sizeBytes": 100_000_000}]}});
-    serde_json::from_value(value).expect("a node")
+    gantry_json::from_value(value).expect("a node")
 }
 
 /// A pod of one of a few kinds.
@@ -29,7 +29,7 @@ fn pod(uid: usize, kind: usize, node: Option<&str>, terminating: bool) -> PodInf
         "spec": {"nodeName": node, "schedulerName": "default-scheduler", "affinity": affinity, "priority": kind,
             "containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": 8000 + kind}],
                 "resources": {"requests": {"cpu": format!("{}m", 100 * kind), "example.com/thing": kind.to_string()}}}]}});
-    PodInfo::new(&serde_json::from_value::<Pod>(value).expect("a pod"))
+    PodInfo::new(&gantry_json::from_value::<Pod>(value).expect("a pod"))
 }
 
 fn now() -> Instant {
@@ -155,7 +155,7 @@ fn asking(uid: &str, priority: i32, milli: u32) -> PodInfo {
     let value = json!({"metadata": {"name": uid, "namespace": "ns", "uid": uid},
         "spec": {"priority": priority, "schedulerName": "default-scheduler",
             "containers": [{"name": "c", "resources": {"requests": {"cpu": format!("{milli}m")}}}]}});
-    PodInfo::new(&serde_json::from_value::<Pod>(value).expect("a pod"))
+    PodInfo::new(&gantry_json::from_value::<Pod>(value).expect("a pod"))
 }
 
 fn on(pod: &PodInfo, node: &str) -> PodInfo {
@@ -259,7 +259,7 @@ fn disruption_budgets_are_kept_where_possible() {
     scheduler.pod_changed(on(&labelled("guarded", 1, "db"), "a"), now());
     scheduler.pod_changed(on(&labelled("free", 5, "web"), "b"), now());
     let budget = json!({"metadata": {}, "spec": {"selector": {"matchLabels": {"app": "db"}}}});
-    let budget = Budget::new(&serde_json::from_value(budget).expect("a budget"));
+    let budget = Budget::new(&gantry_json::from_value(budget).expect("a budget"));
     scheduler.budgets_listed(vec![("ns".into(), "db".into(), budget)]);
     scheduler.pod_changed(asking("p", 10, 900), now());
     let victims =

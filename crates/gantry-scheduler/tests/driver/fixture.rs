@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
+use gantry_json::{Value, json};
 use gantry_scheduler::SchedulerConfig;
 use gantry_testing::{TestServer, User};
 use k8s_openapi::api::core::v1::{Event, Node, Pod, ServiceAccount};
@@ -12,7 +13,6 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 /// Longer than anything here takes.
@@ -47,7 +47,7 @@ impl Fixture {
         let server = TestServer::start().await?;
         let client = server.client();
         let accounts: Api<ServiceAccount> = Api::default_namespaced(client.clone());
-        let account = serde_json::from_value(json!({"metadata": {"name": "default"}}))?;
+        let account = gantry_json::from_value(json!({"metadata": {"name": "default"}}))?;
         accounts.create(&PostParams::default(), &account).await?;
         let shutdown = CancellationToken::new();
         let identity = server.client_as(User::new("system:kube-scheduler", []));
@@ -62,7 +62,7 @@ impl Fixture {
     pub async fn node(&self, node: Value) -> Result<()> {
         let nodes: Api<Node> = Api::all(self.client.clone());
         let name = node["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        nodes.create(&PostParams::default(), &serde_json::from_value(node.clone())?).await?;
+        nodes.create(&PostParams::default(), &gantry_json::from_value(node.clone())?).await?;
         // As the node's controller does when it is ready.
         self.patch_node(&name, json!({"spec": {"taints": node["spec"]["taints"]}})).await
     }
@@ -74,7 +74,7 @@ impl Fixture {
     }
 
     pub async fn pod(&self, pod: Value) -> Result<()> {
-        self.pods().create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
+        self.pods().create(&PostParams::default(), &gantry_json::from_value(pod)?).await?;
         Ok(())
     }
 

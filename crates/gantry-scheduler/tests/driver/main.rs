@@ -4,7 +4,7 @@ mod fixture;
 
 use anyhow::Result;
 use fixture::{Fixture, node, pod};
-use serde_json::json;
+use gantry_json::json;
 
 #[tokio::test]
 async fn pods_get_nodes_and_it_is_said() -> Result<()> {

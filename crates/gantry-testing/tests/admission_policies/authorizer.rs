@@ -4,9 +4,9 @@ use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use gantry_json::{Value, json};
 use gantry_testing::{Answer, Authority, Pair, Reply, TestServer, WebhookServer};
 use http::{Method, Request};
-use serde_json::{Value, json};
 
 use crate::{MAPS, bind, policy, refused};
 

@@ -7,9 +7,9 @@ mod status;
 
 use anyhow::Result;
 use gantry_apiserver::audit::Settings;
+use gantry_json::{Value, json};
 use gantry_testing::{Reply, TestServer};
 use http::Method;
-use serde_json::{Value, json};
 
 const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
 const BINDINGS: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
@@ -170,13 +170,13 @@ async fn warnings_and_audit() -> Result<()> {
     server.stop();
     server.stopped().await?;
     let events = std::fs::read_to_string(&log)?;
-    let last = events.lines().rev().map(serde_json::from_str).find(|event: &Result<Value, _>| {
+    let last = events.lines().rev().map(gantry_json::from_str).find(|event: &Result<Value, _>| {
         event.as_ref().is_ok_and(|event| event["objectRef"]["resource"] == "configmaps")
     });
     let annotations = last.unwrap()?["annotations"].clone();
     assert_eq!(annotations["telling/size"], "has 1");
     assert_eq!(annotations["telling/nothing"], Value::Null);
-    let failure: Value = serde_json::from_str(
+    let failure: Value = gantry_json::from_str(
         annotations["validation.policy.admission.k8s.io/validation_failure"].as_str().unwrap(),
     )?;
     assert_eq!(

@@ -49,7 +49,7 @@ async fn parameters_that_one_may_not_read() -> Result<()> {
     .await?;
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(jane.clone());
     let policy = |kind: &str| {
-        serde_json::from_value::<ValidatingAdmissionPolicy>(json!({"metadata": {"name": "p"}, "spec": {
+        gantry_json::from_value::<ValidatingAdmissionPolicy>(json!({"metadata": {"name": "p"}, "spec": {
             "paramKind": {"apiVersion": "v1", "kind": kind}, "validations": [{"expression": "true"}],
             "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"],
                 "resources": ["pods"]}]}}}))
@@ -70,7 +70,7 @@ async fn parameters_that_one_may_not_read() -> Result<()> {
 
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(jane);
     let binding = |name: &str| {
-        serde_json::from_value::<ValidatingAdmissionPolicyBinding>(
+        gantry_json::from_value::<ValidatingAdmissionPolicyBinding>(
             json!({"metadata": {"name": "b"}, "spec": {
             "policyName": "p", "validationActions": ["Deny"],
             "paramRef": {"name": name, "namespace": "default", "parameterNotFoundAction": "Deny"}}}),

@@ -42,7 +42,7 @@ fn convert(path: &str, review: &Value) -> Answer {
 
 async fn hosts(server: &TestServer, hook: &WebhookServer, path: &str) -> Result<()> {
     let version = |name: &str, fields: &[&str]| {
-        let fields: serde_json::Map<String, Value> =
+        let fields: gantry_json::Map =
             fields.iter().map(|field| ((*field).to_owned(), json!({"type": "string"}))).collect();
         json!({"name": name, "served": true, "storage": name == "v1",
             "schema": {"openAPIV3Schema": {"type": "object", "properties": fields}}})

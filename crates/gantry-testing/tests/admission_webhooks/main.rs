@@ -8,9 +8,9 @@ mod validating;
 use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use gantry_json::{Value, json};
 use gantry_testing::{Answer, TestServer, WebhookServer};
 use http::Method;
-use serde_json::{Value, json};
 
 const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1";
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";

@@ -1,9 +1,9 @@
 //! The condition Available, as its causes come and go.
 
 use anyhow::Result;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::Method;
-use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::extension::{Extension, GROUP, reason};

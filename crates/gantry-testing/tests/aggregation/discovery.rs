@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use gantry_json::{Value, json};
 use gantry_testing::{Reply, TestServer};
 use http::{Method, Request};
-use serde_json::{Value, json};
 
 use crate::extension::{Extension, GROUP, reason};
 

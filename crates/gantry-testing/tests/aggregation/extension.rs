@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use gantry_json::{Value, json};
 use gantry_testing::{Authority, TestServer};
 use http::header::{CONNECTION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -22,7 +23,6 @@ use kube::Api;
 use kube::runtime::wait::await_condition;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -254,7 +254,7 @@ fn openapi_v2(request: &Request<Incoming>) -> Reply {
 async fn echo(request: Request<Incoming>) -> Reply {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    let mut headers = serde_json::Map::new();
+    let mut headers = gantry_json::Map::new();
     for (name, value) in &parts.headers {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
         let values = headers.entry(name.to_string()).or_insert_with(|| json!([]));

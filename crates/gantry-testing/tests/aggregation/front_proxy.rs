@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use bytes::Bytes;
+use gantry_json::json;
 use gantry_testing::{Pair, Reply, TestServer};
 use http::{Method, Request};
-use serde_json::json;
 
 async fn who(server: &TestServer, pair: &Pair, headers: &[(&str, &str)]) -> Result<Reply> {
     let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});

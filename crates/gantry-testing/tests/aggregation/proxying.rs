@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::extension::{Extension, GROUP, reason};

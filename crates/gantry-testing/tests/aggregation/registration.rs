@@ -1,6 +1,7 @@
 //! The APIServices that the server keeps itself.
 
 use anyhow::{Context, Result};
+use gantry_json::json;
 use gantry_testing::TestServer;
 use http::{Method, Request};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -8,7 +9,6 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::Api;
 use kube::runtime::conditions;
 use kube::runtime::wait::await_condition;
-use serde_json::json;
 
 const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 

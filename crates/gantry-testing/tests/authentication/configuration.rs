@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use gantry_json::{Value, json};
 use gantry_testing::{Authority, TestServer};
 use http::Method;
-use serde_json::{Value, json};
 
 use crate::support::{Key, Remote, claims, provider, send, who};
 

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use gantry_apiserver::authn::Oidc;
+use gantry_json::{Value, json};
 use gantry_testing::{Authority, TestServer};
-use serde_json::{Value, json};
 
 use crate::support::{Key, Remote, claims, now, provider, who};
 

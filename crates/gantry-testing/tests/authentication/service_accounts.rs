@@ -1,9 +1,9 @@
 //! Service account tokens: several issuers and keys, limits on how long they last, their documents.
 
 use anyhow::Result;
+use gantry_json::{Value, json};
 use gantry_testing::{Authority, TestServer};
 use http::Method;
-use serde_json::{Value, json};
 
 use crate::support::{send, who};
 

@@ -8,6 +8,7 @@ use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use gantry_json::{Value, json};
 use gantry_testing::{Authority, Reply, TestServer};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -17,7 +18,6 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use serde_json::{Value, json};
 use std::sync::Mutex;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -59,7 +59,7 @@ impl Remote {
                         async move {
                             let path = request.uri().path().to_owned();
                             let bytes = request.into_body().collect().await?.to_bytes();
-                            let body = serde_json::from_slice(&bytes).unwrap_or_default();
+                            let body = gantry_json::from_slice(&bytes).unwrap_or_default();
                             let (code, answer) = say.lock().expect("no panic")(&path, &body);
                             heard.lock().expect("no panic").push((path, body));
                             let mut response = Response::new(Full::new(Bytes::from(answer.to_string())));

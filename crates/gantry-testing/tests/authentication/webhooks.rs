@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use gantry_apiserver::authn::TokenWebhook;
+use gantry_json::{Value, json};
 use gantry_testing::{Authority, TestServer};
 use http::Method;
-use serde_json::{Value, json};
 
 use crate::support::{Remote, who};
 

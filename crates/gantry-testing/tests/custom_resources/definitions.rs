@@ -1,9 +1,9 @@
 //! Definitions: their names, their conditions, and what a change of them does.
 
 use anyhow::Result;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::Method;
-use serde_json::{Value, json};
 
 use crate::fixture::{
     DEFINITIONS, THINGS, Watch, condition, define, definition, expect, settled, thing, version,

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::Request;
-use serde_json::{Value, json};
 
 use crate::fixture::{define, definition, version};
 

@@ -1,9 +1,9 @@
 //! What OpenAPI tells of custom kinds.
 
 use anyhow::{Context, Result};
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::Method;
-use serde_json::{Value, json};
 
 use crate::fixture::{DEFINITIONS, THINGS, Watch, define, definition, expect, version};
 

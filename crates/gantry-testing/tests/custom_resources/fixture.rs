@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use gantry_json::{Value, json};
 use gantry_testing::{Reply, TestServer};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
 
 pub const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 pub const THINGS: &str = "/apis/example.com/v1/namespaces/default/things";
@@ -100,7 +100,7 @@ impl Watch {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                return Ok(Some(serde_json::from_slice(&line)?));
+                return Ok(Some(gantry_json::from_slice(&line)?));
             }
             let Some(frame) = self.body.frame().await else { return Ok(None) };
             self.buffer.extend_from_slice(frame?.data_ref().context("trailers")?);

@@ -1,8 +1,8 @@
 //! kubectl with a custom kind.
 
 use anyhow::{Result, ensure};
+use gantry_json::json;
 use gantry_testing::TestServer;
-use serde_json::json;
 
 use crate::fixture::{define, definition};
 

@@ -1,9 +1,9 @@
 //! What is said about definitions and objects: faults in upstream's words, and warnings.
 
 use anyhow::Result;
+use gantry_json::json;
 use gantry_testing::TestServer;
 use http::Method;
-use serde_json::json;
 
 use crate::fixture::{DEFINITIONS, THINGS, Watch, define, definition, expect, thing};
 
@@ -51,7 +51,7 @@ async fn what_was_wrong_before_the_schema_changed_is_tolerated() -> Result<()> {
     expect(&patched, 200)?;
     // Watches end when the kind has become another.
     while watch.try_next().await?.is_some() {}
-    let merge = |spec: serde_json::Value| json!({"spec": spec}).to_string();
+    let merge = |spec: gantry_json::Value| json!({"spec": spec}).to_string();
     let path = format!("{THINGS}/t");
     let kind = "application/merge-patch+json";
     expect(&server.request(Method::PATCH, &path, kind, merge(json!({"b": "y"}))).await?, 200)?;

@@ -1,9 +1,9 @@
 //! Patches of objects of custom kinds, and whose their fields are.
 
 use anyhow::Result;
+use gantry_json::{Value, json};
 use gantry_testing::{Reply, TestServer};
 use http::Method;
-use serde_json::{Value, json};
 
 use crate::fixture::{THINGS, define, definition, expect, thing};
 

@@ -1,9 +1,9 @@
 //! The end of definitions and of their objects.
 
 use anyhow::Result;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::Method;
-use serde_json::{Value, json};
 
 use crate::fixture::{DEFINITIONS, THINGS, Watch, condition, define, definition, expect, thing};
 

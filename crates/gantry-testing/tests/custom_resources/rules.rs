@@ -1,9 +1,9 @@
 //! Rules in the schemas of custom kinds, through a whole server.
 
 use anyhow::Result;
+use gantry_json::{Value, json};
 use gantry_testing::{Reply, TestServer};
 use http::Method;
-use serde_json::{Value, json};
 
 use crate::fixture::{THINGS, define, definition, expect, thing};
 

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use bytes::Bytes;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::{Method, Request};
-use serde_json::{Value, json};
 
 use crate::fixture::{THINGS, define, definition, expect, thing};
 

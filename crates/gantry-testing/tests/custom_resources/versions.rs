@@ -3,9 +3,9 @@
 use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use gantry_json::{Value, json};
 use gantry_testing::{Answer, TestServer, WebhookServer};
 use http::Method;
-use serde_json::{Value, json};
 
 use crate::fixture::{DEFINITIONS, THINGS, Watch, define, definition, expect, thing, version};
 
@@ -61,7 +61,7 @@ async fn the_stored_version_moves() -> Result<()> {
     let key = "/registry/example.com/things/default/t";
     let stored = || {
         let entry = server.store.snapshot().get(key).cloned();
-        entry.and_then(|entry| serde_json::from_slice::<Value>(&entry.value).ok()).unwrap_or_default()
+        entry.and_then(|entry| gantry_json::from_slice::<Value>(&entry.value).ok()).unwrap_or_default()
     };
     assert_eq!(stored()["apiVersion"], "example.com/v1");
     let mut watch = Watch::open(&server, &format!("{SECOND}?resourceVersion=0")).await?;

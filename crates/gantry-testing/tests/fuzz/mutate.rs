@@ -1,9 +1,9 @@
 //! Changes to bytes and to JSON values, all from one seed.
 
+use gantry_json::{Key, Map, Value, json};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use serde_json::{Map, Value, json};
 
 /// Text that decides something somewhere.
 const WORDS: &[&str] = &[
@@ -130,20 +130,20 @@ impl Mutator {
                     _ => self.change(&mut list[at], depth + 1),
                 }
             }
-            Value::String(text) => *text = self.text(text),
+            Value::String(text) => *text = self.text(text).into(),
             other => *other = self.value(),
         }
     }
 
-    fn change_map(&mut self, map: &mut Map<String, Value>, depth: usize) {
-        let names: Vec<String> = map.keys().cloned().collect();
+    fn change_map(&mut self, map: &mut Map, depth: usize) {
+        let names: Vec<Key> = map.keys().cloned().collect();
         let name = self.choose(&names).clone();
         match self.below(8) {
             0 => drop(map.remove(&name)),
             1 => {
                 let other = self.text(&name);
                 let moved = map.remove(&name).unwrap_or_default();
-                map.insert(other, moved);
+                map.insert(other.into(), moved);
             }
             2 => {
                 let other = self.choose(&names).clone();
@@ -160,8 +160,8 @@ impl Mutator {
             1 => json!(self.below(2) == 0),
             2 => json!([0_i64, -1, 1, i64::MAX, i64::MIN, 1 << 32][self.below(6)]),
             3 => json!([0.5, -1e300, 1e-300][self.below(3)]),
-            4 => Value::String((*self.choose(WORDS)).to_owned()),
-            5 => Value::String("a".repeat(self.below(100_000))),
+            4 => Value::String((*self.choose(WORDS)).into()),
+            5 => Value::String("a".repeat(self.below(100_000)).into()),
             6 => [json!([]), json!([{}]), json!([null]), json!([[[]]])][self.below(4)].clone(),
             7 => {
                 let mut deep = Value::Null;

@@ -1,13 +1,13 @@
 //! What is sent: for each part of the server that reads what clients write, requests around right ones.
 
 use gantry_api::protobuf;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::Method;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::runtime::wait::{await_condition, conditions};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Value, json};
 
 use crate::mutate::Mutator;
 

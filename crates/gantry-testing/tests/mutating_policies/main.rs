@@ -5,9 +5,9 @@ mod reinvocation;
 use anyhow::Result;
 use gantry_api::features::FeatureGates;
 use gantry_api::runtime_config::RuntimeConfig;
+use gantry_json::{Value, json};
 use gantry_testing::{Reply, TestServer};
 use http::Method;
-use serde_json::{Value, json};
 
 const GROUP: &str = "/apis/admissionregistration.k8s.io/v1beta1";
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";

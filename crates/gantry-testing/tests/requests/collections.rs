@@ -1,9 +1,9 @@
 //! Deleting a collection: what is selected, a page at a time, each as by its own deletion.
 
 use anyhow::{Context, Result};
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::Method;
-use serde_json::{Value, json};
 
 use crate::pods::{PODS, delete, pod, start};
 

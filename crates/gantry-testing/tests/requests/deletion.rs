@@ -1,9 +1,9 @@
 //! Deletion: its options and preconditions, and what is answered.
 
 use anyhow::Result;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::Method;
-use serde_json::{Value, json};
 
 use crate::pods::delete;
 
@@ -127,7 +127,7 @@ async fn what_is_gone_is_shown_as_it_last_was() -> Result<()> {
     delete(&server, &format!("{MAPS}/b"), &Value::Null).await?;
     let query = format!("watch=true&timeoutSeconds=1&resourceVersion={}", since.as_str().unwrap_or_default());
     let events = server.get(&format!("{MAPS}?{query}")).await?;
-    let event: Value = serde_json::from_str(events.text().lines().next().unwrap_or_default())?;
+    let event: Value = gantry_json::from_str(events.text().lines().next().unwrap_or_default())?;
     assert_eq!((&event["type"], &event["object"]["metadata"]["name"]), (&json!("DELETED"), &json!("b")));
     assert_eq!(event["object"]["metadata"]["deletionTimestamp"], Value::Null);
     Ok(())

@@ -1,9 +1,9 @@
 //! Dry runs: the answer is the same, nothing is written.
 
 use anyhow::Result;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::Method;
-use serde_json::{Value, json};
 
 use crate::pods::{PODS, delete, pod, start};
 

@@ -5,9 +5,9 @@ use std::io::Read;
 use anyhow::Result;
 use bytes::Bytes;
 use flate2::read::GzDecoder;
+use gantry_json::{Value, json};
 use gantry_testing::{Reply, TestServer};
 use http::{Method, Request};
-use serde_json::{Value, json};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -36,7 +36,7 @@ async fn large_answers_are_compressed_for_those_who_take_it() -> Result<()> {
     assert!(packed.bytes.len() < plain.bytes.len() / 10);
     let mut text = String::new();
     GzDecoder::new(&*packed.bytes).read_to_string(&mut text)?;
-    assert_eq!(serde_json::from_str::<Value>(&text)?, plain.json());
+    assert_eq!(gantry_json::from_str::<Value>(&text)?, plain.json());
     let refused = get(&server, MAPS, "gzip;q=0, identity").await?;
     assert!(!refused.headers.contains_key("content-encoding"));
     let small = get(&server, "/api/v1/namespaces/default", "gzip").await?;

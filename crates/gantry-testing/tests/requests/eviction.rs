@@ -1,8 +1,8 @@
 //! Evictions: a deletion that asks first.
 
 use anyhow::Result;
+use gantry_json::json;
 use http::Method;
-use serde_json::json;
 
 use crate::pods::{PODS, pod, start};
 
@@ -54,7 +54,7 @@ async fn a_budget_is_asked_first() -> Result<()> {
     assert_eq!(server.get(&format!("{budgets}/one")).await?.json()["status"]["disruptionsAllowed"], 1);
     server.json(Method::POST, budgets, &budget("two")).await?;
     assert_eq!(evict("a", "").await?.code, 500);
-    server.json(Method::DELETE, &format!("{budgets}/two"), &serde_json::Value::Null).await?;
+    server.json(Method::DELETE, &format!("{budgets}/two"), &gantry_json::Value::Null).await?;
     let evicted = evict("a", "").await?;
     assert_eq!(evicted.code, 201, "{}", evicted.text());
     let spent = server.get(&format!("{budgets}/one")).await?.json();

@@ -1,9 +1,9 @@
 //! Expressions in stored objects: what is wrong with them is said when they are written.
 
 use anyhow::Result;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::Method;
-use serde_json::{Value, json};
 
 /// The causes that a write is refused for, as fields and messages.
 async fn refused(

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use gantry_api::features::FeatureGates;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::Method;
-use serde_json::{Value, json};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
 

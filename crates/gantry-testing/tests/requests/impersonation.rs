@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use bytes::Bytes;
+use gantry_json::{Value, json};
 use gantry_testing::{Pair, Reply, TestServer};
 use http::{Method, Request};
-use serde_json::{Value, json};
 
 const REVIEWS: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
 

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use gantry_apiserver::storage;
+use gantry_json::{Value, json};
 use gantry_store::Store;
 use gantry_store::engine::MemoryEngine;
 use gantry_testing::TestServer;
@@ -10,7 +11,6 @@ use kube::Api;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
 use kube::runtime::wait::await_condition;
-use serde_json::{Value, json};
 
 /// Longer than anything here takes.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -31,7 +31,7 @@ async fn comes_back(server: &TestServer, api: Api<DynamicObject>, path: &str, na
         object.is_some_and(|object| object.metadata.uid.as_deref() != before.as_str())
     };
     let found = tokio::time::timeout(PATIENCE, await_condition(api, name, again)).await.context("in time")?;
-    Ok(found?.context("it is there")?.data)
+    Ok(found?.context("it is there")?.data.into())
 }
 
 #[tokio::test]

@@ -3,9 +3,9 @@
 
 use anyhow::Result;
 use bytes::Bytes;
+use gantry_json::{Value, json};
 use gantry_testing::{Reply, TestServer};
 use http::{Method, Request};
-use serde_json::{Value, json};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
@@ -135,7 +135,7 @@ async fn events(server: &TestServer, query: &str, accept: &str) -> Result<Vec<Va
     let path = format!("{MAPS}?watch=true&timeoutSeconds=1&{query}");
     let reply = get(server, &path, accept).await?;
     assert_eq!((reply.code.as_u16(), &reply.headers["content-type"]), (200, &"application/json".parse()?));
-    Ok(reply.text().lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+    Ok(reply.text().lines().map(gantry_json::from_str).collect::<Result<_, _>>()?)
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! Grace: how long a pod may take to end.
 
 use anyhow::Result;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::Method;
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 pub const PODS: &str = "/api/v1/namespaces/default/pods";
 

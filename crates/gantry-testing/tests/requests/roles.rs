@@ -1,9 +1,9 @@
 //! The default roles: there from the start, and put right at every start.
 
 use anyhow::{Context, Result};
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::Method;
-use serde_json::{Value, json};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 

@@ -6,6 +6,7 @@ use std::task::{Context as Turn, Waker};
 
 use anyhow::{Context as _, Result};
 use gantry_apiserver::storage;
+use gantry_json::{Value, json};
 use gantry_store::Store;
 use gantry_store::engine::MemoryEngine;
 use gantry_testing::{Reply, TestServer};
@@ -15,7 +16,6 @@ use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
 use kube::Api;
 use kube::api::PostParams;
 use kube::runtime::wait::await_condition;
-use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 /// Longer than anything here takes.
@@ -203,7 +203,7 @@ async fn who_comes_at_once_gets_different_addresses() -> Result<()> {
             0 => json!({"clusterIP": format!("10.43.0.{}", 2 + at % 5)}),
             _ => json!({"type": "NodePort"}),
         };
-        let (api, service) = (api.clone(), serde_json::from_value(service(&format!("s{at}"), spec))?);
+        let (api, service) = (api.clone(), gantry_json::from_value(service(&format!("s{at}"), spec))?);
         writes.spawn(async move { api.create(&PostParams::default(), &service).await });
     }
     while let Some(outcome) = writes.join_next().await {
@@ -235,7 +235,7 @@ async fn a_write_that_nobody_waits_for_keeps_nothing() -> Result<()> {
     for polls in 0..8 {
         let address = format!("10.43.0.5{polls}");
         let spec = json!({"clusterIP": address});
-        let first: Service = serde_json::from_value(service("first", spec.clone()))?;
+        let first: Service = gantry_json::from_value(service("first", spec.clone()))?;
         let params = PostParams::default();
         let mut write = Box::pin(api.create(&params, &first));
         for _ in 0..polls {

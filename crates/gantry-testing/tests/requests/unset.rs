@@ -1,9 +1,9 @@
 //! Fields that answers show though nobody has set them: null, empty or zero, as upstream's types say.
 
 use anyhow::Result;
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::Method;
-use serde_json::{Value, json};
 
 /// Creates an object, reads it, and compares what both show but for its metadata with `expect`.
 async fn check(server: &TestServer, path: &str, object: Value, expect: Value) -> Result<()> {
@@ -119,7 +119,7 @@ async fn a_bookmark_is_an_object_that_has_nothing() -> Result<()> {
     let path = "/api/v1/namespaces/none/pods?watch=true&timeoutSeconds=1&sendInitialEvents=true\
                 &resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
     let mut event: Value =
-        serde_json::from_str(server.get(path).await?.text().lines().next().unwrap_or_default())?;
+        gantry_json::from_str(server.get(path).await?.text().lines().next().unwrap_or_default())?;
     event["object"]["metadata"]["resourceVersion"] = json!("");
     let metadata = json!({"resourceVersion": "", "annotations": {"k8s.io/initial-events-end": "true"}});
     assert_eq!(

@@ -1,9 +1,9 @@
 //! Watches over a WebSocket.
 
 use anyhow::{Context, Result, bail};
+use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::{Method, Request, StatusCode};
-use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_stream::StreamExt;
@@ -51,7 +51,7 @@ async fn event(socket: &mut Socket) -> Result<Value> {
     match socket.next().await.context("the watch ended")?? {
         Message::Text(line) => {
             assert!(line.ends_with('\n') && line.matches('\n').count() == 1, "{line:?}");
-            Ok(serde_json::from_str(&line)?)
+            Ok(gantry_json::from_str(&line)?)
         }
         other => bail!("{other:?}"),
     }

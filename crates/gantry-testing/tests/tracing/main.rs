@@ -8,11 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use collector::{Collector, Span};
 use gantry_apiserver::trace::Configuration;
+use gantry_json::{Value, json};
 use gantry_testing::{Answer, Pair, Reply, TestServer, WebhookServer};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -245,7 +245,7 @@ async fn a_watch_is_a_span_until_it_ends() -> Result<()> {
     let request = Request::get(path).header("host", "api.example").body(Empty::<Bytes>::new())?;
     let mut body = sender.send_request(request).await?.into_body();
     let event = body.frame().await.context("an event")??.into_data().unwrap_or_default();
-    let event: Value = serde_json::from_slice(&event)?;
+    let event: Value = gantry_json::from_slice(&event)?;
     assert_eq!(event["type"], "ADDED");
     let before = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos();
     let spans = all(server, &collector).await?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use serde_json::Value;
+use gantry_json::Value;
 
 use crate::config::Config;
 use crate::kubeconfig;

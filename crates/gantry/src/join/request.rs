@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use gantry_json::json;
 use hyper_util::client::legacy::connect::HttpConnector;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
@@ -18,7 +19,6 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
-use serde_json::json;
 
 use super::Certificate;
 use super::connections::Connections;
@@ -46,7 +46,7 @@ pub(super) async fn client(url: &str, authority: &str, credentials: Credentials<
         "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
         "current-context": "x",
     });
-    let kubeconfig: Kubeconfig = serde_json::from_value(document)?;
+    let kubeconfig: Kubeconfig = gantry_json::from_value(document)?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     let Credentials::Certificate(certificate) = credentials else { return Ok(Client::try_from(config)?) };
     let mut tls = config.rustls_client_config()?;

@@ -1,6 +1,6 @@
 //! A second machine joins the cluster.
 
-use serde_json::json;
+use gantry_json::json;
 
 use crate::cluster::{Cluster, NODE};
 

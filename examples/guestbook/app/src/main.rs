@@ -67,11 +67,11 @@ fn page(entries: &[Entry], pod: &str) -> String {
 impl App {
     async fn entries(&self) -> std::io::Result<Vec<Entry>> {
         let values = redis::list(&self.redis, KEY).await?;
-        Ok(values.iter().filter_map(|value| serde_json::from_slice(value).ok()).collect())
+        Ok(values.iter().filter_map(|value| gantry_json::from_slice(value).ok()).collect())
     }
 
     async fn sign(&self, entry: &Entry) -> std::io::Result<()> {
-        redis::push(&self.redis, KEY, &serde_json::to_vec(entry)?).await
+        redis::push(&self.redis, KEY, &gantry_json::to_vec(entry)?).await
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Answer {
@@ -90,13 +90,13 @@ impl App {
                 answer(StatusCode::OK, "text/html; charset=utf-8", page(&self.entries().await?, &self.pod))
             }
             (Method::GET, "/entries") => {
-                let json = serde_json::json!({"entries": self.entries().await?, "pod": self.pod});
+                let json = gantry_json::json!({"entries": self.entries().await?, "pod": self.pod});
                 answer(StatusCode::OK, "application/json", format!("{json}\n"))
             }
-            (Method::POST, "/entries") => match serde_json::from_slice::<Entry>(&body) {
+            (Method::POST, "/entries") => match gantry_json::from_slice::<Entry>(&body) {
                 Ok(entry) => {
                     self.sign(&entry).await?;
-                    answer(StatusCode::CREATED, "application/json", serde_json::to_string(&entry)? + "\n")
+                    answer(StatusCode::CREATED, "application/json", gantry_json::to_string(&entry)? + "\n")
                 }
                 Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
             },

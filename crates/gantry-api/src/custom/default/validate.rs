@@ -1,6 +1,6 @@
 //! Whether the defaults in a schema are values that it allows.
 
-use serde_json::{Map, Value, json};
+use gantry_json::{Map, Value, json};
 
 use crate::custom::meta::{self, Malformed};
 use crate::custom::node::{Node, is_true};

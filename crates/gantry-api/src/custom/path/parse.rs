@@ -1,6 +1,6 @@
 //! Reads paths.
 
-use serde_json::{Number, Value};
+use gantry_json::{Number, Value};
 
 use super::{Compare, JsonPath, Step};
 

@@ -1,7 +1,7 @@
 //! Paths of both dialects.
 
+use gantry_json::{Value, json};
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 use super::*;
 

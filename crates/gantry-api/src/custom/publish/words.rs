@@ -5,7 +5,6 @@ use std::sync::LazyLock;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use schemars::generate::SchemaSettings;
-use serde_json::Value;
 
 /// The words.
 pub(super) struct Words {
@@ -26,7 +25,7 @@ pub(super) fn words() -> &'static Words {
             let mut definitions = definitions.iter();
             definitions.find(|(name, _)| name.rsplit('.').next() == Some(kind)).map(|(_, schema)| schema)
         };
-        let text = |schema: Option<&Value>| {
+        let text = |schema: Option<&serde_json::Value>| {
             schema.and_then(|schema| schema["description"].as_str()).unwrap_or_default().to_owned()
         };
         let field = |name: &str| text(described("ConfigMap").map(|schema| &schema["properties"][name]));

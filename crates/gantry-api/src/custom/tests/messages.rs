@@ -1,6 +1,6 @@
 //! The words for each thing that can be wrong with a value.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::{object, of, words};
 
@@ -128,7 +128,7 @@ fn texts() {
 fn lists_and_objects() {
     let list = |extra: Value| {
         let mut schema = json!({"type": "array", "items": {"type": "integer"}});
-        json_patch::merge(&mut schema, &extra);
+        crate::patch::merge(&mut schema, &extra);
         schema
     };
     check(list(json!({"maxItems": 1})), json!([1, 2]), &["spec.x: Too many: 2: must have at most 1 item"]);
@@ -177,7 +177,7 @@ fn junctors() {
     let properties = json!({"a": {"type": "string"}, "b": {"type": "string"}});
     let check = |extra: Value, value: Value, expected: &[&str]| {
         let mut schema = json!({"type": "object", "properties": properties});
-        json_patch::merge(&mut schema, &extra);
+        crate::patch::merge(&mut schema, &extra);
         check(schema, value, expected);
     };
     let either = json!({"oneOf": [{"required": ["a"]}, {"required": ["b"]}]});

@@ -1,7 +1,7 @@
 //! What holds for every schema and every value.
 
+use gantry_json::{Map, Value, json};
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
 
 use super::*;
 
@@ -143,7 +143,7 @@ proptest! {
     fn an_update_that_changes_nothing_is_fine(schema in schema(), value in value()) {
         // Metadata within is always checked.
         let schema = schema.to_string().replace("x-kubernetes-embedded-resource", "x-none");
-        let schema: Value = serde_json::from_str(&schema).expect("JSON");
+        let schema: Value = gantry_json::from_str(&schema).expect("JSON");
         let schema = whole(json!({"type": "object", "properties": {"spec": schema}}));
         let object = resource(value);
         prop_assert_eq!(words(&schema.validate_update(&object, &object)), Vec::<String>::new());

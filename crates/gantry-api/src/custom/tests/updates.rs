@@ -1,6 +1,6 @@
 //! What updates tolerate, and what rules make of them.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::*;
 use crate::custom::rules::{Compiler, Instance, Program, Verdict};
@@ -20,7 +20,7 @@ fn what_was_wrong_and_stays_is_tolerated() {
     let old = json!({"a": "xx", "b": "y", "keyed": [{"k": "1", "v": 9}, {"k": "2", "v": 1}], "list": [5]});
     let with = |patch: Value| {
         let mut new = old.clone();
-        json_patch::merge(&mut new, &patch);
+        crate::patch::merge(&mut new, &patch);
         new
     };
     assert_eq!(changes(&schema, old.clone(), old.clone()), Vec::<String>::new());

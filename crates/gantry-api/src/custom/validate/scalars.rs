@@ -1,6 +1,6 @@
 //! Types, texts, numbers and closed sets of values.
 
-use serde_json::{Number, Value};
+use gantry_json::{Number, Value};
 
 use super::{Outcome, Place};
 use crate::custom::checks::Checks;

@@ -1,6 +1,6 @@
 //! The messages of the package `openapi.v2`, as far as documents here have them.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::Shape::{Any, Each, Flag, Named, Number, Object, OneOf, Text, Whole, Within};
 use super::{NONE, Shape};

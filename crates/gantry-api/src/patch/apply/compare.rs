@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
+use gantry_json::{Key, Value};
 
 use crate::patch::fields::FieldSet;
 use crate::patch::layout::Layout;
@@ -18,12 +18,12 @@ pub(super) struct Changes {
 }
 
 /// The path element of a field. One of the most frequent strings of a write.
-fn field(name: &str) -> String {
-    ["f:", name].concat()
+fn field(name: &str) -> Key {
+    Key::from_iter(["f:", name])
 }
 
 fn is_empty_map(value: &Value) -> bool {
-    value.as_object().is_some_and(serde_json::Map::is_empty)
+    value.as_object().is_some_and(gantry_json::Map::is_empty)
 }
 
 /// The fields that who applies `value` owns.
@@ -116,7 +116,7 @@ pub(super) fn changes(schemas: &Schemas, layout: Layout<'_>, old: &Value, new: &
         }
         (layout, Value::Array(before), Value::Array(after)) if layout.is_list() => {
             let below = layout.item(schemas);
-            let mut earlier: HashMap<String, &Value> =
+            let mut earlier: HashMap<Key, &Value> =
                 before.iter().map(|item| (layout.element(item), item)).collect();
             for item in after {
                 let element = layout.element(item);
@@ -144,7 +144,7 @@ pub(super) fn changes(schemas: &Schemas, layout: Layout<'_>, old: &Value, new: &
     changes
 }
 
-fn place(changes: &mut Changes, inner: Changes, element: impl FnOnce() -> String) {
+fn place(changes: &mut Changes, inner: Changes, element: impl FnOnce() -> Key) {
     match (inner.written.is_empty(), inner.removed.is_empty()) {
         (true, true) => {}
         (false, true) => changes.written.put(element, inner.written),

@@ -1,6 +1,6 @@
 //! Merging without ownership: the apply configurations of admission policies.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::{Structure, merge};
 use crate::patch::layout::Layout;
@@ -46,7 +46,7 @@ fn atomics(schemas: &Schemas, layout: Layout<'_>, value: &Value, path: &str, fou
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 

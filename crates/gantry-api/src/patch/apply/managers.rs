@@ -1,6 +1,6 @@
 //! `metadata.managedFields`: who owns which fields.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::Operation;
 use super::compare::Changes;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::Value;
+use gantry_json::{Key, Value};
 
 use crate::patch::fields::FieldSet;
 use crate::patch::layout::Layout;
@@ -29,8 +29,8 @@ pub(super) fn merge(schemas: &Schemas, layout: Layout<'_>, live: &Value, applied
 /// Both lists' items: the applied ones in their order, the others between them where they were.
 fn merge_lists(schemas: &Schemas, layout: Layout<'_>, live: &[Value], applied: &[Value]) -> Vec<Value> {
     let below = layout.item(schemas);
-    let live: Vec<(String, &Value)> = live.iter().map(|item| (layout.element(item), item)).collect();
-    let applied: Vec<(String, &Value)> = applied.iter().map(|item| (layout.element(item), item)).collect();
+    let live: Vec<(Key, &Value)> = live.iter().map(|item| (layout.element(item), item)).collect();
+    let applied: Vec<(Key, &Value)> = applied.iter().map(|item| (layout.element(item), item)).collect();
     let by_element: HashMap<&str, &Value> = live.iter().map(|(element, item)| (&**element, *item)).collect();
     let wanted: HashSet<&str> = applied.iter().map(|(element, _)| &**element).collect();
     let mut done: HashSet<&str> = HashSet::new();
@@ -51,7 +51,7 @@ fn merge_lists(schemas: &Schemas, layout: Layout<'_>, live: &[Value], applied: &
         let Some((element, item)) = applied.get(next) else { break };
         next += 1;
         if done.insert(element) {
-            merged.push(match by_element.get(&**element) {
+            merged.push(match by_element.get(element.as_str()) {
                 Some(old) => merge(schemas, below, old, item),
                 None => (*item).clone(),
             });

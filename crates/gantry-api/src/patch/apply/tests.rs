@@ -113,7 +113,7 @@ fn kubectl_takes_over_what_it_wrote_by_client_side_apply() {
     let taken = applied(&live, &wanted, "kubectl", false).expect("its own");
     assert_eq!(taken["spec"]["replicas"], 5);
     let text = taken["metadata"]["annotations"][LAST_APPLIED].as_str().expect("kept");
-    assert_eq!(serde_json::from_str::<Value>(text).expect("JSON"), wanted);
+    assert_eq!(gantry_json::from_str::<Value>(text).expect("JSON"), wanted);
     assert!(applied(&live, &wanted, "another", false).is_err());
 }
 

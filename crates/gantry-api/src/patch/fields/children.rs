@@ -1,5 +1,7 @@
 //! What is below a place in a set of fields: few elements, mostly met in order.
 
+use gantry_json::Key;
+
 use super::FieldSet;
 
 /// Places by path element, in order of the elements.
@@ -7,7 +9,7 @@ use super::FieldSet;
 /// A sorted vector: objects' fields come in order, so that building one appends, and what is built takes
 /// a third of the memory and time of a tree of nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Children(Vec<(String, FieldSet)>);
+pub struct Children(Vec<(Key, FieldSet)>);
 
 impl Children {
     fn find(&self, element: &str) -> Result<usize, usize> {
@@ -21,6 +23,11 @@ impl Children {
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// How many elements there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether there is something at `element`.
@@ -39,7 +46,7 @@ impl Children {
     }
 
     /// Puts `child` at `element`, in place of what was there.
-    pub fn insert(&mut self, element: String, child: FieldSet) {
+    pub fn insert(&mut self, element: Key, child: FieldSet) {
         match self.find(&element) {
             Ok(at) => self.0[at].1 = child,
             Err(at) => self.0.insert(at, (element, child)),
@@ -65,8 +72,8 @@ impl Children {
 }
 
 impl IntoIterator for Children {
-    type Item = (String, FieldSet);
-    type IntoIter = std::vec::IntoIter<(String, FieldSet)>;
+    type Item = (Key, FieldSet);
+    type IntoIter = std::vec::IntoIter<(Key, FieldSet)>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()

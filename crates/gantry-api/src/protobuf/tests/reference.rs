@@ -4,18 +4,18 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use gantry_json::RawValue;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
 use super::super::layout::{Layout, Message, Shape, Slot};
 use super::super::wire::{self, FIXED64};
 use crate::schema::DefinitionId;
 
 /// The message of an object in `json`.
-pub fn message(id: DefinitionId, json: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
+pub fn message(id: DefinitionId, json: &[u8]) -> Result<Vec<u8>, gantry_json::Error> {
     let layout = Layout::builtin();
     let mut out = Vec::new();
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let mut deserializer = gantry_json::Deserializer::from_slice(json);
     let message = layout.get(layout.of(id).expect("a kind with messages"));
     Fields { layout, out: &mut out, message }.deserialize(&mut deserializer)?;
     deserializer.end()?;

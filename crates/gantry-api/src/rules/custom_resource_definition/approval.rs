@@ -1,6 +1,6 @@
 //! Groups of the Kubernetes community need its approval, written in an annotation.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use crate::custom::is_request_uri;
 use crate::field::{FieldError, Path};

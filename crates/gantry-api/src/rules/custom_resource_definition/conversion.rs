@@ -1,6 +1,6 @@
 //! How objects become other versions of themselves.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::{is_established, required_one_of};
 use crate::field::{FieldError, Path};

@@ -1,6 +1,6 @@
 //! The names of a kind.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::joined;
 use crate::field::{FieldError, Path};

@@ -3,7 +3,7 @@
 
 mod extensions;
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::structural;
 use crate::custom::validate_defaults;

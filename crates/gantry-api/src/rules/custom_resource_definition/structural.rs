@@ -3,7 +3,7 @@
 
 mod junctors;
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use crate::field::{FieldError, Path};
 use crate::rules::common::{list, text};
@@ -88,7 +88,7 @@ fn check(path: &Path, schema: &Value, place: Place, errors: &mut Vec<FieldError>
     junctors::validate(path, schema, says_both(schema), first_says_both(schema), errors);
     typed(path, schema, place, errors);
     metadata(path, schema, place, errors);
-    if is(EMBEDDED) && !is(PRESERVES) && properties.is_none_or(serde_json::Map::is_empty) {
+    if is(EMBEDDED) && !is(PRESERVES) && properties.is_none_or(gantry_json::Map::is_empty) {
         let words = "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
         errors.push(FieldError::required(&path.child("properties"), words));
     }

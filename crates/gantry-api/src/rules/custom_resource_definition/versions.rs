@@ -3,7 +3,7 @@
 //! What all versions say alike is reported once, as what the kind says: upstream's own form of a
 //! definition has it there.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::{joined, names, schema};
 use crate::custom::path::checked;

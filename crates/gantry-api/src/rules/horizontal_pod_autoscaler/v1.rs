@@ -1,7 +1,7 @@
 //! HorizontalPodAutoscaler of version v1: the share of CPU alone; whatever else a scaler of version
 //! v2 has stands in annotations, so that it survives the way there and back.
 
-use serde_json::{Map, Value, json};
+use gantry_json::{Map, Value, json};
 
 use super::{RULES as V2, cpu};
 use crate::registry::{Rules, Stored};
@@ -36,7 +36,7 @@ fn packed(scaler: &Value) -> Value {
     scaler
 }
 
-type Object = Map<String, Value>;
+type Object = Map;
 
 /// A part of an object, made where it is missing.
 fn part<'a>(object: &'a mut Object, key: &str) -> &'a mut Object {
@@ -46,7 +46,7 @@ fn part<'a>(object: &'a mut Object, key: &str) -> &'a mut Object {
 /// Takes an annotation and reads what it holds.
 fn take(annotations: &mut Object, key: &str) -> Option<Value> {
     let text = annotations.remove(key)?;
-    serde_json::from_str(text.as_str()?).ok()
+    gantry_json::from_str(text.as_str()?).ok()
 }
 
 fn pack(scaler: &mut Value) {
@@ -183,7 +183,7 @@ fn narrow(metric: &Value, side: &str) -> Value {
     }
     for (name, narrow) in names(side, kind) {
         if !amounts[name].is_null() {
-            from.insert(narrow, amounts[name].clone());
+            from.insert(narrow.into(), amounts[name].clone());
         }
     }
     json!({"type": kind, field: from})

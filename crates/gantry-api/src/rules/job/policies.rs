@@ -1,6 +1,6 @@
 //! What a job makes of its pods' ends: policies of failure, success and replacement.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use crate::field::{FieldError, Path};
 use crate::rules::common::{domain_path, list, not_negative, one_of, qualified_name, text};

@@ -1,6 +1,6 @@
 //! Roles and bindings, runtime classes, budgets and scalers: rules that are nowhere else.
 
-use serde_json::json;
+use gantry_json::json;
 
 use super::fixtures::{refused, status_refused, warned};
 use crate::rules::common::DNS_LABEL;

@@ -1,6 +1,6 @@
 //! HorizontalPodAutoscaler in both versions.
 
-use serde_json::json;
+use gantry_json::json;
 
 use super::fixtures::{becomes, created, kind_of, minimal, refused};
 

@@ -1,6 +1,6 @@
 //! Kinds of `coordination.k8s.io`.
 
-use serde_json::json;
+use gantry_json::json;
 
 use super::fixtures::{change_of, created, minimal, refused};
 use crate::rules::common::QUALIFIED_NAME;

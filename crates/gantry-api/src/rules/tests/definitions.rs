@@ -1,6 +1,6 @@
 //! CustomResourceDefinitions: names, versions, conversion, approval.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::fixtures::{becomes, change_of, change_refused, created, minimal, refused, status_refused};
 
@@ -16,7 +16,7 @@ fn check(spec: Value, expected: &[&str]) {
 /// Versions with `patch` in the first.
 fn version(patch: Value) -> Value {
     let mut version = minimal(NAME)["spec"]["versions"][0].clone();
-    json_patch::merge(&mut version, &patch);
+    crate::patch::merge(&mut version, &patch);
     json!({"versions": [version]})
 }
 
@@ -99,7 +99,7 @@ fn conversion() {
     let webhook = |patch: Value| {
         let mut webhook =
             json!({"clientConfig": {"url": "https://a.b/c"}, "conversionReviewVersions": ["v1"]});
-        json_patch::merge(&mut webhook, &patch);
+        crate::patch::merge(&mut webhook, &patch);
         json!({"conversion": {"strategy": "Webhook", "webhook": webhook}})
     };
     check(webhook(json!({})), &[]);

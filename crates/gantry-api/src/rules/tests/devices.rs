@@ -1,6 +1,6 @@
 //! Kinds of `resource.k8s.io`.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::fixtures::{becomes, change_refused, many, refused, status_refused};
 use crate::rules::common::{DNS_LABEL, LABEL_VALUE, QUALIFIED_NAME};
@@ -258,7 +258,7 @@ fn what_drivers_say_of_devices() {
         let mut result = named.clone();
         result["request"] = "r".into();
         let mut device = named;
-        json_patch::merge(&mut device, &more);
+        crate::patch::merge(&mut device, &more);
         json!({"allocation": {"devices": {"results": [result]}}, "devices": [device]})
     };
     let check = |more: Value, expected: &[&str]| status_refused("ResourceClaim", device(more), expected);
@@ -285,7 +285,7 @@ fn what_drivers_say_of_devices() {
 fn devices_of_slices() {
     let check = |device: Value, expected: &[&str]| {
         let mut all = json!({"name": "d"});
-        json_patch::merge(&mut all, &device);
+        crate::patch::merge(&mut all, &device);
         refused("ResourceSlice", json!({"spec": {"devices": [all]}}), expected);
     };
     let at = "spec.devices[0]";

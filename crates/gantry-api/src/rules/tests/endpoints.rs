@@ -1,12 +1,12 @@
 //! Endpoints and EndpointSlices.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::fixtures::{becomes, change_refused, many, refused, warned};
 
 fn endpoint(rest: Value) -> Value {
     let mut each = json!({"addresses": ["10.0.0.1"]});
-    json_patch::merge(&mut each, &rest);
+    crate::patch::merge(&mut each, &rest);
     json!({"endpoints": [each]})
 }
 

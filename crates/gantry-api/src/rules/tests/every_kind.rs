@@ -1,7 +1,7 @@
 //! What holds for every kind.
 
+use gantry_json::{Value, json};
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use super::fixtures::{created, faults, kind_of, minimal, name_of};
 use crate::registry::{Kind, Registry};

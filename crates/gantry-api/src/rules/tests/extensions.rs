@@ -1,13 +1,13 @@
 //! What extends and guards the API: webhooks, policies, definitions and aggregated servers.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::fixtures::{becomes, change_refused, created, minimal, refused, status_refused};
 use crate::rules::common::{DNS_1035, DNS_SUBDOMAIN, QUALIFIED_NAME};
 
 fn webhook(name: &str, patch: Value) -> Value {
     let mut webhook = minimal(name)["webhooks"][0].clone();
-    json_patch::merge(&mut webhook, &patch);
+    crate::patch::merge(&mut webhook, &patch);
     json!({"webhooks": [webhook]})
 }
 
@@ -29,7 +29,7 @@ fn webhook_configurations() {
     let service = json!({"url": null, "service": {"name": "s", "namespace": "d"}});
     let made = created({
         let mut object = minimal(name);
-        json_patch::merge(&mut object, &webhook(name, json!({"rules": [rule], "clientConfig": service})));
+        crate::patch::merge(&mut object, &webhook(name, json!({"rules": [rule], "clientConfig": service})));
         object
     });
     assert_eq!(

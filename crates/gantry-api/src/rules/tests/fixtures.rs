@@ -1,6 +1,6 @@
 //! A minimal valid object of each kind, and checks against it.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use crate::field::FieldError;
 use crate::registry::{Kind, Registry};
@@ -44,7 +44,7 @@ pub(super) fn faults(object: &Value) -> Vec<String> {
 #[track_caller]
 pub(super) fn refused(name: &str, patch: Value, expected: &[&str]) {
     let mut object = minimal(name);
-    json_patch::merge(&mut object, &patch);
+    crate::patch::merge(&mut object, &patch);
     assert_eq!(faults(&created(object)), expected, "{name} with {patch}");
 }
 
@@ -59,7 +59,7 @@ pub(super) fn change_refused(name: &str, patch: Value, expected: &[&str]) {
 pub(super) fn change_of(old: Value, patch: Value, expected: &[&str]) {
     let kind = kind_of(&old);
     let mut new = old.clone();
-    json_patch::merge(&mut new, &patch);
+    crate::patch::merge(&mut new, &patch);
     kind.default(&mut new);
     kind.prepare_update(&mut new, &old);
     let mut errors = kind.validate(&new);
@@ -73,7 +73,7 @@ pub(super) fn status_refused(name: &str, status: Value, expected: &[&str]) {
     let old = created(minimal(name));
     let kind = kind_of(&old);
     let mut new = old.clone();
-    json_patch::merge(&mut new, &json!({"status": status}));
+    crate::patch::merge(&mut new, &json!({"status": status}));
     let errors = kind.validate_status(&new, &old, "status");
     assert_eq!(words(&errors), expected, "{name} with {status}");
 }
@@ -82,10 +82,10 @@ pub(super) fn status_refused(name: &str, status: Value, expected: &[&str]) {
 #[track_caller]
 pub(super) fn becomes(name: &str, patch: Value, expected: Value) {
     let mut object = minimal(name);
-    json_patch::merge(&mut object, &patch);
+    crate::patch::merge(&mut object, &patch);
     let object = created(object);
     let mut merged = object.clone();
-    json_patch::merge(&mut merged, &expected);
+    crate::patch::merge(&mut merged, &expected);
     assert_eq!(object, merged, "{name}");
 }
 
@@ -93,7 +93,7 @@ pub(super) fn becomes(name: &str, patch: Value, expected: Value) {
 #[track_caller]
 pub(super) fn warned(name: &str, patch: Value, expected: &[&str]) {
     let mut object = minimal(name);
-    json_patch::merge(&mut object, &patch);
+    crate::patch::merge(&mut object, &patch);
     let object = created(object);
     assert_eq!(kind_of(&object).warnings(&object, None), expected, "{name} with {patch}");
 }
@@ -177,7 +177,7 @@ pub(super) fn minimal(name: &str) -> Value {
         _ => more(name),
     };
     let mut object = json!({"kind": name, "metadata": {"name": "m"}});
-    json_patch::merge(&mut object, &rest);
+    crate::patch::merge(&mut object, &rest);
     if kind_of(&object).namespaced {
         object["metadata"]["namespace"] = "d".into();
     }
@@ -187,7 +187,7 @@ pub(super) fn minimal(name: &str) -> Value {
 fn more(name: &str) -> Value {
     let storage = |rest: Value| {
         let mut object = json!({"apiVersion": "storage.k8s.io/v1"});
-        json_patch::merge(&mut object, &rest);
+        crate::patch::merge(&mut object, &rest);
         object
     };
     let networking = |spec: Value| json!({"apiVersion": "networking.k8s.io/v1", "spec": spec});
@@ -232,7 +232,7 @@ fn extension(name: &str) -> Value {
         json!([{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]);
     let admission = |rest: Value| {
         let mut object = json!({"apiVersion": "admissionregistration.k8s.io/v1"});
-        json_patch::merge(&mut object, &rest);
+        crate::patch::merge(&mut object, &rest);
         object
     };
     let flow = |spec: Value| json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "spec": spec});

@@ -1,6 +1,6 @@
 //! Kinds of `flowcontrol.apiserver.k8s.io`.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::fixtures::{becomes, created, faults, minimal, refused, status_refused};
 

@@ -1,6 +1,6 @@
 //! ResourceQuota and LimitRange.
 
-use serde_json::json;
+use gantry_json::json;
 
 use super::fixtures::{becomes, change_of, created, minimal, refused, status_refused};
 

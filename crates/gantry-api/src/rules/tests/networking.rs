@@ -1,6 +1,6 @@
 //! Kinds of `networking.k8s.io`.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::fixtures::{becomes, change_refused, refused, status_refused};
 use crate::rules::common::DNS_SUBDOMAIN;
@@ -8,7 +8,7 @@ use crate::rules::common::DNS_SUBDOMAIN;
 fn path(each: Value) -> Value {
     let mut full = json!({"path": "/", "pathType": "Prefix",
         "backend": {"service": {"name": "s", "port": {"number": 80}}}});
-    json_patch::merge(&mut full, &each);
+    crate::patch::merge(&mut full, &each);
     json!({"spec": {"rules": [{"http": {"paths": [full]}}]}})
 }
 

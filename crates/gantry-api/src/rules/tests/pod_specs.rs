@@ -1,18 +1,18 @@
 //! Pods and their templates, beside what is refused part by part: what changes, what is said, whole specs.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::fixtures::{becomes, change_of, created, kind_of, minimal, refused, warned};
 
 fn made(spec: Value) -> Value {
     let mut pod = minimal("Pod");
-    json_patch::merge(&mut pod, &json!({"spec": spec}));
+    crate::patch::merge(&mut pod, &json!({"spec": spec}));
     created(pod)
 }
 
 fn container(rest: Value) -> Value {
     let mut container = json!({"name": "c", "image": "i:1"});
-    json_patch::merge(&mut container, &rest);
+    crate::patch::merge(&mut container, &rest);
     json!([container])
 }
 
@@ -75,7 +75,7 @@ fn keys_become_selectors_of_a_pods_own_labels() {
     let term = json!({"topologyKey": "zone", "labelSelector": {}, "matchLabelKeys": ["a"], "mismatchLabelKeys": ["t"]});
     let constraint = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
         "labelSelector": {}, "matchLabelKeys": ["a"]});
-    json_patch::merge(
+    crate::patch::merge(
         &mut pod,
         &json!({"metadata": {"labels": {"a": "b", "t": "u"}}, "spec": {"topologySpreadConstraints": [constraint],
             "affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}}}),
@@ -407,7 +407,7 @@ fn statuses_of_pods() {
     old["status"]["containerStatuses"] = state(json!({"terminated": {"exitCode": 0}}));
     let status = |patch: Value| {
         let mut new = old.clone();
-        json_patch::merge(&mut new, &json!({"status": patch}));
+        crate::patch::merge(&mut new, &json!({"status": patch}));
         kind_of(&old).prepare_status(&mut new, &old, "status");
         let errors = kind_of(&old).validate_status(&new, &old, "status");
         errors.iter().map(ToString::to_string).collect::<Vec<_>>()
@@ -431,7 +431,7 @@ fn statuses_of_pods() {
 fn what_is_said_about_pods() {
     let port = |rest: Value| {
         let mut port = json!({"containerPort": 80});
-        json_patch::merge(&mut port, &rest);
+        crate::patch::merge(&mut port, &rest);
         port
     };
     warned(

@@ -1,6 +1,6 @@
 //! What pods and their templates are refused for, part by part; endpoints and leases.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::fixtures::{refused, status_refused};
 use crate::rules::common::QUALIFIED_NAME;
@@ -11,7 +11,7 @@ fn pod(spec: Value, expected: &[&str]) {
 
 fn container(patch: Value, expected: &[&str]) {
     let mut container = json!({"name": "c", "image": "i:1"});
-    json_patch::merge(&mut container, &patch);
+    crate::patch::merge(&mut container, &patch);
     let expected: Vec<String> = expected.iter().map(|fault| format!("spec.containers[0].{fault}")).collect();
     let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
     pod(json!({"containers": [container]}), &expected);
@@ -19,7 +19,7 @@ fn container(patch: Value, expected: &[&str]) {
 
 fn volume(source: Value, expected: &[&str]) {
     let mut volume = json!({"name": "v"});
-    json_patch::merge(&mut volume, &source);
+    crate::patch::merge(&mut volume, &source);
     let expected: Vec<String> = expected.iter().map(|fault| format!("spec.volumes[0].{fault}")).collect();
     let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
     pod(json!({"volumes": [volume]}), &expected);

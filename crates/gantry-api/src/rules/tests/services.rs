@@ -1,6 +1,6 @@
 //! Services, nodes, namespaces and secrets.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::fixtures::{becomes, change_of, created, minimal, refused, status_refused, warned};
 
@@ -138,7 +138,7 @@ fn service_traffic() {
 fn services_change() {
     let made = |spec: Value| {
         let mut object = minimal("Service");
-        json_patch::merge(&mut object, &json!({"spec": spec}));
+        crate::patch::merge(&mut object, &json!({"spec": spec}));
         created(object)
     };
     let two = made(

@@ -1,6 +1,6 @@
 //! Volumes, claims, and kinds of `storage.k8s.io`.
 
-use serde_json::json;
+use gantry_json::json;
 
 use super::fixtures::{becomes, change_of, change_refused, created, kind_of, minimal, refused};
 use crate::rules::common::DNS_SUBDOMAIN;

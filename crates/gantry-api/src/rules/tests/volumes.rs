@@ -1,6 +1,6 @@
 //! What volumes come from, and the kinds that describe them.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::fixtures::{
     becomes, change_of, change_refused, created, minimal, refused, status_refused, warned,
@@ -10,7 +10,7 @@ use super::fixtures::{
 fn sources_of_persistent_volumes() {
     let check = |source: Value, expected: &[&str]| {
         let mut spec = json!({"hostPath": null});
-        json_patch::merge(&mut spec, &source);
+        crate::patch::merge(&mut spec, &source);
         refused("PersistentVolume", json!({"spec": spec}), expected);
     };
     check(
@@ -129,7 +129,7 @@ fn persistent_volumes_change() {
         json!({"spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": terms}}}})
     };
     let mut old = minimal("PersistentVolume");
-    json_patch::merge(&mut old, &affinity("failure-domain.beta.kubernetes.io/zone"));
+    crate::patch::merge(&mut old, &affinity("failure-domain.beta.kubernetes.io/zone"));
     let old = created(old);
     change_of(old.clone(), affinity("topology.kubernetes.io/zone"), &[]);
     change_of(
@@ -140,7 +140,7 @@ fn persistent_volumes_change() {
         ],
     );
     let mut csi = minimal("PersistentVolume");
-    json_patch::merge(
+    crate::patch::merge(
         &mut csi,
         &json!({"spec": {"hostPath": null, "volumeAttributesClassName": "v",
             "csi": {"driver": "a.b", "volumeHandle": "h"}}}),
@@ -166,7 +166,7 @@ fn sources_of_claims() {
     let check = |spec, expected: &[&str]| refused("PersistentVolumeClaim", json!({"spec": spec}), expected);
     let made = |patch: Value| {
         let mut claim = minimal("PersistentVolumeClaim");
-        json_patch::merge(&mut claim, &json!({"spec": patch}));
+        crate::patch::merge(&mut claim, &json!({"spec": patch}));
         created(claim)["spec"].clone()
     };
     let other = json!({"apiGroup": "a.b", "kind": "K", "name": "n"});
@@ -205,7 +205,7 @@ fn sources_of_claims() {
 #[test]
 fn claims_change() {
     let mut claim = minimal("PersistentVolumeClaim");
-    json_patch::merge(
+    crate::patch::merge(
         &mut claim,
         &json!({"metadata": {"annotations": {"volume.beta.kubernetes.io/storage-class": "s"}},
             "spec": {"volumeAttributesClassName": "v", "volumeName": "x"}}),

@@ -1,6 +1,6 @@
 //! Kinds that run pods: defaults, each documented fault, what cannot change.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::fixtures::{becomes, change_of, change_refused, created, minimal, refused, status_refused};
 
@@ -90,7 +90,7 @@ fn stateful_set() {
         "containers": [{"name": "c", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]}}}});
     refused("StatefulSet", mounted.clone(), &[]);
     let mut object = minimal("StatefulSet");
-    json_patch::merge(&mut object, &mounted);
+    crate::patch::merge(&mut object, &mounted);
     let claim = &created(object)["spec"]["volumeClaimTemplates"][0];
     assert_eq!(
         (&claim["kind"], &claim["spec"]["volumeMode"], &claim["status"]["phase"]),
@@ -294,7 +294,7 @@ fn job_changes() {
     started["status"]["startTime"] = "2026-01-01T00:00:00Z".into();
     let kind = super::fixtures::kind_of(&started);
     let mut new = started.clone();
-    json_patch::merge(&mut new, &moved);
+    crate::patch::merge(&mut new, &moved);
     let errors = kind.validate_update(&new, &started);
     assert!(errors[0].to_string().starts_with("spec.template: Invalid value: {"), "{errors:?}");
     status_refused(
@@ -310,7 +310,7 @@ fn job_changes() {
 fn failed_indexes_of_jobs() {
     let check = |spec: Value, expected: &[&str]| {
         let mut indexed = json!({"completionMode": "Indexed", "backoffLimitPerIndex": 1});
-        json_patch::merge(&mut indexed, &spec);
+        crate::patch::merge(&mut indexed, &spec);
         refused("Job", json!({"spec": indexed}), expected);
     };
     check(

@@ -1,7 +1,7 @@
 //! The columns of what extends, guards and parts the API, and of devices.
 
+use gantry_json::{Value, json};
 use k8s_openapi::api::{flowcontrol, resource};
-use serde_json::{Value, json};
 
 use super::super::about::{field, words};
 use super::{AGE, Column, NAME, column, count, list, named, text};

@@ -1,6 +1,6 @@
 //! The columns of limits and of what the server reports about its parts.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::super::about::words;
 use super::{AGE, Column, NAME, column, list, text};

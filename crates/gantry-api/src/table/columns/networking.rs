@@ -1,7 +1,7 @@
 //! The columns of what leads traffic to pods.
 
+use gantry_json::{Value, json};
 use k8s_openapi::api::networking;
-use serde_json::{Value, json};
 
 use super::super::about::{field, words};
 use super::workloads::selector;

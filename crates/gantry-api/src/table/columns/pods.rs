@@ -1,7 +1,7 @@
 //! The columns of pods.
 
+use gantry_json::{Value, json};
 use k8s_openapi::api::core;
-use serde_json::{Value, json};
 
 use super::super::about::{field, words};
 use super::super::age;

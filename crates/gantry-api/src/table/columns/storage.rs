@@ -1,7 +1,7 @@
 //! The columns of volumes and of what makes them.
 
+use gantry_json::{Value, json};
 use k8s_openapi::api::{core, storage};
-use serde_json::{Value, json};
 
 use super::super::about::{About, field, words};
 use super::{AGE, Column, NAME, NAMED, column, joined, list, named, text};

@@ -1,8 +1,8 @@
 //! The columns of kinds that run pods.
 
+use gantry_json::{Value, json};
 use jiff::Timestamp;
 use k8s_openapi::api::{apps, autoscaling, batch, core};
-use serde_json::{Value, json};
 
 use super::super::about::{About, field, words};
 use super::super::{age, duration};

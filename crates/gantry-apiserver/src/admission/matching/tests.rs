@@ -1,8 +1,8 @@
 //! Which requests rules and selectors select.
 
+use gantry_json::json;
 use gantry_store::engine::MemoryEngine;
 use gantry_store::{Options, Store};
-use serde_json::json;
 
 use super::*;
 use crate::User;

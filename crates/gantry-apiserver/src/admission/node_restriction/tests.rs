@@ -1,6 +1,6 @@
 //! What nodes may and may not write.
 
-use serde_json::json;
+use gantry_json::json;
 
 use super::super::testing::request;
 use super::*;

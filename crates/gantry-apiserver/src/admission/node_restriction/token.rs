@@ -1,7 +1,7 @@
 //! Tokens that a node asks for: for its own pods, and for audiences that the pods name.
 
 use gantry_api::status::ApiError;
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::super::{Request, text};
 use super::Question;

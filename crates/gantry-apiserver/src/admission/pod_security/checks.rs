@@ -9,7 +9,7 @@ mod restricted;
 use std::collections::BTreeSet;
 
 use gantry_api::rules::common::list;
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::policy::{Level, Standard, Version};
 

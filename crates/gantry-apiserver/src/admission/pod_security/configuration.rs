@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use gantry_api::field::{FieldError, Path};
 use gantry_api::rules::common;
+use gantry_json::Value;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::super::settings;
 use super::policy::{Level, Policy, Standard, Version};
@@ -118,7 +118,7 @@ impl Exemptions {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 

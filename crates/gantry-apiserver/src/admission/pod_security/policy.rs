@@ -3,7 +3,7 @@
 use std::fmt;
 
 use gantry_api::field::{FieldError, Path};
-use serde_json::Value;
+use gantry_json::Value;
 
 /// How strict a standard is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -176,7 +176,7 @@ impl Policy {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! Pods against the standards, and namespaces that change theirs.
 
-use serde_json::json;
+use gantry_json::json;
 
 use super::super::testing::request;
 use super::*;

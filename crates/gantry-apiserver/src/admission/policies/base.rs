@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use gantry_api::registry::{Kind, Registry};
 use gantry_cel::{Composition, Environment};
+use gantry_json::Value;
 use gantry_store::Snapshot;
-use serde_json::Value;
 
 use super::super::Request;
 use super::super::expression::{Conditions, environment};

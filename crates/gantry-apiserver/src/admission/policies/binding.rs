@@ -2,8 +2,8 @@
 
 use gantry_api::registry::Kind;
 use gantry_api::selector::LabelSelector;
+use gantry_json::Value;
 use gantry_store::Snapshot;
-use serde_json::Value;
 
 use super::super::matching::{Constraints, LabelsOf, selector, texts};
 use crate::custom_resources::Converter;
@@ -97,7 +97,7 @@ impl Binding {
             Some(converter) => converter.entries(kind, entries).await.map_err(|error| error.message)?,
             None => entries,
         };
-        let objects = entries.iter().map(|entry| serde_json::from_slice(&entry.value).unwrap_or_default());
+        let objects = entries.iter().map(|entry| gantry_json::from_slice(&entry.value).unwrap_or_default());
         let mut found: Vec<Value> = objects.collect();
         if let Some(selector) = &reference.selector {
             let selector = selector.as_ref().map_err(Clone::clone)?;

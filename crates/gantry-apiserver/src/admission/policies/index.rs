@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::base::Base;
 use super::binding::Binding;
@@ -55,7 +55,7 @@ impl<P: Bound> Index for Policies<P> {
     const PREFIXES: &'static [&'static str] = &[P::POLICIES, P::BINDINGS];
 
     fn apply(&mut self, key: &str, value: Option<&[u8]>) {
-        let object: Option<Value> = value.map(|bytes| serde_json::from_slice(bytes).unwrap_or_default());
+        let object: Option<Value> = value.map(|bytes| gantry_json::from_slice(bytes).unwrap_or_default());
         if let Some(name) = key.strip_prefix(P::POLICIES) {
             match object {
                 // A change of the status changes nothing here.

@@ -11,8 +11,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
+use gantry_json::{Value, json};
 use gantry_store::{Snapshot, Store};
-use serde_json::{Value, json};
 
 use super::super::expression::Inputs;
 use super::super::matching::{self, Resource, Versioned};

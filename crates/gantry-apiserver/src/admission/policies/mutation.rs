@@ -7,7 +7,7 @@ use gantry_api::registry::Registry;
 use gantry_api::schema::Schemas;
 use gantry_api::status::ApiError;
 use gantry_cel::{Budget, Made, Session, Type, Value as Cel, json_patch_type, object_type};
-use serde_json::{Map, Value};
+use gantry_json::{Map, Value};
 
 use super::super::expression::{Expression, Inputs};
 use super::super::matching::{self, Versioned};

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use gantry_cel::{Budget, Session, Type, Value as Cel};
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::super::expression::{Expression, Fault, Held, Inputs};
 use super::base::{Base, NO_ERROR, error_type};

@@ -4,9 +4,9 @@
 //! server's own pipeline. Assumption: several servers that do so write the same.
 
 use futures::StreamExt;
+use gantry_json::{Value, json};
 use gantry_store::EventKind;
 use http::Method;
-use serde_json::{Value, json};
 
 use super::type_check;
 use crate::ApiServer;
@@ -36,7 +36,7 @@ pub(crate) async fn follow(server: &ApiServer) {
 }
 
 async fn observe(server: &ApiServer, bytes: &[u8]) {
-    let policy: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let policy: Value = gantry_json::from_slice(bytes).unwrap_or_default();
     let (generation, name) = (&policy["metadata"]["generation"], &policy["metadata"]["name"]);
     let Some(name) = name.as_str().filter(|_| policy["status"]["observedGeneration"] != *generation) else {
         return;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gantry_api::registry::{Kind, Registry};
 use gantry_cel::{CompileError, Declared, Environment};
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::super::expression::environment;
 use super::super::matching::texts;

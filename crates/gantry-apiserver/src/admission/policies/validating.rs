@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use gantry_api::status::ApiError;
+use gantry_json::json;
 use gantry_store::{Snapshot, Store};
-use serde_json::json;
 
 use super::super::expression::Inputs;
 use super::super::matching::{self, Versioned};

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use gantry_api::pod_resources::ResourceList;
 use gantry_api::quota::{Requirement, Resource, requirements};
+use gantry_json::Value;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::super::settings;
 

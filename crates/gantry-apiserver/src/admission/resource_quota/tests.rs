@@ -1,6 +1,6 @@
 //! Writes against quotas.
 
-use serde_json::json;
+use gantry_json::json;
 
 use super::super::testing::request;
 use super::*;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
+use gantry_json::Value;
 use gantry_store::Snapshot;
-use serde_json::Value;
 
 use super::super::Request;
 use super::super::expression::{Conditions, environment};
@@ -113,7 +113,7 @@ impl Configurations {
         match value {
             None => drop(self.by_name.remove(name)),
             Some(bytes) => {
-                let configuration: Value = serde_json::from_slice(bytes).unwrap_or_default();
+                let configuration: Value = gantry_json::from_slice(bytes).unwrap_or_default();
                 let hooks = configuration["webhooks"].as_array().into_iter().flatten().enumerate();
                 let hooks = hooks.map(|(at, hook)| Arc::new(Hook::read(name, at, hook))).collect();
                 self.by_name.insert(name.to_owned(), hooks);

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use gantry_api::patch::json_patch;
 use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
+use gantry_json::{Value, json};
 use gantry_store::Store;
-use serde_json::{Value, json};
 
 use super::super::matching::{self, Versioned};
 use super::super::{Again, Request, Turns, WaitingPlugin};
@@ -62,7 +62,7 @@ impl MutatingAdmissionWebhook {
         let Some((patch, patch_type)) = response.patch else { return Ok(false) };
         let internal = |why: String| Failure::Internal(ApiError::internal(why));
         let operations: Vec<Value> =
-            serde_json::from_slice(&patch).map_err(|error| internal(error.to_string()))?;
+            gantry_json::from_slice(&patch).map_err(|error| internal(error.to_string()))?;
         if operations.is_empty() {
             return Ok(false);
         }

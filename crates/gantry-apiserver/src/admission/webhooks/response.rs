@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gantry_api::status::ApiError;
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 /// A webhook's answer.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -70,7 +70,7 @@ pub(super) fn read(review: &Value, version: &str, uid: &str, mutating: bool) -> 
         status: response["status"].clone(),
         patch,
         warnings: warnings.filter_map(|each| each.as_str().map(str::to_owned)).collect(),
-        annotations: annotations.map(|(key, value)| (key.clone(), text(value))).collect(),
+        annotations: annotations.map(|(key, value)| (key.to_string(), text(value))).collect(),
     })
 }
 

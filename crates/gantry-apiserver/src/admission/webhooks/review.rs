@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use gantry_api::registry::Kind;
+use gantry_json::Value;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::super::Request;
 use super::super::matching::Versioned;
@@ -52,7 +52,7 @@ struct Question<'a> {
     object: &'a Value,
     old_object: &'a Value,
     dry_run: bool,
-    options: &'a Value,
+    options: Value,
 }
 
 /// The review of `request`, whose objects are shown as `versioned`, for a webhook that met it as one for
@@ -93,8 +93,8 @@ pub(super) fn of(
             object: &versioned.object,
             old_object: &versioned.old,
             dry_run: request.dry_run,
-            options: &request.options,
+            options: request.options.to_value(),
         },
     };
-    serde_json::to_vec(&review).unwrap_or_default().into()
+    gantry_json::to_vec(&review).unwrap_or_default().into()
 }

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::{AllocationError, invalid, is_headless, service_type, strings, text};
 
@@ -52,7 +52,7 @@ pub(super) fn default(
     let mut families = of_service(service);
     let mut policy = text(service, "/spec/ipFamilyPolicy").to_owned();
     let selector = service.pointer("/spec/selector").and_then(Value::as_object);
-    let selectorless = selector.is_none_or(serde_json::Map::is_empty);
+    let selectorless = selector.is_none_or(gantry_json::Map::is_empty);
     if is_headless(service) && selectorless {
         // Endpoints are made by somebody else, who may use any family.
         if families.is_empty() {

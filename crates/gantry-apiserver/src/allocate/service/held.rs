@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
+use gantry_json::Value;
 use serde::Deserialize;
-use serde_json::Value;
 
 /// What a Service holds, by what is stored of it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl Held {
 
     /// What the Service with these bytes holds.
     pub fn read(service: &[u8]) -> Self {
-        serde_json::from_slice::<Object>(service).map(Self::from).unwrap_or_default()
+        gantry_json::from_slice::<Object>(service).map(Self::from).unwrap_or_default()
     }
 }
 
@@ -75,7 +75,7 @@ impl From<Object> for Held {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use gantry_json::json;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! Node ports: those of the Service's ports and the one that load balancers check its health on.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::{
     AllocationError, Claim, InUse, ServiceAllocator, invalid, may_have_node_ports, text, wants_node_ports,

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use gantry_json::{Value, json};
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 use super::*;
 

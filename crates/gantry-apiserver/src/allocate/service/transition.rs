@@ -1,6 +1,6 @@
 //! Values that follow from others or from the Service's earlier state, before anything is allocated.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::{may_have_node_ports, service_type, strings, text, wants_cluster_ip};
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use gantry_cel::Budget;
-use serde_json::{Map, Value, json};
+use gantry_json::{Map, Value, json};
 
 use crate::User;
 use crate::authn::configuration::{Mapping, Rule, Source};
 use crate::expression::Expression;
 
-type Claims = Map<String, Value>;
+type Claims = Map;
 
 /// The user whom these claims describe; the error is why they describe none.
 pub(super) fn user(mapping: &Mapping, claims: Claims) -> Result<User, String> {
@@ -106,7 +106,7 @@ fn groups(source: &Source, claims: &Claims, whole: &Value) -> Result<Vec<String>
 fn text(claims: &Claims, claim: &str, named: impl Fn() -> String) -> Result<String, String> {
     match claims.get(claim) {
         None => Err(format!("{}: claim not present", named())),
-        Some(Value::String(text)) => Ok(text.clone()),
+        Some(Value::String(text)) => Ok(text.to_string()),
         Some(_) => Err(format!("{}: not a string", named())),
     }
 }
@@ -114,7 +114,7 @@ fn text(claims: &Claims, claim: &str, named: impl Fn() -> String) -> Result<Stri
 fn one_text(expression: &Expression, whole: &Value, what: &str) -> Result<String, String> {
     let wrong = |error: &str| format!("oidc: error evaluating {what} claim expression: {error}");
     match evaluate(expression, whole) {
-        Ok(Value::String(text)) => Ok(text),
+        Ok(Value::String(text)) => Ok(text.to_string()),
         Ok(_) => Err(wrong(&format!("{what} claim expression must return a string"))),
         Err(error) => Err(wrong(&error)),
     }
@@ -125,7 +125,7 @@ fn several(value: Value) -> Result<Vec<String>, String> {
     let wrong = || "expression must return a string or a list of strings".to_owned();
     let texts = match value {
         Value::Null => Vec::new(),
-        Value::String(one) => vec![one],
+        Value::String(one) => vec![one.to_string()],
         Value::Array(more) => {
             let texts = more.iter().map(|each| each.as_str().map(str::to_owned));
             texts.collect::<Option<_>>().ok_or_else(wrong)?

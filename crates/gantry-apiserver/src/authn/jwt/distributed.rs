@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gantry_json::{Map, Value};
 use parking_lot::Mutex;
-use serde_json::{Map, Value};
 
 use super::Checks;
 use super::keys::Keys;
@@ -32,7 +32,7 @@ impl Distributed {
     }
 
     /// Puts the claim among `claims`, where they say where it is.
-    pub async fn expand(&self, claims: &mut Map<String, Value>, now: i64) -> Result<(), String> {
+    pub async fn expand(&self, claims: &mut Map, now: i64) -> Result<(), String> {
         if claims.contains_key(&self.claim) {
             return Ok(());
         }
@@ -48,7 +48,7 @@ impl Distributed {
         let Some(url) = found["endpoint"].as_str().filter(|url| !url.is_empty()) else { return Ok(()) };
         let token = found["access_token"].as_str().filter(|token| !token.is_empty());
         let value = self.fetch(url, token, now).await?;
-        claims.insert(self.claim.clone(), value);
+        claims.insert(self.claim.as_str().into(), value);
         Ok(())
     }
 

@@ -138,8 +138,8 @@ impl Keys {
         let get =
             async |url: &str| self.remote.get(url, None, PATIENCE).await.map_err(|error| error.to_string());
         let document = get(&self.discovery_url).await?;
-        let document: serde_json::Value =
-            serde_json::from_slice(&document).map_err(|error| format!("{}: {error}", self.discovery_url))?;
+        let document: gantry_json::Value =
+            gantry_json::from_slice(&document).map_err(|error| format!("{}: {error}", self.discovery_url))?;
         let issuer = document["issuer"].as_str().unwrap_or_default();
         if issuer != self.issuer {
             return Err(format!(

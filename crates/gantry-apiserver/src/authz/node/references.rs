@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use gantry_json::{Value, json};
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 /// The parts of a pod in which it refers to anything.
 #[derive(Deserialize)]
@@ -22,7 +22,7 @@ struct Metadata {
 
 /// A pod as far as its references go: without its status and its managed fields, which are most of it.
 pub(super) fn read_pod(bytes: &[u8]) -> Option<Value> {
-    let Parts { metadata, spec } = serde_json::from_slice(bytes).ok()?;
+    let Parts { metadata, spec } = gantry_json::from_slice(bytes).ok()?;
     let Metadata { name, namespace, annotations } = metadata;
     let mut pod = json!({"metadata": {"name": name, "namespace": namespace}});
     pod["metadata"]["annotations"] = annotations;

@@ -1,6 +1,6 @@
 //! What nodes reach.
 
-use serde_json::json;
+use gantry_json::json;
 
 use super::*;
 

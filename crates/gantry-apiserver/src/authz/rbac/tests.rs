@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use gantry_json::{Value, json};
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn plainly(objects: &BTreeMap<String, Value>, attributes: &Attributes) -> bool {
         };
         let Some(role) = objects.get(&key) else { return Vec::new() };
         if role["aggregationRule"].is_null() {
-            return serde_json::from_value(role["rules"].clone()).unwrap();
+            return gantry_json::from_value(role["rules"].clone()).unwrap();
         }
         let labelled = objects.iter().filter(|(key, other)| {
             key.starts_with(CLUSTER_ROLES)
@@ -29,7 +29,7 @@ fn plainly(objects: &BTreeMap<String, Value>, attributes: &Attributes) -> bool {
                 && other["metadata"]["labels"]["to"] == "x"
         });
         labelled
-            .flat_map(|(_, other)| serde_json::from_value::<Vec<Rule>>(other["rules"].clone()).unwrap())
+            .flat_map(|(_, other)| gantry_json::from_value::<Vec<Rule>>(other["rules"].clone()).unwrap())
             .collect()
     };
     objects.iter().any(|(key, binding)| {

@@ -1,6 +1,6 @@
 //! ConversionReviews: what a conversion webhook is asked, and what of its answer is taken.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 /// The versions of reviews that are spoken, the one to prefer first.
 const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
@@ -95,7 +95,7 @@ fn restored(mut new: Value, old: &Value, wanted: &str) -> Result<Value, String> 
         for field in ["labels", "annotations"] {
             match &new["metadata"][field] {
                 Value::Null => drop(fields.remove(field)),
-                value => drop(fields.insert(field.to_owned(), value.clone())),
+                value => drop(fields.insert(field.into(), value.clone())),
             }
         }
     }

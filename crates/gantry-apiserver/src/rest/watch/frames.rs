@@ -6,8 +6,8 @@ use bytes::{BufMut, Bytes};
 use gantry_api::protobuf;
 use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
+use gantry_json::{Value, json};
 use gantry_store::Entry;
-use serde_json::{Value, json};
 
 use crate::negotiate::{Encoding, Output, Shape};
 use crate::request::Query;

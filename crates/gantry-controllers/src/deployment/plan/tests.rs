@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use gantry_json::{Value, json};
 use k8s_openapi::api::apps::v1::ReplicaSetStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 use super::*;
 
@@ -30,7 +30,7 @@ impl World {
         }
         let deployment = json!({"metadata": {"name": "web", "namespace": "n", "uid": "d", "generation": 1}, "spec": whole});
         Self {
-            deployment: serde_json::from_value(deployment).expect("a Deployment"),
+            deployment: gantry_json::from_value(deployment).expect("a Deployment"),
             sets: BTreeMap::new(),
             now: "2026-01-01T00:00:00Z".parse().expect("a time"),
             generation: 1,
@@ -38,11 +38,11 @@ impl World {
     }
 
     fn edit(&mut self, pointer: &str, value: Value) {
-        let mut all = serde_json::to_value(&self.deployment).expect("JSON");
+        let mut all = gantry_json::to_value(&self.deployment).expect("JSON");
         *all.pointer_mut(pointer).expect("a field") = value;
         self.generation += 1;
         all["metadata"]["generation"] = self.generation.into();
-        self.deployment = serde_json::from_value(all).expect("a Deployment");
+        self.deployment = gantry_json::from_value(all).expect("a Deployment");
     }
 
     fn image(&mut self, image: &str) {
@@ -83,7 +83,7 @@ impl World {
             {
                 let all = set.metadata.annotations.get_or_insert_default();
                 all.extend(
-                    annotations.iter().map(|(k, v)| (k.clone(), v.as_str().expect("text").to_owned())),
+                    annotations.iter().map(|(k, v)| (k.to_string(), v.as_str().expect("text").to_owned())),
                 );
             }
             set.metadata.generation = set.metadata.generation.map(|generation| generation + 1);

@@ -1,6 +1,6 @@
 //! Mirrors of Endpoints objects, and how they follow them.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn endpoints(metadata: Value, subsets: Value) -> Endpoints {
     let mut object =
         json!({"metadata": {"name": "db", "namespace": "shop", "uid": "e1"}, "subsets": subsets});
     object["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
-    serde_json::from_value(object).expect("Endpoints")
+    gantry_json::from_value(object).expect("Endpoints")
 }
 
 /// The slices after `plan` was carried out.
@@ -91,7 +91,7 @@ fn labels_and_annotations_are_mirrored() {
         "annotations": {"note": "x", TRIGGER_TIME: "2026-01-01T00:00:00Z", LAST_APPLIED: "{}"},
     });
     let slices = carried_out(plan(&endpoints(metadata, subsets.clone()), &[]), &[]);
-    let metadata = serde_json::to_value(&slices[0].metadata).expect("JSON");
+    let metadata = gantry_json::to_value(&slices[0].metadata).expect("JSON");
     assert_eq!(metadata["labels"], json!({"team": "a", SERVICE_NAME: "db", MANAGED_BY: CONTROLLER}));
     assert_eq!(metadata["annotations"], json!({"note": "x"}));
     assert_eq!(metadata["ownerReferences"][0]["kind"], "Endpoints");
@@ -120,7 +120,7 @@ fn too_many_and_wrong_addresses_are_left_out() {
 fn what_is_not_mirrored() {
     let check = |metadata: Value, selector: Value, expect: bool| {
         let service = json!({"metadata": {"name": "db"}, "spec": {"selector": selector}});
-        let service: Service = serde_json::from_value(service).expect("a Service");
+        let service: Service = gantry_json::from_value(service).expect("a Service");
         assert_eq!(
             is_mirrored(&endpoints(metadata.clone(), json!([])), &service),
             expect,

@@ -4,10 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use gantry_cri::{Code, CriError, EventStream, ImageService, RuntimeService, v1::*};
+use gantry_json::{Value, json};
 use http_body_util::{BodyExt, Full};
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use super::super::{Message, Worker};
@@ -303,7 +303,7 @@ impl World {
     /// A world whose API has this pod.
     pub fn new(pod: Pod) -> Self {
         let state = Arc::new(State {
-            pod: watch::channel(serde_json::to_value(pod).unwrap()).0,
+            pod: watch::channel(gantry_json::to_value(pod).unwrap()).0,
             gone: watch::channel(None).0,
             events: watch::channel(Vec::new()).0,
             runtime: Arc::default(),
@@ -320,7 +320,7 @@ impl World {
             async move {
                 let (parts, body) = request.into_parts();
                 let data = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
-                let body = serde_json::from_slice(&data).unwrap_or_default();
+                let body = gantry_json::from_slice(&data).unwrap_or_default();
                 let answer = api.answer(parts.method.as_str(), parts.uri.path(), body);
                 Ok::<_, std::io::Error>(http::Response::new(Full::new(bytes::Bytes::from(
                     answer.to_string(),
@@ -367,7 +367,7 @@ impl World {
     /// Starts the pod's worker.
     pub fn spawn(&self) -> mpsc::UnboundedSender<Message> {
         let agent = self.agent();
-        let pod: Arc<Pod> = Arc::new(serde_json::from_value(self.state.pod.borrow().clone()).unwrap());
+        let pod: Arc<Pod> = Arc::new(gantry_json::from_value(self.state.pod.borrow().clone()).unwrap());
         let tx = Worker::spawn(agent.clone(), pod.clone(), None);
         *self.state.runtime.wake.lock() = Some(tx.clone());
         agent.pods.write().insert("u1".into(), Handle { tx: tx.clone(), pod, counts: true });
@@ -382,7 +382,7 @@ impl World {
     /// Waits until the API's pod is so.
     pub async fn wait(&self, mut so: impl FnMut(&Pod) -> bool) -> Pod {
         let mut rx = self.state.pod.subscribe();
-        let parse = |v: &Value| serde_json::from_value::<Pod>(v.clone()).unwrap();
+        let parse = |v: &Value| gantry_json::from_value::<Pod>(v.clone()).unwrap();
         let known = rx.wait_for(|v| v.get("status").is_some() && so(&parse(v)));
         let limit = std::time::Duration::from_secs(3600);
         let value =
@@ -408,7 +408,7 @@ impl World {
 
     /// Replaces the API's pod.
     pub fn put(&self, pod: &Pod) {
-        self.state.pod.send_replace(serde_json::to_value(pod).unwrap());
+        self.state.pod.send_replace(gantry_json::to_value(pod).unwrap());
     }
 
     /// Waits until the pod has been deleted and its worker is gone.

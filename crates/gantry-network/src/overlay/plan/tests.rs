@@ -21,12 +21,12 @@ fn here() -> Here {
 
 fn peers(peers: &[(&str, &[&str], &[&str])]) -> BTreeMap<String, Peer> {
     let read = |(name, addresses, cidrs): &(&str, &[&str], &[&str])| {
-        let node = serde_json::from_value(serde_json::json!({
+        let node = gantry_json::from_value(gantry_json::json!({
             "metadata": {"name": name},
             "spec": {"podCIDRs": cidrs},
             "status": {"addresses": addresses.iter()
-                .map(|a| serde_json::json!({"type": "InternalIP", "address": a}))
-                .chain([serde_json::json!({"type": "Hostname", "address": name})])
+                .map(|a| gantry_json::json!({"type": "InternalIP", "address": a}))
+                .chain([gantry_json::json!({"type": "Hostname", "address": name})])
                 .collect::<Vec<_>>()},
         }));
         ((*name).to_owned(), Peer::read(&node.unwrap()))

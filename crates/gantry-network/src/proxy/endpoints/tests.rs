@@ -1,6 +1,6 @@
 //! Which endpoints are chosen.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn check(endpoints: &[&str], cluster: &[&str], local: &[&str]) {
         })
     };
     let slice = |address_type: &str, endpoints: &[Value]| -> EndpointSlice {
-        serde_json::from_value(json!({
+        gantry_json::from_value(json!({
             "metadata": {"name": "s"},
             "addressType": address_type,
             "ports": [{"name": "web", "port": 80}, {"name": "other", "port": 81}],
@@ -39,7 +39,7 @@ fn check(endpoints: &[&str], cluster: &[&str], local: &[&str]) {
         slice("IPv6", &[json!({"addresses": ["fd00::1"]})]),
         slice("FQDN", &[json!({"addresses": ["example.com"]})]),
     ];
-    let service = serde_json::from_value(json!({
+    let service = gantry_json::from_value(json!({
         "metadata": {"namespace": "d", "name": "s"},
         "spec": {"clusterIP": "10.43.0.1", "ports": [{"name": "web", "port": 8080}]},
     }));

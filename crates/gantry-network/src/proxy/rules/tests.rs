@@ -1,6 +1,6 @@
 //! What Services and pods add, as text.
 
-use serde_json::{Value as Json, json};
+use gantry_json::{Value as Json, json};
 
 use super::*;
 use crate::lease::HostPort;
@@ -19,11 +19,11 @@ fn check(spec: Json, here: &[&str], elsewhere: &[&str], expect: &str) {
     for (name, value) in spec.as_object().unwrap() {
         object["spec"][name] = value.clone();
     }
-    let object = serde_json::from_value(object).unwrap();
+    let object = gantry_json::from_value(object).unwrap();
     let endpoint = |node: &'static str| move |ip: &&str| json!({"addresses": [ip], "nodeName": node});
     let endpoints: Vec<Json> =
         here.iter().map(endpoint("n1")).chain(elsewhere.iter().map(endpoint("n2"))).collect();
-    let slice: EndpointSlice = serde_json::from_value(json!({
+    let slice: EndpointSlice = gantry_json::from_value(json!({
         "metadata": {"name": "s"},
         "addressType": "IPv4",
         "ports": [{"port": 8080}],
@@ -177,12 +177,12 @@ fn headless_and_foreign_services_add_nothing() {
         json!({"clusterIP": "fd00::1"}),
         json!({"type": "ExternalName", "externalName": "example.com"}),
     ] {
-        let object = serde_json::from_value(json!({"metadata": {"name": "s"}, "spec": spec})).unwrap();
+        let object = gantry_json::from_value(json!({"metadata": {"name": "s"}, "spec": spec})).unwrap();
         assert_eq!(Service::read(&object, Family::Ipv4), None);
     }
     let labels = json!({"service.kubernetes.io/service-proxy-name": "mine"});
     let object = json!({"metadata": {"name": "s", "labels": labels}, "spec": {"clusterIP": "10.43.0.1"}});
-    assert_eq!(Service::read(&serde_json::from_value(object).unwrap(), Family::Ipv4), None);
+    assert_eq!(Service::read(&gantry_json::from_value(object).unwrap(), Family::Ipv4), None);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
+use gantry_json::{Value, json};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
@@ -14,7 +15,6 @@ use kube::runtime::finalizer::{Event, finalizer};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Config, Resource, ResourceExt};
-use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 
@@ -26,7 +26,7 @@ fn definition() -> CustomResourceDefinition {
         "spec": {"type": "object", "required": ["seeds"], "properties": {"seeds": {"type": "integer", "minimum": 0}}},
         "status": {"type": "object", "properties": {"planted": {"type": "integer"}}},
     });
-    serde_json::from_value(json!({
+    gantry_json::from_value(json!({
         "metadata": {"name": format!("beds.{GROUP}")},
         "spec": {
             "group": GROUP,
@@ -46,7 +46,7 @@ fn kind() -> ApiResource {
 }
 
 fn bed(name: &str, seeds: i64) -> DynamicObject {
-    DynamicObject::new(name, &kind()).data(json!({"spec": {"seeds": seeds}}))
+    DynamicObject::new(name, &kind()).data(json!({"spec": {"seeds": seeds}}).into())
 }
 
 /// What the controller does with one bed: a config map that it owns, and the bed's status; at the end of
@@ -182,8 +182,8 @@ async fn tour(kubeconfig: Kubeconfig) {
 fn an_operator_of_kube_rs() {
     let cluster = Cluster::start("operator");
     let text = cluster.kubectl(&["config", "view", "--raw", "-o", "json"]);
-    let kubeconfig: Value = serde_json::from_str(&text).expect("a kubeconfig");
-    let kubeconfig: Kubeconfig = serde_json::from_value(kubeconfig).expect("a kubeconfig");
+    let kubeconfig: Value = gantry_json::from_str(&text).expect("a kubeconfig");
+    let kubeconfig: Kubeconfig = gantry_json::from_value(kubeconfig).expect("a kubeconfig");
     cluster.within(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(tour(kubeconfig));

@@ -1,6 +1,6 @@
 //! What schemas of custom kinds say beyond OpenAPI: how lists and maps merge, and rules.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use crate::custom::path::checked;
 use crate::field::{FieldError, FieldErrorKind, Path};

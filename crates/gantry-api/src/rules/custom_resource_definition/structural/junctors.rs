@@ -1,7 +1,7 @@
 //! What stands under `allOf`, `anyOf`, `oneOf` and `not`: it may not say what a value is, only
 //! which ones are fine.
 
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::{EMBEDDED, INT_OR_STRING, PRESERVES};
 use crate::custom::pattern;

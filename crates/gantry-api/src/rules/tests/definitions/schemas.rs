@@ -1,6 +1,6 @@
 //! What the schema of a version may say.
 
-use serde_json::{Value, json};
+use gantry_json::{Value, json};
 
 use super::{NAME, refused};
 
@@ -150,7 +150,7 @@ fn objects() {
         json!({"status": {}}),
         &[&format!(
             ": Invalid value: {}: only [Description Type Format Title Maximum ExclusiveMaximum Minimum ExclusiveMinimum MaxLength MinLength Pattern MaxItems MinItems UniqueItems MultipleOf Required Items Properties ExternalDocs Example XPreserveUnknownFields XValidations] fields are allowed at the root of the schema if the status subresource is enabled",
-            serde_json::from_str::<Value>(shown).expect("JSON")
+            gantry_json::from_str::<Value>(shown).expect("JSON")
         )],
     );
 }

@@ -6,7 +6,7 @@ use gantry_api::{
     rules::common::{list, text},
     sysctls::is_safe,
 };
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::{Check, Pod, Violation, bad_setters, containers, name, plural, quoted, setters};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use gantry_api::rules::common::list;
-use serde_json::Value;
+use gantry_json::Value;
 
 use super::baseline::{adding, adds, proc_mount, seccomp as forbidden_seccomp};
 use super::{Check, Pod, Violation, containers, name, plural, quoted, setters};
