@@ -4,9 +4,6 @@
 use anyhow::Result;
 use gantry_api::protobuf;
 use gantry_json::Value;
-use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::{Method, Request, Uri};
 
 /// Digits of every number.
 const DIGITS: usize = 6;
@@ -20,38 +17,39 @@ const JSON: &str = "application/json";
 /// A request that is made over and over.
 #[derive(Debug, Clone)]
 pub struct Call {
-    method: Method,
-    path: Template,
+    method: &'static str,
+    path: String,
     media_type: &'static str,
     accept: &'static str,
-    body: Template,
+    body: Vec<u8>,
     objects: usize,
+    template: Template,
 }
 
 impl Call {
     /// A GET of `path`.
     pub fn get(path: impl Into<String>) -> Self {
-        Self::new(Method::GET, path, JSON, Vec::new())
+        Self::new("GET", path, JSON, Vec::new())
     }
 
     /// A DELETE of `path`.
     pub fn delete(path: &str) -> Self {
-        Self::new(Method::DELETE, path, JSON, Vec::new())
+        Self::new("DELETE", path, JSON, Vec::new())
     }
 
     /// A POST of JSON.
     pub fn post(path: impl Into<String>, body: &Value) -> Self {
-        Self::new(Method::POST, path, JSON, body.to_string())
+        Self::new("POST", path, JSON, body.to_string())
     }
 
     /// A POST as clients send it that know the kind's type: protobuf, there and back.
     pub fn typed_post(path: impl Into<String>, body: &Value) -> Result<Self> {
-        Ok(Self::new(Method::POST, path, protobuf::MEDIA_TYPE, protobuf::value(body)?).typed())
+        Ok(Self::new("POST", path, protobuf::MEDIA_TYPE, protobuf::value(body)?).typed())
     }
 
     /// A PATCH of this media type.
     pub fn patch(path: impl Into<String>, media_type: &'static str, body: &Value) -> Self {
-        Self::new(Method::PATCH, path, media_type, body.to_string())
+        Self::new("PATCH", path, media_type, body.to_string())
     }
 
     /// A server-side apply of `body`.
@@ -62,7 +60,7 @@ impl Call {
     /// The same, answered in protobuf.
     #[must_use]
     pub fn typed(self) -> Self {
-        Self { accept: "application/vnd.kubernetes.protobuf,application/json", ..self }
+        Self { accept: "application/vnd.kubernetes.protobuf,application/json", ..self }.made()
     }
 
     /// The same on so many objects in turn; otherwise each request is about another one.
@@ -72,13 +70,25 @@ impl Call {
     }
 
     fn new(
-        method: Method,
+        method: &'static str,
         path: impl Into<String>,
         media_type: &'static str,
         body: impl Into<Vec<u8>>,
     ) -> Self {
-        let (path, body) = (Template::new(path.into()), Template::new(body));
-        Self { method, path, media_type, accept: JSON, body, objects: usize::MAX }
+        let (path, body, template) = (path.into(), body.into(), Template::new(Vec::new()));
+        Self { method, path, media_type, accept: JSON, body, objects: usize::MAX, template }.made()
+    }
+
+    /// The same with its bytes.
+    fn made(mut self) -> Self {
+        let Self { method, path, media_type, accept, body, .. } = &self;
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: {media_type}\r\naccept: {accept}\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        self.template = Template::new([head.as_bytes(), body].concat());
+        self
     }
 
     /// Whether answers are asked for in protobuf.
@@ -87,17 +97,8 @@ impl Call {
     }
 
     /// The request of this number.
-    pub fn request(&self, number: usize) -> Result<Request<Full<Bytes>>> {
-        let object = number % self.objects;
-        let uri = Uri::from_maybe_shared(Bytes::from(self.path.filled(object, number)))?;
-        let body = Full::new(self.body.filled(object, number).into());
-        Ok(Request::builder()
-            .method(&self.method)
-            .uri(uri)
-            .header("host", "127.0.0.1")
-            .header("content-type", self.media_type)
-            .header("accept", self.accept)
-            .body(body)?)
+    pub fn request(&self, number: usize) -> Vec<u8> {
+        self.template.filled(number % self.objects, number)
     }
 }
 
@@ -137,30 +138,32 @@ impl Template {
 #[cfg(test)]
 mod tests {
     use gantry_json::json;
-    use http_body_util::BodyExt;
 
     use super::*;
 
-    async fn sent(call: &Call, number: usize) -> (String, Vec<u8>) {
-        let request = call.request(number).unwrap();
-        let path = request.uri().to_string();
-        (path, request.into_body().collect().await.unwrap().to_bytes().to_vec())
+    /// The path and the body.
+    fn sent(call: &Call, number: usize) -> (String, Vec<u8>) {
+        let request = call.request(number);
+        let end = memchr::memmem::find(&request, b"\r\n\r\n").unwrap();
+        let (head, body) = (String::from_utf8(request[..end].to_vec()).unwrap(), request[end + 4..].to_vec());
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+        (head.split(' ').nth(1).unwrap().to_owned(), body)
     }
 
-    #[tokio::test]
-    async fn numbers_take_their_places() {
+    #[test]
+    fn numbers_take_their_places() {
         let body = json!({"metadata": {"name": "a-OBJECT"}, "data": {"n": "NUMBER"}});
         let call = Call::patch("/a-OBJECT", "application/json", &body).over(10);
         let expect = json!({"metadata": {"name": "a-000007"}, "data": {"n": "000117"}});
-        assert_eq!(sent(&call, 117).await, ("/a-000007".into(), expect.to_string().into_bytes()));
+        assert_eq!(sent(&call, 117), ("/a-000007".into(), expect.to_string().into_bytes()));
     }
 
-    #[tokio::test]
-    async fn typed_bodies_keep_their_lengths() {
+    #[test]
+    fn typed_bodies_keep_their_lengths() {
         let object =
             |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
         let call = Call::typed_post("/", &object("a-OBJECT")).unwrap();
         assert!(call.is_typed());
-        assert_eq!(sent(&call, 42).await.1, protobuf::value(&object("a-000042")).unwrap());
+        assert_eq!(sent(&call, 42).1, protobuf::value(&object("a-000042")).unwrap());
     }
 }

@@ -167,7 +167,7 @@ impl Cluster {
     async fn is_ready(&self) -> bool {
         let ready = async {
             let client = Client::from_kubeconfig(&self.kubeconfig())?;
-            client.connect().await?.exchange(Call::get("/readyz").request(0)?).await
+            client.connect().await?.exchange(&Call::get("/readyz").request(0)).await
         };
         self.kubeconfig().exists() && ready.await.is_ok()
     }

@@ -43,7 +43,7 @@ pub async fn measure(arguments: &Arguments, report: &mut Report) -> Result<()> {
 async fn established(client: &Client) -> Result<()> {
     let connection = client.connect().await?;
     let watch = Call::get(format!("{DEFINITIONS}?watch=true&timeoutSeconds=60"));
-    let body = connection.open(watch.request(0)?).await?;
+    let body = connection.open(&watch.request(0)).await?;
     let is_true = |condition: &Value| condition["type"] == "Established" && condition["status"] == "True";
     watch::until(body, "the definition is not established after 60 s", |definition| {
         definition["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(is_true))

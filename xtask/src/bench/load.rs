@@ -115,7 +115,7 @@ async fn send(connections: Vec<Connection>, call: &Call, until: Until) -> Result
                 if over {
                     return anyhow::Ok(answers);
                 }
-                connection.exchange(call.request(number)?).await?;
+                connection.exchange(&call.request(number)).await?;
                 let at = Instant::now();
                 answers.push((at - begin, at));
             }

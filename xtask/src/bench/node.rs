@@ -56,12 +56,12 @@ async fn create_to_running(client: &Client) -> Result<Latency> {
         let name = format!("run-{number}");
         let watching = client.connect().await?;
         let query = format!("watch=true&timeoutSeconds=60&fieldSelector=metadata.name%3D{name}");
-        let body = watching.open(Call::get(format!("{PODS}?{query}")).request(0)?).await?;
+        let body = watching.open(&Call::get(format!("{PODS}?{query}")).request(0)).await?;
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
             "spec": {"terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "gantry.local/busybox:1",
                      "imagePullPolicy": "IfNotPresent", "command": ["sleep", "3600"]}]}});
         let before = Instant::now();
-        connection.exchange(Call::post(PODS, &pod).request(0)?).await?;
+        connection.exchange(&Call::post(PODS, &pod).request(0)).await?;
         let late = format!("pod {name} is not Running after 60 s");
         watch::until(body, &late, |pod| pod["status"]["phase"] == "Running").await?;
         took.push(before.elapsed());
@@ -72,8 +72,8 @@ async fn create_to_running(client: &Client) -> Result<Latency> {
 /// Waits until the node is ready and has no taint.
 async fn takes_pods(client: &Client) -> Result<()> {
     let connection = client.connect().await?;
-    let watch = Call::get("/api/v1/nodes?watch=true&timeoutSeconds=60").request(0)?;
-    let body = connection.open(watch).await?;
+    let watch = Call::get("/api/v1/nodes?watch=true&timeoutSeconds=60").request(0);
+    let body = connection.open(&watch).await?;
     let ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
     watch::until(body, "the node takes no pods after 60 s", |node| {
         let conditions = node["status"]["conditions"].as_array();

@@ -48,7 +48,7 @@ async fn schedule(client: &Client, load: Load, prefix: &str, count: usize, all: 
 async fn bound(client: &Client, count: usize) -> Result<()> {
     let connection = client.connect().await?;
     let query = "watch=true&timeoutSeconds=300&fieldSelector=spec.nodeName!%3D";
-    let body = connection.open(Call::get(format!("{PODS}?{query}")).request(0)?).await?;
+    let body = connection.open(&Call::get(format!("{PODS}?{query}")).request(0)).await?;
     let mut bound = 0;
     watch::lines(body, |line| {
         bound += usize::from(line.starts_with(b"{\"type\":\"ADDED\""));

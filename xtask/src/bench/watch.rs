@@ -5,12 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use gantry_json::{Value, json};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
 use super::call::Call;
-use super::http::Client;
+use super::http::{Body, Client};
 use super::load::Latency;
 
 /// Longest wait for an event.
@@ -24,7 +22,7 @@ pub async fn start(client: &Client, call: &Call, count: usize, times: usize) -> 
     for _ in 0..times {
         let connection = client.connect().await?;
         let before = Instant::now();
-        let body = connection.open(call.request(0)?).await?;
+        let body = connection.open(&call.request(0)).await?;
         let mut events = Events { typed: call.is_typed(), rest: 0, head: Vec::new(), seen: 0 };
         tokio::time::timeout(PATIENCE, events.read(body, count))
             .await
@@ -45,14 +43,13 @@ struct Events {
 }
 
 impl Events {
-    async fn read(&mut self, mut body: Incoming, count: usize) -> Result<()> {
+    async fn read(&mut self, mut body: Body, count: usize) -> Result<()> {
         while self.seen < count {
-            let frame = body.frame().await.with_context(|| format!("the watch ended after {}", self.seen))?;
-            if let Ok(data) = frame?.into_data() {
-                match self.typed {
-                    true => self.frames(&data),
-                    false => self.seen += memchr::memchr_iter(b'\n', &data).count(),
-                }
+            let part = body.next().await?;
+            let data = part.with_context(|| format!("the watch ended after {}", self.seen))?;
+            match self.typed {
+                true => self.frames(data),
+                false => self.seen += memchr::memchr_iter(b'\n', data).count(),
             }
         }
         Ok(())
@@ -90,7 +87,7 @@ pub async fn delivery(
     for _ in 0..watchers {
         let connection = client.connect().await?;
         let watch = Call::get(format!("{CONFIG_MAPS}?watch=true&timeoutSeconds=600"));
-        let body = connection.open(watch.request(0)?).await?;
+        let body = connection.open(&watch.request(0)).await?;
         let report = report.clone();
         tokio::spawn(async move {
             lines(body, |line| {
@@ -114,7 +111,7 @@ pub async fn delivery(
             let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
                 "metadata": {"name": format!("tick-{writer}-{written}")},
                 "data": {"sent": origin.elapsed().as_micros().to_string()}});
-            connection.exchange(Call::post(CONFIG_MAPS, &body).request(0)?).await?;
+            connection.exchange(&Call::post(CONFIG_MAPS, &body).request(0)).await?;
             written += 1;
         }
         anyhow::Ok(written)
@@ -130,7 +127,7 @@ pub async fn delivery(
 }
 
 /// Reads a watch in JSON until an object is as `wanted`; an error, `late`, where the watch ends before.
-pub async fn until(body: Incoming, late: &str, mut wanted: impl FnMut(&Value) -> bool) -> Result<()> {
+pub async fn until(body: Body, late: &str, mut wanted: impl FnMut(&Value) -> bool) -> Result<()> {
     let mut found = false;
     lines(body, |line| {
         let event: Value = gantry_json::from_slice(line).unwrap_or_default();
@@ -143,20 +140,18 @@ pub async fn until(body: Incoming, late: &str, mut wanted: impl FnMut(&Value) ->
 }
 
 /// Hands each line of `body` to `each` until that returns `None` or the body ends.
-pub async fn lines(mut body: Incoming, mut each: impl FnMut(&[u8]) -> Option<()>) -> Result<()> {
+pub async fn lines(mut body: Body, mut each: impl FnMut(&[u8]) -> Option<()>) -> Result<()> {
     let mut rest = Vec::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame?.into_data() {
-            rest.extend_from_slice(&data);
-            let mut start = 0;
-            while let Some(length) = memchr::memchr(b'\n', &rest[start..]) {
-                if each(&rest[start..start + length]).is_none() {
-                    return Ok(());
-                }
-                start += length + 1;
+    while let Some(data) = body.next().await? {
+        rest.extend_from_slice(data);
+        let mut start = 0;
+        while let Some(length) = memchr::memchr(b'\n', &rest[start..]) {
+            if each(&rest[start..start + length]).is_none() {
+                return Ok(());
             }
-            rest.drain(..start);
+            start += length + 1;
         }
+        rest.drain(..start);
     }
     Ok(())
 }

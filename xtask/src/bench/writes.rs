@@ -96,7 +96,7 @@ fn creates(with: &str, prefix: &str) -> [Measurement; 2] {
 async fn refuses_other_images(client: &Client) -> Result<()> {
     let mut pod = idle_pod("refused");
     pod["spec"]["containers"][0]["image"] = "other.example.com/app".into();
-    let (status, text) = client.connect().await?.answer(Call::post(PODS, &pod).request(0)?).await?;
+    let (status, text) = client.connect().await?.answer(&Call::post(PODS, &pod).request(0)).await?;
     ensure!(status == StatusCode::UNPROCESSABLE_ENTITY, "the policy does not refuse: {status} {text:?}");
     Ok(())
 }
