@@ -144,6 +144,11 @@ fn unexpected(value: &Value) -> Unexpected<'_> {
     }
 }
 
+/// An error where a list or an object has more than was taken.
+fn too_long(length: usize, wanted: &str) -> Error {
+    serde::de::Error::invalid_length(length, &wanted)
+}
+
 /// An error where an enum's object has not one field.
 fn not_one_field() -> Error {
     serde::de::Error::invalid_value(Unexpected::Map, &"map with a single key")
@@ -159,15 +164,17 @@ impl<'de> Deserializer<'de> for Value {
             Self::Number(number) => visit_number(&number, visitor),
             Self::String(text) => visitor.visit_string(text.into()),
             Self::Array(list) => {
+                let length = list.len();
                 let mut items = SeqDeserializer::new(list.into_iter());
                 let seen = visitor.visit_seq(&mut items)?;
-                items.end().map(|()| seen)
+                items.end().map(|()| seen).map_err(|_: Error| too_long(length, "fewer elements in array"))
             }
             Self::Object(map) => {
+                let length = map.len();
                 let mut fields =
                     MapDeserializer::new(map.into_iter().map(|(key, value)| (String::from(key), value)));
                 let seen = visitor.visit_map(&mut fields)?;
-                fields.end().map(|()| seen)
+                fields.end().map(|()| seen).map_err(|_: Error| too_long(length, "fewer elements in map"))
             }
         }
     }
@@ -221,14 +228,16 @@ impl<'de> Deserializer<'de> for &'de Value {
             Value::Number(number) => visit_number(number, visitor),
             Value::String(text) => visitor.visit_borrowed_str(text),
             Value::Array(list) => {
+                let length = list.len();
                 let mut items = SeqDeserializer::new(list.iter());
                 let seen = visitor.visit_seq(&mut items)?;
-                items.end().map(|()| seen)
+                items.end().map(|()| seen).map_err(|_: Error| too_long(length, "fewer elements in array"))
             }
             Value::Object(map) => {
+                let length = map.len();
                 let mut fields = MapDeserializer::new(map.iter().map(lent));
                 let seen = visitor.visit_map(&mut fields)?;
-                fields.end().map(|()| seen)
+                fields.end().map(|()| seen).map_err(|_: Error| too_long(length, "fewer elements in map"))
             }
         }
     }

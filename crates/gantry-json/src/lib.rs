@@ -37,3 +37,6 @@ pub type Key = Text;
 
 /// What can fail by [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests;
