@@ -1,6 +1,7 @@
 //! The pipeline: every request, from the network or this process, passes it once.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::time::{Instant, SystemTime};
 
 use futures::FutureExt;
@@ -90,16 +91,20 @@ impl ApiServer {
         identity: Option<User>,
         audited: &mut Audited,
     ) -> Result<Response<Body>, ApiError> {
-        let answer = AssertUnwindSafe(self.answer(info, query, request, identity, audited)).catch_unwind();
-        let answered = if info.is_long_running() {
-            answer.await
-        } else {
-            let time = deadline::of(query, self.config.limits.request)?;
-            match tokio::time::timeout(time, answer).await {
-                Ok(answered) => answered,
-                Err(_) => {
-                    self.metrics.terminated(target.clone(), 504);
-                    return Err(deadline::exceeded());
+        let answered = {
+            // Pinned where it is made: to wrap it would be to move its kilobytes, once for each wrapper.
+            let answer = pin!(self.answer(info, query, request, identity, audited));
+            let answer = AssertUnwindSafe(answer).catch_unwind();
+            if info.is_long_running() {
+                answer.await
+            } else {
+                let time = deadline::of(query, self.config.limits.request)?;
+                match tokio::time::timeout(time, answer).await {
+                    Ok(answered) => answered,
+                    Err(_) => {
+                        self.metrics.terminated(target.clone(), 504);
+                        return Err(deadline::exceeded());
+                    }
                 }
             }
         };
@@ -141,9 +146,11 @@ impl ApiServer {
             return Err(error);
         }
         self.metrics.access.user(&attributes.user.name);
-        audited.span = self.trace(info, &parts, &body, &attributes.user, &audited.id, received);
+        let span = self.trace(info, &parts, &body, &attributes.user, &audited.id, received);
+        audited.span.clone_from(&span);
         let request = Request::from_parts(parts, body);
-        trace::within(audited.span.clone(), self.carry_out(info, query, attributes, request, audited)).await
+        let work = pin!(self.carry_out(info, query, attributes, request, audited));
+        trace::within(span, work).await
     }
 
     async fn carry_out(
@@ -168,13 +175,15 @@ impl ApiServer {
         let _turn = match info.is_long_running() {
             true => None,
             false => {
-                let turn = self.turn(&attributes, mutating, audited);
+                let turn = pin!(self.turn(&attributes, mutating, audited));
                 Some(trace::step("priorityandfairness", Vec::new(), turn).await?)
             }
         };
         let started = Instant::now();
-        let decision = self.authorizer.authorize(&attributes);
-        let decision = trace::step("authorization", Vec::new(), decision).await;
+        let decision = {
+            let deciding = pin!(self.authorizer.authorize(&attributes));
+            trace::step("authorization", Vec::new(), deciding).await
+        };
         self.metrics.access.authorized(decision.word(), started.elapsed());
         if let Some(record) = &mut audited.record {
             record.decided(decision.is_allowed(), decision.reason());
