@@ -15,7 +15,7 @@ const FORESEEN: usize = 1024;
 
 /// A value of a type, from what it looks like in JSON.
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T> {
-    T::deserialize(value)
+    T::deserialize(&value)
 }
 
 impl<'de> Deserialize<'de> for Value {
@@ -154,70 +154,7 @@ fn not_one_field() -> Error {
     serde::de::Error::invalid_value(Unexpected::Map, &"map with a single key")
 }
 
-impl<'de> Deserializer<'de> for Value {
-    type Error = Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        match self {
-            Self::Null => visitor.visit_unit(),
-            Self::Bool(value) => visitor.visit_bool(value),
-            Self::Number(number) => visit_number(&number, visitor),
-            Self::String(text) => visitor.visit_string(text.into()),
-            Self::Array(list) => {
-                let length = list.len();
-                let mut items = SeqDeserializer::new(list.into_iter());
-                let seen = visitor.visit_seq(&mut items)?;
-                items.end().map(|()| seen).map_err(|_: Error| too_long(length, "fewer elements in array"))
-            }
-            Self::Object(map) => {
-                let length = map.len();
-                let mut fields =
-                    MapDeserializer::new(map.into_iter().map(|(key, value)| (String::from(key), value)));
-                let seen = visitor.visit_map(&mut fields)?;
-                fields.end().map(|()| seen).map_err(|_: Error| too_long(length, "fewer elements in map"))
-            }
-        }
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        match self {
-            Self::Null => visitor.visit_none(),
-            value => visitor.visit_some(value),
-        }
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value> {
-        match self {
-            Self::String(text) => visitor.visit_enum(String::from(text).into_deserializer()),
-            Self::Object(map) if map.len() == 1 => {
-                let fields = map.into_iter().map(|(key, value)| (String::from(key), value));
-                visitor.visit_enum(MapAccessDeserializer::new(MapDeserializer::new(fields)))
-            }
-            Self::Object(_) => Err(not_one_field()),
-            value => Err(no_variant(unexpected(&value))),
-        }
-    }
-
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_unit()
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map struct identifier
-    }
-}
-
-/// As of an owned one, but texts are lent.
+/// Texts are lent. There is none of an owned value: short texts would have to be copied all the same.
 impl<'de> Deserializer<'de> for &'de Value {
     type Error = Error;
 
@@ -283,14 +220,6 @@ fn lent<'de>(
     (key, value): (&'de Key, &'de Value),
 ) -> (serde::de::value::BorrowedStrDeserializer<'de, Error>, &'de Value) {
     (serde::de::value::BorrowedStrDeserializer::new(key), value)
-}
-
-impl IntoDeserializer<'_, Error> for Value {
-    type Deserializer = Self;
-
-    fn into_deserializer(self) -> Self {
-        self
-    }
 }
 
 impl<'de> IntoDeserializer<'de, Error> for &'de Value {

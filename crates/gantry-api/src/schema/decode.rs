@@ -83,13 +83,13 @@ fn sent(schemas: &Schemas, object: &Value, wanted: DefinitionId) -> DefinitionId
 
 /// Reads an object that is already a value, such as the outcome of a patch.
 pub fn decode_value(schemas: &Schemas, id: DefinitionId, value: Value) -> Result<Decoded, DecodeError> {
-    run(schemas, &Type::Object(id), value, true)
+    run(schemas, &Type::Object(id), &value, true)
 }
 
 /// Reads an object of which only what was given counts, such as one to be applied: zero values stay,
 /// and none are added.
 pub fn decode_given(schemas: &Schemas, id: DefinitionId, value: Value) -> Result<Decoded, DecodeError> {
-    run(schemas, &Type::Object(id), value, false)
+    run(schemas, &Type::Object(id), &value, false)
 }
 
 /// Reads `bytes` in JSON or YAML without a structure; fields that come twice are found.
