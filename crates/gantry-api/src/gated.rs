@@ -103,7 +103,7 @@ impl Places {
             Value::Array(items) => items.iter().fold(0, |used, item| used | self.used(item)),
             Value::Object(map) => {
                 let named = self.fields.iter().filter_map(|(name, places)| {
-                    let value = map.get(&**name)?;
+                    let value = map.get(name)?;
                     Some(places.used(value) | places.here(value))
                 });
                 let mut used = named.fold(0, |used, each| used | each);
@@ -134,9 +134,9 @@ impl Places {
             Value::Array(items) => items.iter_mut().for_each(|item| self.remove(item, groups)),
             Value::Object(map) => {
                 for (name, places) in &self.fields {
-                    let Some(value) = map.get_mut(&**name) else { continue };
+                    let Some(value) = map.get_mut(name) else { continue };
                     if places.here(value) & groups != 0 {
-                        map.remove(&**name);
+                        map.remove(name);
                     } else {
                         places.remove(value, groups);
                     }

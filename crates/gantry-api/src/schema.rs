@@ -151,7 +151,7 @@ impl Definition {
     /// Adds the fields that every object has and `object` lacks.
     pub fn write_zeros(&self, object: &mut Map) {
         for (name, value) in &self.written {
-            if !object.contains_key(&**name) {
+            if !object.contains_key(name) {
                 object.insert(String::from(&**name).into(), value.clone());
             }
         }

@@ -287,7 +287,7 @@ fn object(fields: &Map, node: &Node, place: &Place<'_>, old: Option<&Value>) -> 
         let old = old.and_then(|old| old.get(name)).filter(|_| !same_version);
         outcome.merge(check(value, below, &below_place, old, true));
     }
-    for name in checks.required.iter().filter(|name| !fields.contains_key(&***name)) {
+    for name in checks.required.iter().filter(|name| !fields.contains_key(name)) {
         outcome.errors.push(FieldError::required(&place.field(name).path(), ""));
     }
     outcome

@@ -202,7 +202,7 @@ pub(super) fn describe<'a>(kinds: impl Iterator<Item = (&'a str, &'a str)>, defi
         make(&mut generator);
     }
     for (name, text) in UNTYPED {
-        if let Some(definition) = definitions.get_mut(*name) {
+        if let Some(definition) = definitions.get_mut(name) {
             definition["description"] = (*text).into();
         }
     }

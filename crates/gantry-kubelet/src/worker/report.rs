@@ -38,7 +38,7 @@ pub fn patch(old: &PodStatus, new: &PodStatus) -> Option<Value> {
     let (old, new) = (object(old), object(new));
     let mut patch = Map::new();
     for field in OWN {
-        match (old.get(*field), new.get(*field)) {
+        match (old.get(field), new.get(field)) {
             (before, Some(after)) if before != Some(after) => {
                 let mut value = after.clone();
                 if let (true, Some(Value::Array(_)), Value::Array(list)) =

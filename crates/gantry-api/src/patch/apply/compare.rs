@@ -108,7 +108,7 @@ pub(super) fn changes(schemas: &Schemas, layout: Layout<'_>, old: &Value, new: &
                 place(&mut changes, inner, || field(name));
             }
             for (name, value) in
-                before.iter().filter(|(name, _)| !after.contains_key(*name) && *name != "managedFields")
+                before.iter().filter(|(name, _)| !after.contains_key(name) && *name != "managedFields")
             {
                 let below = layout.child(schemas, name).0;
                 changes.removed.put(|| field(name), everything(schemas, below, value));

@@ -16,7 +16,7 @@ pub(super) fn merge(schemas: &Schemas, layout: Layout<'_>, live: &Value, applied
                 Some(value) => (name.clone(), merge(schemas, layout.child(schemas, name).0, old, value)),
                 None => (name.clone(), old.clone()),
             });
-            let new = wanted.iter().filter(|(name, _)| !fields.contains_key(*name));
+            let new = wanted.iter().filter(|(name, _)| !fields.contains_key(name));
             Value::Object(kept.chain(new.map(|(name, value)| (name.clone(), value.clone()))).collect())
         }
         (layout, Value::Array(items), Value::Array(wanted)) if layout.is_list() => {

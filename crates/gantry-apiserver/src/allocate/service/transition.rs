@@ -121,7 +121,7 @@ fn defaults(service: &mut Value) {
 fn remove(service: &mut Value, fields: &[&str]) {
     if let Some(spec) = service["spec"].as_object_mut() {
         for field in fields {
-            spec.remove(*field);
+            spec.remove(field);
         }
     }
 }

@@ -119,7 +119,7 @@ pub(super) fn of_volume(volume: &Value) -> Option<(String, HashSet<Object>)> {
     let spec = volume["spec"].as_object()?;
     for source in spec.values().filter_map(Value::as_object) {
         let references = ["secretRef", "nodePublishSecretRef", "nodeStageSecretRef", "nodeExpandSecretRef"];
-        for reference in references.iter().filter_map(|field| source.get(*field)) {
+        for reference in references.iter().filter_map(|field| source.get(field)) {
             let home = reference["namespace"].as_str().unwrap_or(namespace);
             if let Some(name) = reference["name"].as_str() {
                 secrets.insert(Object::Secret(format!("{home}/{name}")));
