@@ -152,7 +152,7 @@ impl Definition {
     pub fn write_zeros(&self, object: &mut Map) {
         for (name, value) in &self.written {
             if !object.contains_key(name) {
-                object.insert(String::from(&**name).into(), value.clone());
+                object.insert((&**name).into(), value.clone());
             }
         }
     }

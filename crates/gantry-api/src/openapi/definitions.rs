@@ -63,7 +63,7 @@ pub(super) fn definitions(kinds: &[&Kind], others: &[&str], style: &Style) -> Ma
                     None => {}
                 }
             }
-            out.insert(definition.name.to_string().into(), object(schemas, definition, style));
+            out.insert((&*definition.name).into(), object(schemas, definition, style));
         }
     }
     out

@@ -121,9 +121,7 @@ fn zero(definitions: &[Definition], kind: &Type) -> Option<Value> {
         Type::Bool => false.into(),
         Type::Object(id) => {
             let fields = written(definitions, &definitions[id.index()]);
-            Value::Object(
-                fields.into_iter().map(|(name, value)| (String::from(name), value)).collect::<Map>(),
-            )
+            Value::Object(fields.into_iter().collect::<Map>())
         }
         // No time at all is shown, too.
         Type::Time | Type::MicroTime => Value::Null,
