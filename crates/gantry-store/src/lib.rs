@@ -10,6 +10,7 @@ pub mod conformance;
 pub mod engine;
 mod entry;
 mod error;
+mod pace;
 mod snapshot;
 mod store;
 mod watch;
@@ -18,6 +19,7 @@ mod writer;
 
 pub use entry::{Entry, Event, EventKind, HeaderFn, StampFn};
 pub use error::{Error, Result};
+pub use pace::Pace;
 pub use snapshot::Snapshot;
 pub use store::{Options, Part, Replacement, Store};
 pub use watch::{EventFilter, WatchEnd, Watcher};

@@ -14,7 +14,7 @@ use crate::engine::{Engine, FjallEngine, SizeFn};
 use crate::watch::{self, EventFilter, Subscription, Watcher};
 use crate::window::Window;
 use crate::writer::{self, Command, Operation};
-use crate::{Entry, Error, HeaderFn, Result, Snapshot, StampFn};
+use crate::{Entry, Error, HeaderFn, Pace, Result, Snapshot, StampFn};
 
 /// How a store treats values and history.
 #[derive(Clone)]
@@ -27,6 +27,8 @@ pub struct Options {
     pub history_events: usize,
     /// Bytes of superseded values kept for watches, at most.
     pub history_bytes: usize,
+    /// What those do who ask for writes. Without it, no write waits for others.
+    pub pace: Option<Arc<Pace>>,
 }
 
 impl Default for Options {
@@ -36,6 +38,7 @@ impl Default for Options {
             stamp: |_, _| {},
             history_events: 50_000,
             history_bytes: 32 << 20,
+            pace: None,
         }
     }
 }

@@ -139,6 +139,9 @@ impl<E: Engine> Writer<E> {
                     Err(_) => return,
                 },
             };
+            if let (Some(Command::Write { .. }), Some(pace)) = (&first, &self.options.pace) {
+                pace.gather();
+            }
             let mut pending = Pending::default();
             let waiting = std::iter::from_fn(|| commands.try_recv().ok());
             for command in first.into_iter().chain(waiting).take(MAX_BATCH) {

@@ -2,9 +2,14 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::join_all;
 use gantry_store::engine::{Batch, Engine, FjallEngine, MemoryEngine, Record};
-use gantry_store::{Error, Options, Result, Store, backup, conformance};
+use gantry_store::{Error, Options, Pace, Result, Store, backup, conformance};
 
 #[tokio::test]
 async fn memory_engine_conforms() {
@@ -52,6 +57,46 @@ async fn a_backup_restores_and_a_damaged_one_is_refused() {
     let mut engine = MemoryEngine::default();
     assert!(matches!(backup::restore(&damaged, &mut engine), Err(Error::Engine { .. })));
     assert_eq!(Store::with_engine(engine, Options::default()).expect("open").revision(), 0);
+}
+
+/// An engine that counts its commits.
+struct Counting(MemoryEngine, Arc<AtomicUsize>);
+
+impl Engine for Counting {
+    fn load(&mut self, each: &mut dyn FnMut(Record)) -> Result<u64> {
+        self.0.load(each)
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<()> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.commit(batch)
+    }
+}
+
+#[tokio::test]
+async fn writes_gather_while_all_threads_are_at_work() {
+    let (commits, pace) = (Arc::new(AtomicUsize::new(0)), Arc::new(Pace::new(Duration::MAX)));
+    let engine = Counting(MemoryEngine::default(), commits.clone());
+    let options = Options { pace: Some(pace.clone()), ..Options::default() };
+    let store = Store::with_engine(engine, options).expect("open");
+    let keys: Vec<String> = (0..100).map(|n| format!("/k/{n}")).collect();
+    let mut writes = join_all(keys.iter().map(|key| store.create(key, vec![], None)));
+    assert!((&mut writes).now_or_never().is_none());
+    pace.rest();
+    assert!(writes.await.into_iter().all(|written| written.is_ok()));
+    assert_eq!(commits.load(Ordering::Relaxed), 1);
+    // With a thread that has nothing to do nobody waits.
+    store.delete("/k/1", None, None).await.expect("delete");
+    store.delete("/k/2", None, None).await.expect("delete");
+    assert_eq!(commits.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
+async fn writes_do_not_wait_for_longer_than_they_may() {
+    let pace = Some(Arc::new(Pace::new(Duration::from_millis(1))));
+    let options = Options { pace, ..Options::default() };
+    let store = Store::with_engine(MemoryEngine::default(), options).expect("open");
+    store.create("/k", vec![], None).await.expect("create");
 }
 
 /// An engine whose disk fills up after some commits.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use gantry_apiserver::authn::{Anonymous, RequestHeader};
 use gantry_apiserver::trace::Configuration;
 use gantry_apiserver::{ApiServer, Identity, Version, storage};
-use gantry_store::Store;
+use gantry_store::{Options, Pace, Store};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -40,8 +40,8 @@ pub struct ControlPlane {
 
 impl ControlPlane {
     /// Opens the store, makes the certificates that are missing, binds the port and writes the
-    /// administrator's kubeconfig.
-    pub async fn open(config: &Config) -> Result<Self> {
+    /// administrator's kubeconfig. By `pace` the runtime's threads tell the store what they do.
+    pub async fn open(config: &Config, pace: Arc<Pace>) -> Result<Self> {
         let authority = Authority::open(&config.pki_dir(), config.certificate_lifetime)?;
         let of_serving = Leaf {
             file: "apiserver",
@@ -62,7 +62,7 @@ impl ControlPlane {
         let of_proxy_client = Leaf { organizations: &[], ..client(PROXY_CLIENT, PROXY_CLIENT) };
         let proxy_client = front_proxy.leaf(&of_proxy_client)?;
         let path = config.data_dir.join("store");
-        let store = Store::open(&path, storage::options())
+        let store = Store::open(&path, Options { pace: Some(pace), ..storage::options() })
             .with_context(|| format!("opening the store in {}", path.display()))?;
         let access = &config.access;
         let own_issuer = || format!("https://kubernetes.default.svc.{}", config.cluster_domain);

@@ -5,8 +5,10 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+
+use gantry_store::Pace;
 
 /// mimalloc by its quick way: the ones for alignments, which its crate always takes, are only for what is
 /// aligned to more than every allocation is.
@@ -63,10 +65,18 @@ const TIDYING: Duration = Duration::from_secs(10);
 
 /// A runtime for a process that goes on for long and takes little: the program's pages come when they are
 /// used, and threads that have nothing to do give back what they do not need any more. The allocator by
-/// itself does so only while it is used.
-pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
+/// itself does so only while it is used. The store hears by `pace` whether they have anything to do.
+pub fn runtime(pace: &Arc<Pace>) -> io::Result<tokio::runtime::Runtime> {
     map_page_by_page();
-    tokio::runtime::Builder::new_multi_thread().enable_all().on_thread_park(tidy).build()
+    let (resting, going_on) = (pace.clone(), pace.clone());
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_park(move || {
+            resting.rest();
+            tidy();
+        })
+        .on_thread_unpark(move || going_on.go_on())
+        .build()
 }
 
 fn tidy() {

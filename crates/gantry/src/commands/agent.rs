@@ -36,7 +36,7 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     logging::start(&config.log_level, config.log_json)?;
-    memory::runtime()?.block_on(serve(config, arguments))
+    memory::runtime(&Arc::default())?.block_on(serve(config, arguments))
 }
 
 async fn serve(config: &Config, arguments: &Arguments) -> Result<()> {

@@ -1,6 +1,9 @@
 //! `gantry server`: a control plane without a node.
 
+use std::sync::Arc;
+
 use anyhow::Result;
+use gantry_store::Pace;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -11,12 +14,13 @@ use crate::{logging, memory};
 /// Runs until it is told to end.
 pub fn run(config: &Config) -> Result<()> {
     logging::start(&config.log_level, config.log_json)?;
-    memory::runtime()?.block_on(serve(config))
+    let pace = Arc::default();
+    memory::runtime(&pace)?.block_on(serve(config, pace))
 }
 
-async fn serve(config: &Config) -> Result<()> {
+async fn serve(config: &Config, pace: Arc<Pace>) -> Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let plane = ControlPlane::open(config).await?;
+    let plane = ControlPlane::open(config, pace).await?;
     tokio::spawn(memory::forget_start_later());
     println!("The API server listens on {}.", config.local_url());
     println!("Use it with: export KUBECONFIG={}", config.kubeconfig().display());

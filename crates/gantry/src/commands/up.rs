@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Args;
+use gantry_store::Pace;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -31,16 +32,17 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     logging::start(&config.log_level, config.log_json)?;
-    memory::runtime()?.block_on(serve(config))
+    let pace = Arc::default();
+    memory::runtime(&pace)?.block_on(serve(config, pace))
 }
 
-async fn serve(config: &Config) -> Result<()> {
+async fn serve(config: &Config, pace: Arc<Pace>) -> Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let _instance = Instance::claim(&config.run_dir)?;
     tokio::spawn(memory::forget_start_later());
     let shutdown = CancellationToken::new();
     let _ends_on_error = shutdown.clone().drop_guard();
-    let mut plane = ControlPlane::open(config).await?;
+    let mut plane = ControlPlane::open(config, pace).await?;
     println!("The API server listens on {}.", config.local_url());
     let user = components::node(&config.node_name);
     let leaf = node::serving(config);
