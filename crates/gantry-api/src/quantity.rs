@@ -3,6 +3,7 @@
 //! A quantity is an exact decimal. The canonical form keeps the suffix family that the text
 //! used, has no fraction, and uses the largest suffix that allows that.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -109,7 +110,8 @@ impl FromStr for Quantity {
             return Err(ParseError::Number);
         }
         let (format, scale) = suffix_scale(suffix)?;
-        let mantissa = format!("{whole}{fraction}");
+        let mantissa: Cow<'_, str> =
+            if fraction.is_empty() { whole.into() } else { format!("{whole}{fraction}").into() };
         let mantissa = mantissa.trim_start_matches('0');
         let magnitude = if mantissa.is_empty() {
             0

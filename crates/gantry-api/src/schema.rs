@@ -144,7 +144,12 @@ pub struct Definition {
 impl Definition {
     /// The field `name`.
     pub fn field(&self, name: &str) -> Option<&Field> {
-        let at = self.fields.binary_search_by(|field| (*field.name).cmp(name)).ok()?;
+        // Most names differ in their first letter or length already.
+        let order = |field: &Field| {
+            let (first, sought) = (field.name.as_bytes().first(), name.as_bytes().first());
+            first.cmp(&sought).then_with(|| (*field.name).cmp(name))
+        };
+        let at = self.fields.binary_search_by(order).ok()?;
         Some(&self.fields[at])
     }
 

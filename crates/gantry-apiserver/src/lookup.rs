@@ -40,14 +40,20 @@ pub trait Lookup: Send + Sync {
     }
 }
 
-fn prefix(group: &str, resource: &str, namespace: &str) -> String {
-    let mut key = String::from("/registry/");
-    for part in [group, resource, namespace] {
+/// The key of an object, or with no name what those of all begin with.
+fn key(group: &str, resource: &str, namespace: &str, name: &str) -> String {
+    const ROOT: &str = "/registry/";
+    let parts = [group, resource, namespace];
+    let length = parts.iter().map(|part| part.len() + 1).sum::<usize>();
+    let mut key = String::with_capacity(ROOT.len() + length + name.len());
+    key.push_str(ROOT);
+    for part in parts {
         if !part.is_empty() {
             key.push_str(part);
             key.push('/');
         }
     }
+    key.push_str(name);
     key
 }
 
@@ -57,7 +63,7 @@ impl Lookup for Snapshot {
     }
 
     fn has(&self, group: &str, resource: &str, namespace: &str, name: &str) -> bool {
-        Snapshot::get(self, &(prefix(group, resource, namespace) + name)).is_some()
+        Snapshot::get(self, &key(group, resource, namespace, name)).is_some()
     }
 
     fn get_with(
@@ -68,7 +74,7 @@ impl Lookup for Snapshot {
         name: &str,
         json: &str,
     ) -> Option<Value> {
-        let entry = Snapshot::get(self, &(prefix(group, resource, namespace) + name))?;
+        let entry = Snapshot::get(self, &key(group, resource, namespace, name))?;
         let holds = json.is_empty() || memmem::find(&entry.value, json.as_bytes()).is_some();
         holds.then(|| unmanaged::from_slice(&entry.value).ok()).flatten()
     }
@@ -78,7 +84,7 @@ impl Lookup for Snapshot {
     }
 
     fn list_with(&self, group: &str, resource: &str, namespace: &str, json: &str) -> Vec<Value> {
-        let prefix = prefix(group, resource, namespace);
+        let prefix = key(group, resource, namespace, "");
         let finder = memmem::Finder::new(json);
         let found = self.range(&prefix, None).filter(|entry| finder.find(&entry.value).is_some());
         found.filter_map(|entry| unmanaged::from_slice(&entry.value).ok()).collect()

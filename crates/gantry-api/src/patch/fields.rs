@@ -44,20 +44,24 @@ impl FieldSet {
 
     /// Its fields, with one for itself where it is `marked`.
     fn fields(self, marked: bool) -> Value {
-        let mut fields = Map::with_capacity(self.children.len() + usize::from(marked));
-        if marked {
-            fields.insert(".".into(), Value::Object(Map::new()));
-        }
-        for (element, child) in self.children {
+        let itself = marked.then(|| (Key::new_static("."), Value::Object(Map::new())));
+        let below = self.children.into_iter().map(|(element, child)| {
             let marked = child.member && !child.children.is_empty();
-            fields.insert(element, child.fields(marked));
-        }
-        Value::Object(fields)
+            (element, child.fields(marked))
+        });
+        Value::Object(itself.into_iter().chain(below).collect())
     }
 
     /// Whether nothing belongs to it.
     pub fn is_empty(&self) -> bool {
         !self.member && self.children.is_empty()
+    }
+
+    /// Puts the child `element` behind all others, where it belongs, unless it is empty.
+    pub(super) fn push(&mut self, element: impl FnOnce() -> Key, child: FieldSet) {
+        if !child.is_empty() {
+            self.children.push(element(), child);
+        }
     }
 
     /// Puts the child `element` in its place, unless it is empty.

@@ -1,6 +1,8 @@
 //! How a value at some place merges, read from its type and its field's marks.
 
-use gantry_json::{Key, Value};
+use std::borrow::Cow;
+
+use gantry_json::{Key, Text, Value};
 
 use crate::custom::node::{Additional, Kind, Node};
 use crate::schema::{Definition, DefinitionId, Field, ListType, Schemas, Type};
@@ -29,6 +31,25 @@ pub(super) enum Layout<'a> {
 }
 
 const ANY: Type = Type::Any;
+static PROTOCOL: Value = Value::String(Text::new_static("TCP"));
+
+/// The keys in the order of their names.
+fn sorted(keys: &[Box<str>]) -> Cow<'_, [Box<str>]> {
+    if keys.is_sorted() {
+        return Cow::Borrowed(keys);
+    }
+    let mut keys = keys.to_vec();
+    keys.sort_unstable();
+    Cow::Owned(keys)
+}
+
+fn write(text: &mut Vec<u8>, value: &Value) {
+    gantry_json::to_writer(text, value).expect("a JSON value is always serialisable into memory");
+}
+
+fn path_element(text: &[u8]) -> Key {
+    str::from_utf8(text).expect("JSON is text").into()
+}
 
 impl<'a> Layout<'a> {
     pub fn root(schemas: &'a Schemas, id: DefinitionId) -> Self {
@@ -125,14 +146,11 @@ impl<'a> Layout<'a> {
     }
 
     /// What stands for a key that an item does not have.
-    fn default_key(self, key: &str) -> Option<String> {
+    fn default_key(self, key: &str) -> Option<&'a Value> {
         match self {
-            Self::NodeList(node) => {
-                let default = node.items.as_ref()?.property(key)?.default.as_ref()?;
-                Some(default.to_string())
-            }
+            Self::NodeList(node) => node.items.as_ref()?.property(key)?.default.as_deref(),
             // The one key of a built-in kind that has a default.
-            _ => (key == "protocol").then(|| "\"TCP\"".to_owned()),
+            _ => (key == "protocol").then_some(&PROTOCOL),
         }
     }
 
@@ -145,31 +163,27 @@ impl<'a> Layout<'a> {
                     Self::NodeList(node) => &node.keys,
                     _ => &[],
                 };
-                let mut text = String::from("k:{");
-                let mut first = true;
-                let mut sorted: Vec<&str> = keys.iter().map(|key| &**key).collect();
-                sorted.sort_unstable();
-                for key in sorted {
-                    let value = match item.get(key) {
-                        Some(value) if !value.is_null() => value.to_string(),
-                        _ => match self.default_key(key) {
-                            Some(value) => value,
-                            None => continue,
-                        },
-                    };
-                    if !first {
-                        text.push(',');
+                let mut text = Vec::with_capacity(64);
+                text.extend_from_slice(b"k:{");
+                for key in sorted(keys).iter() {
+                    let given = item.get(&**key).filter(|value| !value.is_null());
+                    let Some(value) = given.or_else(|| self.default_key(key)) else { continue };
+                    if !text.ends_with(b"{") {
+                        text.push(b',');
                     }
-                    first = false;
-                    text.push('"');
-                    text.push_str(key);
-                    text.push_str("\":");
-                    text.push_str(&value);
+                    text.push(b'"');
+                    text.extend_from_slice(key.as_bytes());
+                    text.extend_from_slice(b"\":");
+                    write(&mut text, value);
                 }
-                text.push('}');
-                text.into()
+                text.push(b'}');
+                path_element(&text)
             }
-            _ => format!("v:{item}").into(),
+            _ => {
+                let mut text = b"v:".to_vec();
+                write(&mut text, item);
+                path_element(&text)
+            }
         }
     }
 }

@@ -12,6 +12,8 @@ use crate::field::Path;
 
 /// Words for a term that selects nothing.
 const NO_SELECTOR: &str = "a null labelSelector results in matching no pod";
+/// The most paths of which each is compared with each.
+const FEW: usize = 8;
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 /// Annotations that say nothing any more.
@@ -211,12 +213,16 @@ fn projected(name: &str, sources: &[Value], warnings: &mut Vec<String>) {
 
 /// Tells paths that are others, or lie in them.
 fn overlaps(words: impl Fn() -> String, paths: &[&str], warnings: &mut Vec<String>) {
-    if paths.len() < 2 {
+    let touch = |one: &str, other: &str| other.starts_with(one) || one.starts_with(other);
+    let apart = |(at, one): (usize, &&str)| {
+        paths[..at].iter().all(|other| !touch(one.trim_end_matches('/'), other.trim_end_matches('/')))
+    };
+    if paths.len() <= FEW && paths.iter().enumerate().all(apart) {
         return;
     }
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     for path in paths.iter().map(|path| path.trim_end_matches('/')) {
-        let within = |other: &&&str| other.starts_with(path) || path.starts_with(**other);
+        let within = |other: &&&str| touch(path, other);
         let empty = path.is_empty() || seen.contains("");
         if let Some(other) = seen.iter().find(within).filter(|_| !empty) {
             warnings.push(format!("{}: {path:?} with {other:?}", words()));

@@ -38,26 +38,30 @@ impl Plugin for ServiceAccount {
             name = "default".to_owned();
         }
         let namespace = request.namespace;
-        let account = objects.get("", "serviceaccounts", namespace, &name).ok_or_else(|| {
-            request.forbidden(format!(
+        if !objects.has("", "serviceaccounts", namespace, &name) {
+            return Err(request.forbidden(format!(
                 "error looking up service account {namespace}/{name}: serviceaccount {name:?} not found"
-            ))
-        })?;
+            )));
+        }
+        let of_account = |field: &str| {
+            let account = objects.get_with("", "serviceaccounts", namespace, &name, field);
+            account.map(|mut account| account[field].take()).unwrap_or_default()
+        };
         let spec = &mut request.object["spec"];
         spec["serviceAccountName"] = json!(name);
         spec["serviceAccount"] = json!(name);
         let automount = spec["automountServiceAccountToken"]
             .as_bool()
-            .or_else(|| account["automountServiceAccountToken"].as_bool())
+            .or_else(|| of_account("automountServiceAccountToken").as_bool())
             .unwrap_or(true);
         if automount {
             mount(spec);
         }
-        let pull_secrets = account["imagePullSecrets"].as_array().filter(|secrets| !secrets.is_empty());
-        if let Some(secrets) = pull_secrets
-            && spec["imagePullSecrets"].as_array().is_none_or(Vec::is_empty)
-        {
-            spec["imagePullSecrets"] = json!(secrets);
+        if list(spec, "imagePullSecrets").is_empty() {
+            let secrets = of_account("imagePullSecrets");
+            if secrets.as_array().is_some_and(|secrets| !secrets.is_empty()) {
+                spec["imagePullSecrets"] = secrets;
+            }
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use super::feed::Index;
 use super::{Decision, Rule};
 use crate::{Attributes, User};
 use role::{Role, RoleObject};
-use subjects::{Binding, Bindings, Subject};
+use subjects::{Bindings, Subject};
 
 /// A role by its place: no namespace for a cluster role.
 type RoleKey = (Option<Box<str>>, Box<str>);
@@ -41,9 +41,9 @@ impl Rbac {
             &joined
         };
         let mut missing = BTreeSet::new();
-        let allowed = self.bindings.of_user(&attributes.user, &attributes.namespace, |binding, subject| {
+        let allowed = self.bindings.of_user(&attributes.user, &attributes.namespace, |binding| {
             match self.roles.get(&binding.role) {
-                Some(role) if role.allows(attributes, resource) => Some(reason(binding, subject)),
+                Some(role) if role.allows(attributes, resource) => Some(&*binding.reason),
                 Some(_) => None,
                 None => {
                     missing.insert(&binding.role);
@@ -52,7 +52,7 @@ impl Rbac {
             }
         });
         match allowed {
-            Some(reason) => Decision::Allow(reason),
+            Some(reason) => Decision::Allow(reason.to_owned()),
             None => Decision::NoOpinion(missing_roles(&missing)),
         }
     }
@@ -60,7 +60,7 @@ impl Rbac {
     /// The rules that apply to `user` in `namespace` (empty: in the whole cluster).
     pub fn rules_of(&self, user: &User, namespace: &str) -> Vec<&Rule> {
         let mut rules = Vec::new();
-        self.bindings.of_user(user, namespace, |binding, _| {
+        self.bindings.of_user(user, namespace, |binding| {
             rules.extend(self.roles.get(&binding.role).into_iter().flat_map(|role| &role.rules));
             None::<()>
         });
@@ -104,17 +104,6 @@ impl Rbac {
             self.set_binding(None, name, parse(key, value));
         }
     }
-}
-
-/// Which binding of which role to which subject allows a request.
-fn reason(binding: &Binding, subject: &subjects::Known<'_>) -> String {
-    let (kind, place) = match &binding.namespace {
-        None => ("ClusterRoleBinding", binding.name.to_string()),
-        Some(namespace) => ("RoleBinding", format!("{}/{namespace}", binding.name)),
-    };
-    let (namespace, role) = &binding.role;
-    let role_kind = if namespace.is_none() { "ClusterRole" } else { "Role" };
-    format!("RBAC: allowed by {kind} {place:?} of {role_kind} {role:?} to {subject}")
 }
 
 fn missing_roles(missing: &BTreeSet<&RoleKey>) -> String {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use gantry_json::{Key, Value};
 
-use crate::patch::fields::FieldSet;
+use crate::patch::fields::{Children, FieldSet};
 use crate::patch::layout::Layout;
 use crate::schema::Schemas;
 
@@ -31,11 +31,12 @@ pub(super) fn owned(schemas: &Schemas, layout: Layout<'_>, value: &Value) -> Fie
     let mut set = FieldSet::default();
     match (layout, value) {
         (layout, Value::Object(fields)) if layout.is_object() => {
+            set.children = Children::with_capacity(fields.len());
             for (name, value) in fields {
                 let (below, named) = layout.child(schemas, name);
                 let mut child = owned(schemas, below, value);
                 child.member |= value.is_null() || is_empty_map(value) || !named;
-                set.put(|| field(name), child);
+                set.push(|| field(name), child);
             }
         }
         (layout, Value::Array(items)) if layout.is_list() => {
@@ -56,9 +57,10 @@ fn everything(schemas: &Schemas, layout: Layout<'_>, value: &Value) -> FieldSet 
     let mut set = FieldSet { member: true, ..FieldSet::default() };
     match (layout, value) {
         (layout, Value::Object(fields)) if layout.is_object() => {
+            set.children = Children::with_capacity(fields.len());
             for (name, value) in fields {
                 let below = layout.child(schemas, name).0;
-                set.put(|| field(name), everything(schemas, below, value));
+                set.push(|| field(name), everything(schemas, below, value));
             }
         }
         (layout, Value::Array(items)) if layout.is_list() => {
@@ -161,11 +163,11 @@ fn place(changes: &mut Changes, inner: Changes, element: impl FnOnce() -> Key) {
 fn added(schemas: &Schemas, layout: Layout<'_>, value: &Value, implied: bool) -> Changes {
     let written = match (layout, value) {
         (Layout::Object(_) | Layout::Resource(_), Value::Object(fields)) if implied => {
-            let mut set = FieldSet::default();
+            let mut set = FieldSet { member: false, children: Children::with_capacity(fields.len()) };
             for (name, value) in fields {
                 let (below, named) = layout.child(schemas, name);
                 let inner = added(schemas, below, value, named && always_there(layout, name));
-                set.put(|| field(name), inner.written);
+                set.push(|| field(name), inner.written);
             }
             set
         }

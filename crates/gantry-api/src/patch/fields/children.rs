@@ -20,6 +20,17 @@ impl Children {
         }
     }
 
+    /// Nothing, and room for so many elements.
+    pub fn with_capacity(elements: usize) -> Self {
+        Self(Vec::with_capacity(elements))
+    }
+
+    /// Puts `child` at `element`, which is behind all that there are.
+    pub fn push(&mut self, element: Key, child: FieldSet) {
+        debug_assert!(self.0.last().is_none_or(|(last, _)| *last < element), "{element} is not the last");
+        self.0.push((element, child));
+    }
+
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

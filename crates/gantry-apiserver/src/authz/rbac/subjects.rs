@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -25,8 +24,8 @@ enum Kind {
     Group,
 }
 
-/// A subject that a user is, with what it is called.
-pub(super) struct Known<'a>(Kind, &'a str);
+/// What a subject is called.
+struct Known<'a>(Kind, &'a str);
 
 impl fmt::Display for Known<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,17 +40,32 @@ impl fmt::Display for Known<'_> {
     }
 }
 
-/// One binding.
+/// One binding, as it concerns one subject.
 pub(super) struct Binding {
-    pub(super) namespace: Option<Box<str>>,
-    pub(super) name: Box<str>,
+    name: Box<str>,
     pub(super) role: RoleKey,
+    /// Which binding of which role to which subject this is: what a request is allowed by. Every request's
+    /// audit tells it, so it is said once.
+    pub(super) reason: Box<str>,
+}
+
+impl Binding {
+    /// The binding `name` of `role`, which is one of a namespace where that is given, to `subject`.
+    fn new(namespace: Option<&str>, name: &str, role: &RoleKey, subject: &Known<'_>) -> Self {
+        let (kind, place) = match namespace {
+            None => ("ClusterRoleBinding", name.to_owned()),
+            Some(namespace) => ("RoleBinding", format!("{name}/{namespace}")),
+        };
+        let role_kind = if role.0.is_none() { "ClusterRole" } else { "Role" };
+        let reason = format!("RBAC: allowed by {kind} {place:?} of {role_kind} {:?} to {subject}", role.1);
+        Self { name: name.into(), role: role.clone(), reason: reason.into() }
+    }
 }
 
 #[derive(Default)]
 struct BoundTo {
-    cluster: Vec<Arc<Binding>>,
-    namespaces: HashMap<Box<str>, Vec<Arc<Binding>>>,
+    cluster: Vec<Binding>,
+    namespaces: HashMap<Box<str>, Vec<Binding>>,
 }
 
 type Names = HashMap<Box<str>, BoundTo>;
@@ -78,7 +92,6 @@ impl Bindings {
             self.take_out(kind, &subject, &key);
         }
         let Some((role, subjects)) = binding else { return };
-        let binding = Arc::new(Binding { namespace: key.0.clone(), name: key.1.clone(), role });
         let mut entered = Vec::new();
         for subject in subjects {
             let (kind, subject): (Kind, Box<str>) = match subject.kind.as_str() {
@@ -95,7 +108,7 @@ impl Bindings {
                 None => &mut bound.cluster,
                 Some(namespace) => bound.namespaces.entry(namespace.into()).or_default(),
             };
-            list.push(binding.clone());
+            list.push(Binding::new(namespace, name, &role, &Known(kind, &subject)));
             entered.push((kind, subject));
         }
         self.entered.insert(key, entered);
@@ -132,27 +145,15 @@ impl Bindings {
         &'a self,
         user: &User,
         namespace: &str,
-        mut visit: impl FnMut(&'a Binding, &Known<'_>) -> Option<T>,
+        visit: impl FnMut(&'a Binding) -> Option<T>,
     ) -> Option<T> {
-        let mut each = |pick: &dyn Fn(&'a BoundTo) -> &'a [Arc<Binding>]| {
-            let groups =
-                user.groups.iter().map(|group| (Known(Kind::Group, group), self.groups.get(group.as_str())));
-            let names = [(Known(Kind::User, &user.name), self.users.get(user.name.as_str()))];
-            for (known, bound) in names.into_iter().chain(groups) {
-                for binding in bound.map(pick).unwrap_or_default() {
-                    if let Some(found) = visit(binding, &known) {
-                        return Some(found);
-                    }
-                }
-            }
-            None
+        let groups = user.groups.iter().filter_map(|group| self.groups.get(group.as_str()));
+        let bound = self.users.get(user.name.as_str()).into_iter().chain(groups);
+        let in_namespace = |bound: &'a BoundTo| match namespace {
+            "" => None,
+            namespace => bound.namespaces.get(namespace),
         };
-        if let Some(found) = each(&|bound| &bound.cluster) {
-            return Some(found);
-        }
-        if namespace.is_empty() {
-            return None;
-        }
-        each(&|bound| bound.namespaces.get(namespace).map(Vec::as_slice).unwrap_or_default())
+        let cluster = bound.clone().flat_map(|bound| &bound.cluster);
+        cluster.chain(bound.filter_map(in_namespace).flatten()).find_map(visit)
     }
 }
