@@ -106,6 +106,18 @@ impl Context<'_> {
         snapshot.get(key).is_some_and(|entry| !custom.definition.storage().is_form_of(&entry.value))
     }
 
+    /// Has the audit show the object that was sent as it was understood, with its defaults.
+    fn audit_requested(&self, object: &Value) {
+        let understood = || {
+            let mut object = object.clone();
+            self.kind.default(&mut object);
+            object
+        };
+        if let Some(audit) = self.annotations {
+            audit.requested(understood);
+        }
+    }
+
     /// The bytes of an object, as they are stored.
     async fn encode(&self, object: &Value) -> Result<Vec<u8>, ApiError> {
         self.server.custom.converter.encode(self.kind, object).await

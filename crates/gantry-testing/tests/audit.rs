@@ -130,7 +130,10 @@ async fn requests_leave_what_the_policy_says() -> Result<()> {
     assert_eq!(create["auditID"], made.headers["audit-id"].to_str()?);
     assert_eq!((&create["user"]["username"], &create["sourceIPs"]), (&json!("admin"), &json!(["127.0.0.1"])));
     assert_eq!(create["userAgent"], "gantry-testing/1");
-    assert_eq!(create["requestObject"], json!({"metadata": {"name": "a"}, "data": {"k": "v"}}));
+    assert_eq!(
+        create["requestObject"],
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "v"}})
+    );
     assert_eq!(
         (&create["responseObject"]["data"]["k"], &create["responseObject"]["metadata"]["managedFields"]),
         (&json!("v"), &Value::Null)

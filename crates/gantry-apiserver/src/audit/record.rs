@@ -34,14 +34,36 @@ pub(crate) struct PeerAddress(pub SocketAddr);
 
 /// What is noted with a request's events while it is carried out.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Annotations(Arc<Mutex<BTreeMap<String, String>>>);
+pub(crate) struct Annotations {
+    noted: Arc<Mutex<Noted>>,
+    keeps_request: bool,
+}
+
+#[derive(Debug, Default)]
+struct Noted {
+    annotations: BTreeMap<String, String>,
+    /// The object that was sent, as it was understood.
+    requested: Option<Value>,
+}
 
 impl Annotations {
+    /// The same notes, with the request's object if it `keeps` that.
+    pub fn keeping(&self, keeps: bool) -> Self {
+        Self { noted: self.noted.clone(), keeps_request: keeps }
+    }
+
     /// Adds `annotations`; what is noted already stays.
     pub fn extend(&self, annotations: BTreeMap<String, String>) {
-        let mut noted = self.0.lock();
+        let noted = &mut self.noted.lock().annotations;
         for (key, value) in annotations {
             noted.entry(key).or_insert(value);
+        }
+    }
+
+    /// Notes the object that was sent, as it was understood, if it is kept.
+    pub fn requested(&self, object: impl FnOnce() -> Value) {
+        if self.keeps_request {
+            self.noted.lock().requested = Some(object());
         }
     }
 }
@@ -123,12 +145,16 @@ impl Record {
 
     /// Notes what was noted elsewhere.
     pub fn annotate(&mut self, annotations: &Annotations) {
-        let noted = std::mem::take(&mut *annotations.0.lock());
+        let Noted { annotations, requested } = std::mem::take(&mut *annotations.noted.lock());
         // What webhooks changed is part of the request.
         let kept = self.keeps_request();
-        let noted = noted.into_iter().filter(|(key, _)| kept || !key.starts_with(PATCHES));
+        let noted = annotations.into_iter().filter(|(key, _)| kept || !key.starts_with(PATCHES));
         self.notes.extend(noted.map(|(key, value)| (key.into(), value.into())));
+        if let Some(understood) = requested {
+            self.requested = Some(self.kept(understood));
+        }
     }
+
     /// Whether the request's object is kept.
     pub fn keeps_request(&self) -> bool {
         self.verdict.level >= Level::Request
@@ -139,7 +165,7 @@ impl Record {
         self.verdict.level >= Level::RequestResponse
     }
 
-    /// Notes the request's object.
+    /// Notes what was sent; an object is noted as it was understood, later ([`Annotations::requested`]).
     pub fn requested(&mut self, headers: &HeaderMap, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.requested = self.object(headers, bytes);
@@ -193,18 +219,23 @@ impl Record {
     /// The object that is written in `bytes`, as it is kept.
     fn object(&self, headers: &HeaderMap, bytes: &[u8]) -> Option<Value> {
         let kind = content_type(headers);
-        let mut object = if kind == protobuf::MEDIA_TYPE {
+        let object = if kind == protobuf::MEDIA_TYPE {
             protobuf::decode(bytes, None).ok()?
         } else {
             let format = if kind.contains("yaml") { Format::Yaml } else { Format::Json };
             decode_free(bytes, format).ok()?.value
         };
+        Some(self.kept(object))
+    }
+
+    /// What is kept of an object.
+    fn kept(&self, mut object: Value) -> Value {
         if self.verdict.omit_managed_fields {
             forget_managers(&mut object);
             let items = object.get_mut("items").and_then(Value::as_array_mut);
             items.into_iter().flatten().for_each(forget_managers);
         }
-        Some(object)
+        object
     }
 
     /// Makes the event of a stage; whether backends that insist on it have it.

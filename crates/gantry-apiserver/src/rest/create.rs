@@ -40,6 +40,7 @@ pub(super) async fn serve(
     trace::event("limitedReadBody succeeded");
     let object = context.decode(&bytes, format)?;
     trace::event("Conversion done");
+    context.audit_requested(&object);
     if !meta_text(&object, "resourceVersion").is_empty() {
         return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
     }

@@ -33,6 +33,7 @@ pub(super) async fn serve(
     trace::event("limitedReadBody succeeded");
     let object = context.decode(&bytes, format)?;
     trace::event("Conversion done");
+    context.audit_requested(&object);
     let name = meta_text(&object, "name").to_owned();
     if name.is_empty() {
         return Err(ApiError::bad_request(

@@ -200,8 +200,8 @@ impl ApiServer {
             record.requested(&parts.headers, &bytes);
             body = bytes.into();
         }
-        if audited.record.is_some() {
-            parts.extensions.insert(audited.annotations.clone());
+        if let Some(record) = &audited.record {
+            parts.extensions.insert(audited.annotations.keeping(record.keeps_request()));
         }
         let mut request = Request::from_parts(parts, body);
         // The work itself is on the heap, as is all that few requests need: what is around it is moved
