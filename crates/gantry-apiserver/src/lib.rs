@@ -19,6 +19,7 @@ mod expression;
 mod fairness;
 mod followed_file;
 mod kubeconfig;
+mod lease;
 mod limits;
 mod lookup;
 mod metrics;

@@ -147,11 +147,17 @@ async fn component_statuses_are_made_when_they_are_asked_for() -> Result<()> {
     let server = TestServer::start().await?;
     let list = server.get(STATUSES).await?;
     assert_eq!(list.headers["warning"], "299 - \"v1 ComponentStatus is deprecated in v1.19+\"");
-    assert_eq!(list.json()["items"][0]["metadata"]["name"], "etcd-0");
+    let list = list.json();
+    let names: Vec<&Value> =
+        list["items"].as_array().unwrap().iter().map(|item| &item["metadata"]["name"]).collect();
+    assert_eq!(names, ["controller-manager", "etcd-0", "scheduler"]);
     assert_eq!(server.get(&format!("{STATUSES}/etcd-0")).await?.json()["conditions"][0]["status"], "True");
     assert_eq!(server.get(&format!("{STATUSES}/other")).await?.code, 404);
     let shown = table(&server, STATUSES).await?;
-    assert_eq!(shown["rows"][0]["cells"], json!(["etcd-0", "Healthy", "ok", ""]));
+    assert_eq!(shown["rows"][1]["cells"], json!(["etcd-0", "Healthy", "ok", ""]));
+    // Here nobody schedules.
+    let nobody = "nobody holds the lease kube-system/kube-scheduler";
+    assert_eq!(shown["rows"][2]["cells"], json!(["scheduler", "Unhealthy", nobody, ""]));
     assert_eq!(server.json(Method::POST, STATUSES, &json!({"metadata": {"name": "x"}})).await?.code, 405);
     Ok(())
 }

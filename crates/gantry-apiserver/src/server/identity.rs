@@ -10,12 +10,13 @@ use std::time::Duration;
 use gantry_api::features::API_SERVER_IDENTITY;
 use gantry_json::{Value, json};
 use http::Method;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::instance;
 use crate::ApiServer;
 use crate::bootstrap::{self, Api};
+use crate::lease::expired;
 
 const GROUP: &str = "/apis/coordination.k8s.io/v1";
 const LEASES: &str = "/registry/coordination.k8s.io/leases/kube-system/";
@@ -50,16 +51,6 @@ fn renewed(existing: &Value, own: &Value) -> Option<Value> {
         next["metadata"]["labels"][label] = own["metadata"]["labels"][label].clone();
     }
     Some(next)
-}
-
-/// Whether the Lease is of a server that was not heard of for as long as it says.
-fn expired(lease: &Value, now: Timestamp) -> bool {
-    let spec = &lease["spec"];
-    let renewed = spec["renewTime"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
-    let until = renewed.zip(spec["leaseDurationSeconds"].as_i64());
-    let until = until.and_then(|(time, seconds)| time.checked_add(SignedDuration::from_secs(seconds)).ok());
-    // What does not say until when it is good is no server's.
-    until.is_none_or(|until| until < now)
 }
 
 /// The names of the Leases of servers that are gone.
