@@ -97,7 +97,12 @@ impl Cluster {
         Ok(Row::new(what, self.memory_mb()?, "MB", "VmRSS, once"))
     }
 
-    /// How long the last start took, as a line of the table.
+    /// How long the last start took, from the process's start to `/readyz`.
+    pub fn ready_after(&self) -> Duration {
+        self.ready_after
+    }
+
+    /// The same, as a line of the table.
     pub fn start_row(&self, what: &str) -> Row {
         Row::seconds(what, self.ready_after, "once, from the process's start to /readyz")
     }

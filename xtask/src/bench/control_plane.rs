@@ -14,12 +14,25 @@ const FEW: usize = 100;
 /// The node that those are on.
 const NODE: &str = "bench";
 
+/// How often an empty server is started. The first start of a program that was just built waits for the disk.
+const STARTS: usize = 5;
+
 /// Measures.
 pub async fn measure(arguments: &Arguments, report: &mut Report) -> Result<()> {
     let load = arguments.load();
     let many = arguments.pods;
-    let mut cluster = Cluster::start(&arguments.gantry, &["server"], false).await?;
-    let started = cluster.start_row("start to /readyz, empty");
+    let mut starts = Vec::new();
+    let mut cluster = loop {
+        let mut cluster = Cluster::start(&arguments.gantry, &["server"], false).await?;
+        starts.push(cluster.ready_after());
+        if starts.len() == STARTS {
+            break cluster;
+        }
+        cluster.stop()?;
+    };
+    starts.sort_unstable();
+    let method = format!("median of {STARTS}, from a process's start in an empty directory to /readyz");
+    let started = Row::seconds("start to /readyz, empty", starts[STARTS / 2], method);
     report.row(started.budget(Budget::AtMost(0.1)).upstream("4.1 s"));
     cluster.settle().await;
     let idle = cluster.memory("idle memory, control plane")?;

@@ -29,7 +29,7 @@ use crate::{ApiServer, respond, storage};
 use frames::{Frames, line};
 
 /// A busy watcher waits this long for more events before the next piece.
-const COALESCE: Duration = Duration::from_millis(2);
+const COALESCE: Duration = Duration::from_micros(1_500);
 /// How often a watcher that wants them gets bookmarks.
 const BOOKMARKS: Duration = Duration::from_secs(60);
 /// A watch without a time-out ends after between one and two of these.
