@@ -48,6 +48,8 @@ pub struct Rules {
     pub validate_status: fn(&Value, &Value, &str) -> Vec<FieldError>,
     /// The fields that an object is selected by, with their values.
     pub selectable: fn(&Value) -> Vec<(&'static str, String)>,
+    /// What is said about a new object as it was given, before it is made ready.
+    pub warn_given: fn(&Value) -> Vec<String>,
     /// What is said about an object that is accepted all the same, beside the old one in an update.
     pub warn: fn(&Value, Option<&Value>) -> Vec<String>,
 }
@@ -64,6 +66,7 @@ impl Rules {
         prepare_status: |_, _, _| {},
         validate_status: |_, _, _| Vec::new(),
         selectable: |_| Vec::new(),
+        warn_given: |_| Vec::new(),
         warn: |_, _| Vec::new(),
     };
 }
@@ -298,10 +301,13 @@ impl Kind {
         }
     }
 
-    /// Makes a new object ready: what clients may not set is reset, what every object has is there.
-    pub fn prepare_create(&self, object: &mut Value) {
+    /// Makes a new object ready: what clients may not set is reset, what every object has is there. What is said
+    /// about it as it was given.
+    pub fn prepare_create(&self, object: &mut Value) -> Vec<String> {
+        let mut warnings = Vec::new();
         match &self.behaviour {
             Behaviour::Builtin(rules) => {
+                warnings = (rules.warn_given)(object);
                 (rules.prepare_create)(object);
                 self.write_zeros(object);
             }
@@ -310,6 +316,7 @@ impl Kind {
             }
             Behaviour::Custom(_) => {}
         }
+        warnings
     }
 
     /// Adds the fields that every object of a built-in kind has.

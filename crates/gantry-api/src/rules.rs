@@ -3,6 +3,7 @@
 mod addresses;
 mod admission_rules;
 pub mod api_service;
+mod app_armor;
 pub mod certificate_signing_request;
 pub mod common;
 mod conditions;

@@ -3,7 +3,7 @@
 use gantry_json::{Map, Value, json};
 
 use super::common::{default, items, keep_status, list, object, restore, text};
-use super::{container, pod_spec, pod_update, volume};
+use super::{app_armor, container, pod_spec, pod_update, volume};
 use crate::field::Path;
 use crate::pod_resources::{self, ResourceList};
 use crate::registry::Rules;
@@ -68,6 +68,7 @@ pub const RULES: Rules = Rules {
             ("status.nominatedNodeName", text(status, "nominatedNodeName").into()),
         ]
     },
+    warn_given: app_armor::warnings,
     // Changes of pods are frequent, and hardly any is a person's.
     warn: |pod, old| match old {
         None => {
@@ -87,6 +88,7 @@ fn prepare_create(pod: &mut Value) {
             "lastProbeTime": null, "lastTransitionTime": pod["metadata"]["creationTimestamp"],
         }]);
     }
+    app_armor::to_fields(pod);
     if pod["spec"]["topologySpreadConstraints"].is_null() && pod["spec"]["affinity"].is_null() {
         return;
     }

@@ -5,15 +5,13 @@ use gantry_json::Value;
 use super::common::{dns_label, dns_subdomain, legacy_ip, list, qualified_name, required_one_of, text};
 use super::container::{self, Around};
 use super::resources::{self, Of};
-use super::{container_env, placement, security_context, volume};
+use super::{app_armor, container_env, placement, security_context, volume};
 use crate::field::{FieldError, Path};
 use crate::pod_resources;
 use crate::quantity::Quantity;
 
 /// The annotation of a pod that stands for one that a node runs by itself.
 pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
-/// The start of annotations that name a container's AppArmor profile.
-pub(super) const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// The most name servers, the most domains that are searched, and the most characters of those.
 const MOST_SERVERS: usize = 3;
@@ -99,7 +97,7 @@ pub(super) fn annotations(path: &Path, annotations: &Value, spec: &Value, errors
         }
     }
     for (key, value) in annotations.as_object().into_iter().flatten() {
-        let Some(name) = key.strip_prefix(APP_ARMOR) else { continue };
+        let Some(name) = key.strip_prefix(app_armor::PREFIX) else { continue };
         let (at, profile) = (path.key(key), value.as_str().unwrap_or_default());
         let mut containers = security_context::containers(path, spec);
         if !containers.any(|(_, container)| text(container, "name") == name) {

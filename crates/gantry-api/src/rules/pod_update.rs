@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use gantry_json::Value;
 
 use super::common::{dns_subdomain, immutable, legacy_ip, list, qualified_name, restore, sloppy_ip, text};
-use super::pod_spec::{APP_ARMOR, MIRROR};
-use super::security_context;
+use super::pod_spec::MIRROR;
+use super::{app_armor, security_context};
 use crate::diff::diff;
 use crate::field::{FieldError, Path};
 
@@ -71,7 +71,7 @@ fn annotations(new: &Value, old: &Value) -> Vec<FieldError> {
     let (now, before) = (&new["metadata"]["annotations"], &old["metadata"]["annotations"]);
     let kind = |key: &str| match key {
         MIRROR => Some("mirror pod annotation"),
-        key if key.starts_with(APP_ARMOR) => Some("AppArmor annotations"),
+        key if key.starts_with(app_armor::PREFIX) => Some("AppArmor annotations"),
         _ => None,
     };
     for (key, value) in before.as_object().into_iter().flatten() {

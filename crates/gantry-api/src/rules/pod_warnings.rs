@@ -7,7 +7,7 @@ use gantry_json::Value;
 use super::common::{deprecated_label, dns_label, list, text};
 use super::persistent_volume_claim::quantity;
 use super::security_context::containers;
-use super::{addresses, volume_warnings};
+use super::{addresses, app_armor, volume_warnings};
 use crate::field::Path;
 
 /// Words for a term that selects nothing.
@@ -105,7 +105,7 @@ pub(super) fn of_name(object: &Value) -> Option<String> {
 pub(super) fn of_template(path: &Path, template: &Value, old: Option<&Value>) -> Vec<String> {
     match old {
         Some(old) if old == template => Vec::new(),
-        _ => of(path, template),
+        _ => [of(path, template), app_armor::of_template(path, template)].concat(),
     }
 }
 

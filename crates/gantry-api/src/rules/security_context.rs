@@ -50,7 +50,7 @@ fn seccomp(path: &Path, profile: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn app_armor(path: &Path, profile: &Value, errors: &mut Vec<FieldError>) {
+pub(super) fn app_armor(path: &Path, profile: &Value, errors: &mut Vec<FieldError>) {
     if !profile.is_object() {
         return;
     }

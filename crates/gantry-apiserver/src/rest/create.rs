@@ -104,7 +104,7 @@ pub(super) async fn insert(
         context.server.admission.wait_for_account(context.namespace(), &object, &context.server.store).await;
     }
     context.mutate(Operation::Create, &mut object, None, dry_run).await?;
-    kind.prepare_create(&mut object);
+    context.warnings.extend(kind.prepare_create(&mut object));
     context.registry.drop_gated(kind, &mut object, None);
     // Only Services can lose what they were given to somebody else.
     let again = kind.is("", "Service").then(|| object.clone());

@@ -455,3 +455,19 @@ fn what_is_said_about_pods() {
         json!({"spec": {"template": {"spec": {"hostAliases": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.1"}]}}}});
     warned("Deployment", template, &["spec.template.spec.hostAliases[1].ip: duplicate ip \"10.0.0.1\""]);
 }
+
+#[test]
+fn annotations_that_say_nothing_any_more_are_told_of() {
+    let pod = "seccomp.security.alpha.kubernetes.io/pod";
+    let container = "container.seccomp.security.alpha.kubernetes.io/c";
+    let words = r#"non-functional in v1.27+; use the "seccompProfile" field instead"#;
+    let annotations = json!({pod: "runtime/default", container: "runtime/default"});
+    let told = [pod, container].map(|key| format!("metadata.annotations[{key}]: {words}"));
+    warned("Pod", json!({"metadata": {"annotations": annotations}}), &[&told[0], &told[1]]);
+    let profile = json!({"seccompProfile": {"type": "RuntimeDefault"}});
+    warned(
+        "Pod",
+        json!({"metadata": {"annotations": annotations}, "spec": {"securityContext": profile}}),
+        &[&told[1]],
+    );
+}
