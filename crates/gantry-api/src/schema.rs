@@ -144,7 +144,7 @@ pub struct Definition {
 impl Definition {
     /// The field `name`.
     pub fn field(&self, name: &str) -> Option<&Field> {
-        // Most names differ in their first letter or length already.
+        // Most names differ in their first letter already.
         let order = |field: &Field| {
             let (first, sought) = (field.name.as_bytes().first(), name.as_bytes().first());
             first.cmp(&sought).then_with(|| (*field.name).cmp(name))
