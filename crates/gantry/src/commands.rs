@@ -18,6 +18,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Settings};
+use crate::output;
 
 /// Kubernetes v1.35 in one binary.
 #[derive(Debug, Parser)]
@@ -68,6 +69,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
+    // What is removed is removed whoever reads.
+    if !matches!(cli.verb, Verb::Up(_) | Verb::Server | Verb::Agent(_) | Verb::Reset(_)) {
+        output::end_with_reader();
+    }
     let resolve = || Config::resolve(cli.settings, cli.config.as_deref());
     match cli.verb {
         Verb::Up(arguments) => up::run(&resolve()?, &arguments),

@@ -13,6 +13,7 @@ mod kubeconfig;
 mod logging;
 mod memory;
 mod node;
+mod output;
 mod pki;
 mod rotation;
 

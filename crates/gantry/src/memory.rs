@@ -1,4 +1,4 @@
-//! Where memory comes from, and how what is not needed goes. All unsafe code of this crate is here.
+//! Where memory comes from, and how what is not needed goes.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout};

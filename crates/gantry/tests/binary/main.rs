@@ -2,5 +2,6 @@
 
 mod crash;
 mod kubectl;
+mod output;
 mod server;
 mod stop;

@@ -1,0 +1,13 @@
+//! What is printed, and who reads it.
+#![allow(unsafe_code)]
+
+use nix::sys::signal::{SigHandler, Signal, signal};
+
+/// From now on the process ends quietly when nobody reads what it prints any more, as in `gantry status | head`.
+/// Rust's programs ignore the signal for that, so that printing fails instead.
+pub fn end_with_reader() {
+    // SAFETY: the handler is the system's own; no code of ours runs in it.
+    if let Err(error) = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) } {
+        tracing::debug!(%error, "the signal of closed pipes stays ignored");
+    }
+}

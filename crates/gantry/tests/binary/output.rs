@@ -1,0 +1,18 @@
+//! Printing to somebody who has stopped reading.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+
+#[test]
+fn a_command_ends_quietly_with_its_reader() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let command = Command::new(env!("CARGO_BIN_EXE_gantry"))
+        .args(["completion", "bash"])
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&command.stderr), "");
+    assert_eq!(command.status.signal(), Some(nix::sys::signal::Signal::SIGPIPE as i32));
+}
