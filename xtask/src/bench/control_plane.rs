@@ -14,7 +14,7 @@ const FEW: usize = 100;
 /// The node that those are on.
 const NODE: &str = "bench";
 
-/// How often an empty server is started. The first start of a program that was just built waits for the disk.
+/// How often an empty server is started: the first start after a while takes twice as long as the others.
 const STARTS: usize = 5;
 
 /// Measures.
