@@ -1,12 +1,14 @@
 //! What a request wants to do, in the words that authorization and admission decide on.
 
+use std::sync::Arc;
+
 use crate::User;
 
 /// One request's user, verb and target.
 #[derive(Debug, Clone, Default)]
 pub struct Attributes {
     /// Who asks.
-    pub user: User,
+    pub user: Arc<User>,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`, or
     /// the HTTP method in lower case where the path names no resource.
     pub verb: String,

@@ -16,12 +16,12 @@ mod service_account;
 mod settings;
 mod webhook;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use hashbrown::HashMap;
 use http::request::Parts;
 use http::{HeaderMap, header};
 use parking_lot::Mutex;
@@ -60,7 +60,7 @@ pub struct Authenticators {
     /// Issuer and verifier of service account tokens.
     pub service_accounts: Arc<ServiceAccounts>,
     /// Users by certificate: a connection shows the same one with every request.
-    certificates: Mutex<HashMap<Fingerprint, User>>,
+    certificates: Mutex<HashMap<Fingerprint, Arc<User>>>,
     front_proxy: Option<FrontProxy>,
     /// For whom a token must be meant where nobody says.
     audiences: Vec<String>,
@@ -196,11 +196,11 @@ impl Authenticators {
         objects: &dyn Lookup,
         now: i64,
         notes: &mut Notes,
-    ) -> Result<Option<User>, Unauthorized> {
+    ) -> Result<Option<Arc<User>>, Unauthorized> {
         if let Some(proxy) = &self.front_proxy
             && let Some(user) = proxy.user(&parts.headers, peer)?
         {
-            return Ok(Some(authenticated(user)));
+            return Ok(Some(Arc::new(authenticated(user))));
         }
         // A front proxy's own certificate stands for nobody.
         let is_client = |peer| self.front_proxy.as_ref().is_none_or(|proxy| proxy.is_client(peer));
@@ -210,17 +210,23 @@ impl Authenticators {
             return self.certificate(leaf, peer.fingerprint).map(Some);
         }
         match bearer_token(&parts.headers)? {
-            Some(token) => self.token(&token, &[], objects, now, notes).await.map(|(user, _)| Some(user)),
+            Some(token) => {
+                self.token(&token, &[], objects, now, notes).await.map(|(user, _)| Some(Arc::new(user)))
+            }
             None => Ok(None),
         }
     }
 
-    fn certificate(&self, leaf: &CertificateDer<'_>, fingerprint: Fingerprint) -> Result<User, Unauthorized> {
+    fn certificate(
+        &self,
+        leaf: &CertificateDer<'_>,
+        fingerprint: Fingerprint,
+    ) -> Result<Arc<User>, Unauthorized> {
         let mut known = self.certificates.lock();
         if let Some(user) = known.get(&fingerprint) {
             return Ok(user.clone());
         }
-        let user = authenticated(certificate::user(leaf)?);
+        let user = Arc::new(authenticated(certificate::user(leaf)?));
         if known.len() >= REMEMBERED {
             known.clear();
         }

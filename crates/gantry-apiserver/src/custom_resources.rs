@@ -206,8 +206,7 @@ impl ApiServer {
         let agent = HeaderValue::from_static("kube-apiserver");
         request.headers_mut().insert(USER_AGENT, agent);
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let user = User::new("system:apiserver", ["system:masters"]);
-        match self.handle(request, Some(user)).await.status() {
+        match self.handle(request, Some(User::apiserver())).await.status() {
             StatusCode::OK => Done::Finished,
             StatusCode::CONFLICT | StatusCode::NOT_FOUND => Done::Finished,
             code => {

@@ -32,7 +32,7 @@ pub(crate) struct Document {
 
 impl Document {
     fn new(value: &Value, content_type: &'static str) -> Self {
-        let bytes = Bytes::from(gantry_json::to_vec(value).unwrap_or_default());
+        let bytes = Bytes::from(value.to_vec());
         let hash = hash(&bytes);
         Self { bytes, hash, content_type: HeaderValue::from_static(content_type) }
     }

@@ -11,13 +11,13 @@ mod level;
 mod schema;
 mod seats;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_api::status::ApiError;
 use gantry_json::Value;
 use gantry_store::Store;
+use hashbrown::HashMap;
 
 use crate::authz::feed::{Feed, Index};
 use crate::metrics::Meters;

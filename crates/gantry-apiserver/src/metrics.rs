@@ -30,7 +30,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::{Version, storage};
-use table::{Histograms, counter, counters, gauges, histograms, metric};
+use table::{Histograms, Usual, counter, counters, gauges, histograms, metric};
 
 pub(crate) use access::{AccessMetrics, Reloaded};
 pub(crate) use admission::{Admission as AdmissionMetrics, AdmissionMeter};
@@ -139,7 +139,7 @@ pub(crate) struct Metrics {
     deprecated: Family<Deprecated, Gauge>,
     revision: Gauge,
     panics: Counter,
-    audited: Family<Audited, Counter>,
+    audited: Usual<Audited, Counter>,
     audit_events: Counter,
     audit_errors: Family<AuditFailed, Counter>,
     audit_rejections: Counter,
@@ -226,7 +226,7 @@ impl Metrics {
                 "apiserver_request_panics",
                 "Requests that ended in a fault of the server's own",
             ),
-            audited: counters(registry, "apiserver_audit_level", "Audit events by level"),
+            audited: Usual::of(counters(registry, "apiserver_audit_level", "Audit events by level")),
             audit_events: counter(registry, "apiserver_audit_event", "Audit events"),
             audit_errors: counters(
                 registry,
@@ -327,7 +327,7 @@ impl Metrics {
     /// Counts an audit event.
     pub fn audited(&self, level: &'static str) {
         self.audit_events.inc();
-        self.audited.get_or_create(&Audited { level }).inc();
+        self.audited.count(&Audited { level }, |count| _ = count.inc());
     }
 
     /// Counts audit events that a part of audit lost.

@@ -34,7 +34,10 @@ pub struct RequestInfo {
 impl RequestInfo {
     /// Reads `method`, the undecoded `path` and `query`.
     pub fn parse(method: &Method, path: &str, query: &Query) -> Self {
-        let path = percent_decode_str(path).decode_utf8_lossy().into_owned();
+        let path = match path.contains('%') {
+            true => percent_decode_str(path).decode_utf8_lossy().into_owned(),
+            false => path.to_owned(),
+        };
         let mut info = Self { verb: plain_verb(method), ..Self::default() };
         info.read_path(method, &path);
         info.path = path;

@@ -67,8 +67,10 @@ pub fn json(code: StatusCode, value: &Value, output: Output) -> Response<Body> {
         }
         Encoding::Json => {}
     }
-    let mut body = if output.pretty { gantry_json::to_vec_pretty(value) } else { gantry_json::to_vec(value) }
-        .unwrap_or_default();
+    let mut body = match output.pretty {
+        true => gantry_json::to_vec_pretty(value).unwrap_or_default(),
+        false => value.to_vec(),
+    };
     body.push(b'\n');
     bytes(code, body)
 }

@@ -1,6 +1,7 @@
 //! Who makes a request.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// An authenticated identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +22,11 @@ impl User {
         let mut groups: Vec<String> = groups.into_iter().map(str::to_owned).collect();
         groups.push("system:authenticated".to_owned());
         Self { name: name.into(), groups, ..Self::default() }
+    }
+
+    /// The server itself, where it makes requests of its own.
+    pub(crate) fn apiserver() -> Arc<Self> {
+        Arc::new(Self::new("system:apiserver", ["system:masters"]))
     }
 
     /// The user of requests without credentials.

@@ -1,6 +1,7 @@
 //! Objects as trees of JSON: what every request reads, changes, looks at and frees again.
 //!
-//! Reading and writing text is serde_json's, whose names this crate shows as they are; the tree is our own.
+//! Reading text and writing types is serde_json's, whose names this crate shows as they are; the tree is our
+//! own, and so is writing it.
 //! serde_json keeps an object as a B-tree: a first node has room for eleven fields, takes 630 bytes for a
 //! single one, and each look-up compares texts until it is past the one it wants. Objects of this API have few
 //! fields, looked up hundreds of times for a write. So a [`Map`] is a sorted list of fields while it is
@@ -16,6 +17,7 @@ mod de;
 mod index;
 mod map;
 mod ser;
+mod text;
 mod value;
 
 pub use serde_json::value::RawValue;
@@ -30,6 +32,7 @@ pub use de::from_value;
 pub use index::Index;
 pub use map::{Entry, Map};
 pub use ser::{to_value, value_of};
+pub use text::write_text;
 pub use value::Value;
 
 /// The name of an object's field.

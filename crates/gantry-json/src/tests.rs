@@ -16,11 +16,12 @@ fn any_value() -> impl Strategy<Value = serde_json::Value> {
         any::<u64>().prop_map(Into::into),
         any::<f64>().prop_map(Into::into),
         "\\PC{0,40}".prop_map(Into::into),
+        "[\\x00-\\x7f]{0,40}".prop_map(Into::into),
     ];
     leaf.prop_recursive(4, 200, 90, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..8).prop_map(Into::into),
-            prop::collection::btree_map("[a-z\\PC]{0,30}", inner, 0..90)
+            prop::collection::btree_map("[a-z\\PC\\x00-\\x7f]{0,30}", inner, 0..90)
                 .prop_map(|fields| serde_json::Value::Object(fields.into_iter().collect())),
         ]
     })
@@ -52,6 +53,7 @@ proptest! {
     fn values_read_write_and_compare_alike(other in any_value()) {
         let value = Value::from(other.clone());
         prop_assert_eq!(value.to_string(), other.to_string());
+        prop_assert_eq!(value.to_vec(), serde_json::to_vec(&value).expect("JSON"));
         prop_assert_eq!(format!("{value:#}"), format!("{other:#}"));
         prop_assert_eq!(format!("{value:?}"), format!("{other:?}"));
         // Numbers that are not whole may change a little when they are read.

@@ -220,16 +220,6 @@ impl fmt::Debug for Value {
 }
 
 /// As JSON, on one line; by `{:#}` on several.
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match f.alternate() {
-            true => serde_json::to_string_pretty(self),
-            false => serde_json::to_string(self),
-        };
-        f.write_str(&text.map_err(|_| fmt::Error)?)
-    }
-}
-
 impl FromStr for Value {
     type Err = Error;
 

@@ -43,10 +43,6 @@ fn sorted(keys: &[Box<str>]) -> Cow<'_, [Box<str>]> {
     Cow::Owned(keys)
 }
 
-fn write(text: &mut Vec<u8>, value: &Value) {
-    gantry_json::to_writer(text, value).expect("a JSON value is always serialisable into memory");
-}
-
 fn path_element(text: &[u8]) -> Key {
     str::from_utf8(text).expect("JSON is text").into()
 }
@@ -174,14 +170,14 @@ impl<'a> Layout<'a> {
                     text.push(b'"');
                     text.extend_from_slice(key.as_bytes());
                     text.extend_from_slice(b"\":");
-                    write(&mut text, value);
+                    value.write(&mut text);
                 }
                 text.push(b'}');
                 path_element(&text)
             }
             _ => {
                 let mut text = b"v:".to_vec();
-                write(&mut text, item);
+                item.write(&mut text);
                 path_element(&text)
             }
         }

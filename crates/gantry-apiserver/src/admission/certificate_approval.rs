@@ -45,7 +45,7 @@ impl WaitingPlugin for CertificateApproval {
 pub(super) async fn may(authorizer: &Authorizer, user: &User, verb: &str, signer: &str) -> bool {
     let ask = async |name: &str| {
         let attributes = Attributes {
-            user: user.clone(),
+            user: user.clone().into(),
             verb: verb.to_owned(),
             group: "certificates.k8s.io".to_owned(),
             version: "*".to_owned(),

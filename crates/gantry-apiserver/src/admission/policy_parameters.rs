@@ -93,7 +93,7 @@ impl PolicyParameters {
         };
         let found = request.registry.by_gvk(group, version, text("kind").unwrap_or_default());
         let attributes = Attributes {
-            user: request.user.clone(),
+            user: request.user.clone().into(),
             verb: "get".into(),
             group: group.into(),
             version: version.into(),

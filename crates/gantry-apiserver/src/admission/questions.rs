@@ -17,7 +17,7 @@ use crate::{Attributes, User};
 /// The questions of one request's expressions, with the answers.
 pub(super) struct Questions {
     authorizer: Arc<Authorizer>,
-    user: User,
+    user: Arc<User>,
     known: Mutex<Known>,
 }
 
@@ -31,7 +31,11 @@ struct Known {
 impl Questions {
     /// Those about what `user` may do.
     pub fn new(authorizer: &Arc<Authorizer>, user: &User) -> Arc<Self> {
-        Arc::new(Self { authorizer: authorizer.clone(), user: user.clone(), known: Mutex::default() })
+        Arc::new(Self {
+            authorizer: authorizer.clone(),
+            user: Arc::new(user.clone()),
+            known: Mutex::default(),
+        })
     }
 
     /// What `evaluate` gives when everything that it asks is answered.
@@ -50,7 +54,7 @@ impl Questions {
             None => self.user.clone(),
             Some((namespace, name)) => {
                 let groups = ["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")];
-                User::new(format!("system:serviceaccount:{namespace}:{name}"), groups)
+                Arc::new(User::new(format!("system:serviceaccount:{namespace}:{name}"), groups))
             }
         };
         match &asked.path {

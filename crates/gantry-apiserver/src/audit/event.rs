@@ -1,13 +1,13 @@
 //! Events as text: what a request's events have in common is written once, when it arrives.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::IpAddr;
 
-use gantry_json::{Map, Value};
+use gantry_json::{Map, Value, write_text};
 use http::request::Parts;
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use jiff::tz::Offset;
 
 use super::{Level, PeerAddress, Stage};
 use crate::request::RequestInfo;
@@ -18,119 +18,84 @@ const USER_AGENT: usize = 1024;
 /// What an event without its objects is annotated with.
 const TRUNCATED: &str = "audit.k8s.io/truncated";
 
-/// What is noted with an event.
-pub(super) type Notes = BTreeMap<Cow<'static, str>, Cow<'static, str>>;
+/// What is noted with an event, in the order of the keys.
+pub(super) type Notes = Vec<(Cow<'static, str>, Cow<'static, str>)>;
+
+/// Notes something, in place of what is noted under the same key.
+pub(super) fn note(notes: &mut Notes, key: Cow<'static, str>, value: Cow<'static, str>) {
+    match notes.binary_search_by(|(noted, _)| noted.cmp(&key)) {
+        Ok(at) => notes[at].1 = value,
+        Err(at) => notes.insert(at, (key, value)),
+    }
+}
 
 /// What all events of a request say, the text of an object.
 #[derive(Debug)]
 pub(super) struct Arrived(Vec<u8>);
 
 /// One event of a request.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug)]
 pub(super) struct Event<'a> {
-    pub kind: &'static str,
-    pub api_version: &'static str,
-    #[serde(serialize_with = "level")]
     pub level: Level,
-    #[serde(rename = "auditID")]
     pub id: &'a str,
-    #[serde(serialize_with = "stage")]
     pub stage: Stage,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub impersonated_user: Option<&'a Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub response_status: Option<&'a Outcome>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub request_object: Option<&'a Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub response_object: Option<&'a Value>,
-    #[serde(serialize_with = "micro_time")]
     pub stage_timestamp: Timestamp,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: Cow<'a, Notes>,
-    #[serde(skip)]
     pub arrived: &'a Arrived,
 }
 
 /// What a request came to: the Status that it was answered with, or what one would say.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub(super) struct Outcome {
-    pub metadata: Map,
     /// `status`, `message`, `reason` and `details`.
-    #[serde(flatten)]
     pub said: Map,
     pub code: u16,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Arrival<'a> {
-    #[serde(rename = "requestURI")]
-    uri: &'a str,
-    verb: &'a str,
-    user: Who<'a>,
-    #[serde(rename = "sourceIPs")]
-    sources: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_agent: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    object_ref: Option<Reference<'a>>,
-    #[serde(serialize_with = "micro_time")]
-    request_received_timestamp: Timestamp,
-}
-
-#[derive(Serialize)]
-struct Who<'a> {
-    username: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    uid: &'a str,
-    groups: &'a [String],
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    extra: &'a BTreeMap<String, Vec<String>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Reference<'a> {
-    #[serde(skip_serializing_if = "str::is_empty")]
-    resource: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    namespace: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    name: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    api_group: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    api_version: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    subresource: &'a str,
 }
 
 impl Arrived {
     /// Of a request that arrived then.
     pub fn new(attributes: &Attributes, info: &RequestInfo, parts: &Parts, received: Timestamp) -> Self {
-        let User { name, uid, groups, extra } = &attributes.user;
+        let User { name, uid, groups, extra } = &*attributes.user;
         let agent = parts.headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-        let arrival = Arrival {
-            uri: parts.uri.path_and_query().map_or("/", |uri| uri.as_str()),
-            verb: &attributes.verb,
-            user: Who { username: name, uid, groups, extra },
-            sources: sources(parts),
-            // What a header may say is ASCII.
-            user_agent: agent.map(|agent| &agent[..agent.len().min(USER_AGENT)]),
-            object_ref: attributes.is_resource.then(|| Reference {
-                resource: &attributes.resource,
-                namespace: &attributes.namespace,
-                name: &info.name,
-                api_group: &attributes.group,
-                api_version: &attributes.version,
-                subresource: &attributes.subresource,
-            }),
-            request_received_timestamp: received,
-        };
         let mut text = Vec::with_capacity(512);
-        write(&mut text, &arrival);
+        text.push(b'{');
+        put(&mut text, "requestURI", parts.uri.path_and_query().map_or("/", |uri| uri.as_str()));
+        put(&mut text, "verb", &attributes.verb);
+        within(&mut text, "user", b"{}", |text| {
+            put(text, "username", name);
+            put_filled(text, "uid", uid);
+            within(text, "groups", b"[]", |text| groups.iter().for_each(|group| put_item(text, group)));
+            if !extra.is_empty() {
+                within(text, "extra", b"{}", |text| {
+                    for (key, values) in extra {
+                        within(text, key, b"[]", |text| {
+                            values.iter().for_each(|value| put_item(text, value))
+                        });
+                    }
+                });
+            }
+        });
+        within(&mut text, "sourceIPs", b"[]", |text| put_sources(text, parts));
+        if let Some(agent) = agent {
+            // What a header may say is ASCII.
+            put(&mut text, "userAgent", &agent[..agent.len().min(USER_AGENT)]);
+        }
+        if attributes.is_resource {
+            within(&mut text, "objectRef", b"{}", |text| {
+                put_filled(text, "resource", &attributes.resource);
+                put_filled(text, "namespace", &attributes.namespace);
+                put_filled(text, "name", &info.name);
+                put_filled(text, "apiGroup", &attributes.group);
+                put_filled(text, "apiVersion", &attributes.version);
+                put_filled(text, "subresource", &attributes.subresource);
+            });
+        }
+        put_time(&mut text, "requestReceivedTimestamp", received);
+        text.push(b'}');
         Self(text)
     }
 }
@@ -139,9 +104,28 @@ impl Event<'_> {
     /// The event's JSON.
     pub fn text(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(self.arrived.0.len() + 512);
-        write(&mut text, self);
+        text.extend_from_slice(br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1""#);
+        put(&mut text, "level", self.level.word());
+        put(&mut text, "auditID", self.id);
+        put(&mut text, "stage", self.stage.word());
+        put_value(&mut text, "impersonatedUser", self.impersonated_user);
+        if let Some(Outcome { said, code }) = self.response_status {
+            within(&mut text, "responseStatus", b"{}", |text| {
+                text.extend_from_slice(br#""metadata":{}"#);
+                said.iter().for_each(|(name, value)| put_value(text, name, Some(value)));
+                name(text, "code");
+                put_number(text, (*code).into());
+            });
+        }
+        put_value(&mut text, "requestObject", self.request_object);
+        put_value(&mut text, "responseObject", self.response_object);
+        put_time(&mut text, "stageTimestamp", self.stage_timestamp);
+        if !self.annotations.is_empty() {
+            within(&mut text, "annotations", b"{}", |text| {
+                self.annotations.iter().for_each(|(key, value)| put(text, key, value));
+            });
+        }
         // The fields of both objects are those of one.
-        text.pop();
         text.push(b',');
         text.extend_from_slice(&self.arrived.0[1..]);
         text
@@ -150,48 +134,115 @@ impl Event<'_> {
     /// The event without its objects, which says so.
     pub fn without_objects(&self) -> Event<'_> {
         let mut annotations = self.annotations.clone();
-        annotations.to_mut().insert(TRUNCATED.into(), "true".into());
+        note(annotations.to_mut(), TRUNCATED.into(), "true".into());
         Event { request_object: None, response_object: None, annotations, ..*self }
     }
 }
 
-/// Writes an object that is made of text and numbers alone, which does not fail.
-fn write(text: &mut Vec<u8>, object: &impl Serialize) {
-    if gantry_json::to_writer(&mut *text, object).is_err() {
-        text.clear();
-        text.extend_from_slice(b"{}");
+/// Goes on to the next field or item, if something stands before it.
+fn separate(text: &mut Vec<u8>) {
+    if !matches!(text.last(), Some(b'{' | b'[')) {
+        text.push(b',');
     }
 }
 
-fn micro_time<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{at:.6}"))
+fn name(text: &mut Vec<u8>, name: &str) {
+    separate(text);
+    write_text(text, name);
+    text.push(b':');
 }
 
-fn level<S: Serializer>(level: &Level, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(level.word())
+/// A field that is an object or a list, between these brackets.
+fn within(text: &mut Vec<u8>, field: &str, brackets: &[u8; 2], fill: impl FnOnce(&mut Vec<u8>)) {
+    name(text, field);
+    text.push(brackets[0]);
+    fill(text);
+    text.push(brackets[1]);
 }
 
-fn stage<S: Serializer>(stage: &Stage, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(stage.word())
+fn put(text: &mut Vec<u8>, field: &str, value: &str) {
+    name(text, field);
+    write_text(text, value);
+}
+
+fn put_filled(text: &mut Vec<u8>, field: &str, value: &str) {
+    if !value.is_empty() {
+        put(text, field, value);
+    }
+}
+
+fn put_value(text: &mut Vec<u8>, field: &str, value: Option<&Value>) {
+    if let Some(value) = value {
+        name(text, field);
+        value.write(text);
+    }
+}
+
+fn put_item(text: &mut Vec<u8>, value: &str) {
+    separate(text);
+    write_text(text, value);
+}
+
+/// A time in microseconds.
+fn put_time(text: &mut Vec<u8>, field: &str, at: Timestamp) {
+    name(text, field);
+    let at = Offset::UTC.to_datetime(at);
+    let digits = |text: &mut Vec<u8>, end: u8, value: i32, digits: u32| {
+        for digit in (0..digits).rev() {
+            text.push(b'0' + (value / 10_i32.pow(digit) % 10).unsigned_abs() as u8);
+        }
+        text.push(end);
+    };
+    text.push(b'"');
+    digits(text, b'-', at.year().into(), 4);
+    digits(text, b'-', at.month().into(), 2);
+    digits(text, b'T', at.day().into(), 2);
+    digits(text, b':', at.hour().into(), 2);
+    digits(text, b':', at.minute().into(), 2);
+    digits(text, b'.', at.second().into(), 2);
+    digits(text, b'Z', at.subsec_nanosecond() / 1000, 6);
+    text.push(b'"');
 }
 
 /// Whom a request comes from: what proxies say, and who connected.
-fn sources(parts: &Parts) -> Vec<String> {
+fn put_sources(text: &mut Vec<u8>, parts: &Parts) {
     let said = |name: &str| {
         let values = parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
         let listed = values.flat_map(|value| value.split(',')).map(str::trim);
-        listed.filter(|text| text.parse::<IpAddr>().is_ok()).map(str::to_owned).collect::<Vec<_>>()
+        listed.filter(|text| text.parse::<IpAddr>().is_ok()).collect::<Vec<_>>()
     };
     let mut sources = said("x-forwarded-for");
     if sources.is_empty() {
         sources = said("x-real-ip");
     }
-    let peer = parts.extensions.get::<PeerAddress>().map(|peer| peer.0.ip().to_canonical().to_string());
-    let peer = peer.unwrap_or_else(|| "127.0.0.1".to_owned());
-    if sources.last() != Some(&peer) {
-        sources.push(peer);
+    sources.iter().for_each(|source| put_item(text, source));
+    let peer = parts.extensions.get::<PeerAddress>();
+    let peer = peer.map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.0.ip().to_canonical());
+    if sources.last().and_then(|last| last.parse().ok()) == Some(peer) {
+        return;
     }
-    sources
+    separate(text);
+    text.push(b'"');
+    match peer {
+        IpAddr::V4(peer) => {
+            for (at, octet) in peer.octets().into_iter().enumerate() {
+                if at > 0 {
+                    text.push(b'.');
+                }
+                put_number(text, octet.into());
+            }
+        }
+        // What is written into memory does not fail.
+        IpAddr::V6(peer) => _ = write!(text, "{peer}"),
+    }
+    text.push(b'"');
+}
+
+fn put_number(text: &mut Vec<u8>, number: u32) {
+    if number >= 10 {
+        put_number(text, number / 10);
+    }
+    text.push(b'0' + (number % 10) as u8);
 }
 
 #[cfg(test)]
@@ -207,8 +258,6 @@ impl<'a> Event<'a> {
     /// The last event of a request, with `notes`.
     pub fn example(level: Level, arrived: &'a Arrived, notes: &'a Notes) -> Self {
         Self {
-            kind: "Event",
-            api_version: "audit.k8s.io/v1",
             level,
             id: "1",
             stage: Stage::ResponseComplete,
@@ -220,5 +269,78 @@ impl<'a> Event<'a> {
             annotations: Cow::Borrowed(notes),
             arrived,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use gantry_json::json;
+    use http::{Method, Request};
+
+    use super::*;
+    use crate::request::Query;
+
+    #[test]
+    fn times_are_written_to_the_microsecond() {
+        for (seconds, nanoseconds) in [(0, 0), (1_764_633_599, 999_999_999), (951_782_400, 1_000)] {
+            let at = Timestamp::new(seconds, nanoseconds).unwrap();
+            let mut text = Vec::new();
+            put_time(&mut text, "at", at);
+            assert_eq!(String::from_utf8(text).unwrap(), format!("\"at\":\"{at:.6}\""));
+        }
+    }
+
+    #[test]
+    fn all_that_is_known_is_written() {
+        let user = User {
+            uid: "u-1".into(),
+            extra: [("k".to_owned(), vec!["a\"b".to_owned(), "c".to_owned()])].into(),
+            ..User::new("jane", ["one", "two"])
+        };
+        let request = Request::get("/api/v1/namespaces/n/pods/a%22?x=%22").header("user-agent", "kubectl");
+        let (mut parts, ()) =
+            request.header("x-forwarded-for", "10.0.0.7, no, fd00::1").body(()).unwrap().into_parts();
+        let peer: SocketAddr = "[fd00::2]:443".parse().unwrap();
+        parts.extensions.insert(PeerAddress(peer));
+        let info = RequestInfo::parse(&Method::GET, parts.uri.path(), &Query::parse(None));
+        let attributes = Attributes {
+            user: user.into(),
+            verb: "get".into(),
+            resource: "pods".into(),
+            namespace: "n".into(),
+            version: "v1".into(),
+            is_resource: true,
+            ..Attributes::default()
+        };
+        let arrived = Arrived::new(&attributes, &info, &parts, Timestamp::UNIX_EPOCH);
+        let mut notes = Notes::new();
+        for (key, value) in [("b", "1"), ("a", "\n"), ("b", "2")] {
+            note(&mut notes, key.into(), value.into());
+        }
+        let said = [("message", json!("no"))].into_iter().collect();
+        let outcome = Outcome { said, code: 404 };
+        let object = json!({"a": [1, null]});
+        let event = Event {
+            impersonated_user: Some(&object),
+            response_status: Some(&outcome),
+            request_object: Some(&object),
+            response_object: Some(&object),
+            ..Event::example(Level::RequestResponse, &arrived, &notes)
+        };
+        let seen: Value = gantry_json::from_slice(&event.text()).unwrap();
+        let expect = json!({
+            "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "RequestResponse", "auditID": "1",
+            "stage": "ResponseComplete", "impersonatedUser": object, "requestObject": object,
+            "responseObject": object, "responseStatus": {"metadata": {}, "message": "no", "code": 404},
+            "stageTimestamp": "1970-01-01T00:00:00.000000Z", "annotations": {"a": "\n", "b": "2"},
+            "requestURI": "/api/v1/namespaces/n/pods/a%22?x=%22", "verb": "get",
+            "user": {"username": "jane", "uid": "u-1", "groups": ["one", "two"], "extra": {"k": ["a\"b", "c"]}},
+            "sourceIPs": ["10.0.0.7", "fd00::1", "fd00::2"], "userAgent": "kubectl",
+            "objectRef": {"resource": "pods", "namespace": "n", "name": info.name, "apiVersion": "v1"},
+            "requestReceivedTimestamp": "1970-01-01T00:00:00.000000Z",
+        });
+        assert_eq!(seen, expect);
     }
 }

@@ -263,7 +263,7 @@ mod tests {
         let check = |user: &str, verb: &str, target: &str, level: Level| {
             let groups: &[&str] = if user == "jane" { &["dev"] } else { &[] };
             let mut attributes = Attributes {
-                user: User::new(user, groups.iter().copied()),
+                user: User::new(user, groups.iter().copied()).into(),
                 verb: verb.into(),
                 ..Attributes::default()
             };
@@ -295,8 +295,11 @@ mod tests {
         check("jane", "get", "apps deployments - a d", Level::RequestResponse);
         check("bob", "delete", "apps deployments - a d", Level::Metadata);
         check("bob", "get", "apps deployments - a d", Level::None);
-        let jane =
-            Attributes { user: User::new("jane", ["dev"]), path: "/x".into(), ..Attributes::default() };
+        let jane = Attributes {
+            user: User::new("jane", ["dev"]).into(),
+            path: "/x".into(),
+            ..Attributes::default()
+        };
         let verdict = policy.verdict(&jane);
         let omitted = [Stage::RequestReceived, Stage::ResponseStarted, Stage::ResponseComplete, Stage::Panic]
             .map(|stage| verdict.omitted.has(stage));

@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::event::{Arrived, Event, Notes, Outcome};
+use super::event::{Arrived, Event, Notes, Outcome, note};
 use super::policy::Verdict;
 use super::{Audit, Level, Stage};
 use crate::body::Body;
@@ -139,8 +139,8 @@ impl Record {
     /// Notes what authorization said.
     pub fn decided(&mut self, allowed: bool, reason: &str) {
         let decision = if allowed { "allow" } else { "forbid" };
-        self.notes.insert("authorization.k8s.io/decision".into(), decision.into());
-        self.notes.insert("authorization.k8s.io/reason".into(), Cow::Owned(reason.to_owned()));
+        note(&mut self.notes, "authorization.k8s.io/decision".into(), decision.into());
+        note(&mut self.notes, "authorization.k8s.io/reason".into(), Cow::Owned(reason.to_owned()));
     }
 
     /// Notes what was noted elsewhere.
@@ -149,7 +149,7 @@ impl Record {
         // What webhooks changed is part of the request.
         let kept = self.keeps_request();
         let noted = annotations.into_iter().filter(|(key, _)| kept || !key.starts_with(PATCHES));
-        self.notes.extend(noted.map(|(key, value)| (key.into(), value.into())));
+        noted.for_each(|(key, value)| note(&mut self.notes, key.into(), value.into()));
         if let Some(understood) = requested {
             self.requested = Some(self.kept(understood));
         }
@@ -202,7 +202,7 @@ impl Record {
         } else {
             body
         };
-        self.outcome = Some(Outcome { metadata: Map::new(), said, code });
+        self.outcome = Some(Outcome { said, code });
         let response = Response::from_parts(parts, body);
         if panicked {
             self.emit(Stage::Panic).await;
@@ -244,8 +244,6 @@ impl Record {
             return true;
         }
         let event = Event {
-            kind: "Event",
-            api_version: "audit.k8s.io/v1",
             level: self.verdict.level,
             id: self.id.to_str().unwrap_or_default(),
             stage,

@@ -1,6 +1,7 @@
 //! Impersonation: acting as somebody else, when RBAC lets one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gantry_api::selector::{is_dns_label, is_dns_subdomain};
 use http::HeaderMap;
@@ -21,7 +22,7 @@ impl Impersonation {
     /// The authorization questions, one for each thing impersonated.
     pub fn questions(&self, real: &User) -> impl Iterator<Item = Attributes> {
         self.needed.iter().map(|(group, resource, subresource, namespace, name)| Attributes {
-            user: real.clone(),
+            user: Arc::new(real.clone()),
             verb: "impersonate".into(),
             group: (*group).into(),
             version: "v1".into(),
@@ -39,6 +40,9 @@ impl Impersonation {
 /// without a user, in upstream's words.
 pub fn impersonate(headers: &HeaderMap) -> Result<Option<Impersonation>, String> {
     const AUTHENTICATION: &str = "authentication.k8s.io";
+    if !headers.keys().any(|header| header.as_str().starts_with("impersonate-")) {
+        return Ok(None);
+    }
     let one = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
     let (name, uid) = (one("impersonate-user"), one("impersonate-uid"));
     let groups: Vec<String> = headers

@@ -1,9 +1,9 @@
 //! The front proxy: whoever shows a certificate of its authority says in headers who asks. Those who show
 //! another certificate are not listened to.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use http::{HeaderMap, HeaderName};
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;

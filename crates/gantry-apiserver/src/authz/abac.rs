@@ -158,7 +158,7 @@ mod tests {
 
     fn attributes(user: &str, verb: &str, target: &str) -> Attributes {
         let mut attributes =
-            Attributes { user: User::new(user, []), verb: verb.into(), ..Attributes::default() };
+            Attributes { user: User::new(user, []).into(), verb: verb.into(), ..Attributes::default() };
         if target.starts_with('/') {
             attributes.path = target.into();
         } else {

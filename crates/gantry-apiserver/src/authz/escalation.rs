@@ -52,7 +52,7 @@ async fn may(
     name: &str,
 ) -> bool {
     let attributes = Attributes {
-        user: user.clone(),
+        user: user.clone().into(),
         verb: verb.into(),
         group: "rbac.authorization.k8s.io".into(),
         version: "v1".into(),

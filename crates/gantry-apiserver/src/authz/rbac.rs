@@ -8,9 +8,10 @@
 mod role;
 mod subjects;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use serde::Deserialize;
 
 use super::feed::Index;

@@ -1,6 +1,7 @@
 //! The review kinds of `authorization.k8s.io`: what a client may learn about what is allowed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gantry_api::field::{FieldError, Path};
 use gantry_json::{Value, json};
@@ -139,7 +140,8 @@ pub fn self_subject_rules_review(authorizer: &Authorizer, user: &User, namespace
 }
 
 /// What a review's `spec` asks about, for `user`. What of a selector cannot be read is left out, which only asks for more.
-pub fn access_review_attributes(spec: &Value, user: User) -> Attributes {
+pub fn access_review_attributes(spec: &Value, user: impl Into<Arc<User>>) -> Attributes {
+    let user = user.into();
     let get = |value: &Value, field: &str| value[field].as_str().unwrap_or("").to_owned();
     let other = &spec[NON_RESOURCE];
     match given(spec, RESOURCE) {

@@ -34,13 +34,13 @@ async fn cluster() -> (Store, Authorizer) {
 
 fn request(user: &User, verb: &str, target: &str, namespace: &str, name: &str) -> Attributes {
     if target.starts_with('/') {
-        let (user, verb, path) = (user.clone(), verb.into(), target.into());
+        let (user, verb, path) = (user.clone().into(), verb.into(), target.into());
         return Attributes { user, verb, path, ..Attributes::default() };
     }
     let (group, resource) = target.rsplit_once(':').unwrap_or(("", target));
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
     Attributes {
-        user: user.clone(),
+        user: user.clone().into(),
         verb: verb.into(),
         group: group.into(),
         resource: resource.into(),

@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_review_says_what_is_asked() {
         let mut attributes = Attributes {
-            user: User::new("jane", ["dev"]),
+            user: User::new("jane", ["dev"]).into(),
             verb: "list".into(),
             group: "apps".into(),
             version: "v1".into(),

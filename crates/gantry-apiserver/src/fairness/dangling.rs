@@ -66,8 +66,7 @@ async fn apply(server: &ApiServer, name: &str, mut condition: Value) -> bool {
         .header("content-type", "application/apply-patch+yaml")
         .body(body.to_string().into_bytes().into());
     let Ok(request) = request else { return true };
-    let user = User::new("system:apiserver", ["system:masters"]);
-    let code = server.handle(request, Some(user)).await.status();
+    let code = server.handle(request, Some(User::apiserver())).await.status();
     // One that has gone needs none.
     let done = code.is_success() || code == StatusCode::NOT_FOUND;
     if !done {

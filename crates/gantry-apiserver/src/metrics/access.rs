@@ -6,9 +6,10 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::table::{Histograms, counter, counters, gauges, histograms};
+use super::table::{Buckets, Histograms, Usual, counter, counters, gauges, histograms};
 use crate::authn::TokenUse;
 
 /// The buckets of durations, in seconds: each twice the one before.
@@ -64,11 +65,11 @@ struct Status {
 
 /// The metrics of authentication and authorization.
 pub(crate) struct AccessMetrics {
-    attempts: Family<ResultOnly, Counter>,
-    authentication: Histograms<ResultOnly>,
-    users: Family<Username, Counter>,
-    authorizations: Family<ResultOnly, Counter>,
-    authorization: Histograms<ResultOnly>,
+    attempts: Usual<ResultOnly, Counter>,
+    authentication: Usual<ResultOnly, Histogram, Buckets>,
+    users: Usual<Username, Counter>,
+    authorizations: Usual<ResultOnly, Counter>,
+    authorization: Usual<ResultOnly, Histogram, Buckets>,
     decisions: Family<Decided, Counter>,
     asked: Family<Asked, Counter>,
     asking: Histograms<Asked>,
@@ -115,25 +116,25 @@ impl AccessMetrics {
         };
         let reloads = ["authentication", "authorization"].map(&mut reload);
         Self {
-            attempts: counters(registry, "authentication_attempts", "Attempts to authenticate"),
-            authentication: histograms(
+            attempts: Usual::of(counters(registry, "authentication_attempts", "Attempts to authenticate")),
+            authentication: Usual::of(histograms(
                 registry,
                 "authentication_duration_seconds",
                 "Time that authentication took",
                 &QUICK,
-            ),
-            users: counters(registry, "authenticated_user_requests", "Requests by known users"),
-            authorizations: counters(
+            )),
+            users: Usual::of(counters(registry, "authenticated_user_requests", "Requests by known users")),
+            authorizations: Usual::of(counters(
                 registry,
                 "authorization_attempts",
                 "Requests that authorization decided on",
-            ),
-            authorization: histograms(
+            )),
+            authorization: Usual::of(histograms(
                 registry,
                 "authorization_duration_seconds",
                 "Time that authorization took",
                 &QUICK,
-            ),
+            )),
             decisions: counters(
                 registry,
                 "apiserver_authorization_decisions",
@@ -217,8 +218,8 @@ impl AccessMetrics {
 
     /// Counts an attempt to authenticate: `success`, `failure` (nothing was shown) or `error`.
     pub fn authenticated(&self, result: &'static str, took: Duration) {
-        self.attempts.get_or_create(&ResultOnly { result }).inc();
-        self.authentication.get_or_create(&ResultOnly { result }).observe(took.as_secs_f64());
+        self.attempts.count(&ResultOnly { result }, |count| _ = count.inc());
+        self.authentication.count(&ResultOnly { result }, |times| times.observe(took.as_secs_f64()));
     }
 
     /// Counts a request of `user`, whose name is shown where it is one of few.
@@ -234,13 +235,13 @@ impl AccessMetrics {
             name if name.starts_with("system:node:") => "system:node",
             _ => "other",
         };
-        self.users.get_or_create(&Username { username }).inc();
+        self.users.count(&Username { username }, |count| _ = count.inc());
     }
 
     /// Counts a decision: `allowed`, `denied`, `no-opinion` or `error`.
     pub fn authorized(&self, result: &'static str, took: Duration) {
-        self.authorizations.get_or_create(&ResultOnly { result }).inc();
-        self.authorization.get_or_create(&ResultOnly { result }).observe(took.as_secs_f64());
+        self.authorizations.count(&ResultOnly { result }, |count| _ = count.inc());
+        self.authorization.count(&ResultOnly { result }, |times| times.observe(took.as_secs_f64()));
     }
 
     /// The counters of what an authorizer allows and denies.

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::sync::OnceLock;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -17,6 +18,32 @@ pub(super) struct Buckets(pub &'static [f64]);
 impl MetricConstructor<Histogram> for Buckets {
     fn new_metric(&self) -> Histogram {
         Histogram::new(self.0.iter().copied())
+    }
+}
+
+/// Metrics by labels, for what every request counts: most count under the labels that came first, which are
+/// found without a look-up.
+pub(super) struct Usual<L, M, C = fn() -> M> {
+    all: Family<L, M, C>,
+    first: OnceLock<(L, M)>,
+}
+
+impl<L: Labels, M: Clone, C: MetricConstructor<M>> Usual<L, M, C> {
+    pub fn of(all: Family<L, M, C>) -> Self {
+        Self { all, first: OnceLock::new() }
+    }
+
+    /// Counts under `labels`.
+    pub fn count(&self, labels: &L, count: impl FnOnce(&M)) {
+        match self.first.get().filter(|(first, _)| first == labels) {
+            Some((_, metric)) => count(metric),
+            None => {
+                let metric = self.all.get_or_create(labels).clone();
+                count(&metric);
+                // Others may have been first.
+                let _ = self.first.set((labels.clone(), metric));
+            }
+        }
     }
 }
 

@@ -39,7 +39,7 @@ where
         let (server, user) = (self.server.clone(), self.user.clone());
         let mut request = request.map(Body::boxed);
         request.headers_mut().entry(USER_AGENT).or_insert(HeaderValue::from_static(agent(&user.name)));
-        Box::pin(async move { Ok(server.handle(request, Some(User::clone(&user))).await) })
+        Box::pin(async move { Ok(server.handle(request, Some(user)).await) })
     }
 }
 

@@ -111,7 +111,7 @@ fn missing() -> Result<Response<Body>, ApiError> {
 
 /// A document for those who verify our tokens, who may keep it for a while.
 fn published(document: &gantry_json::Value, media_type: HeaderValue) -> Response<Body> {
-    let mut response = respond::typed(StatusCode::OK, document.to_string().into_bytes(), media_type);
+    let mut response = respond::typed(StatusCode::OK, document.to_vec(), media_type);
     let hour = HeaderValue::from_static("public, max-age=3600");
     response.headers_mut().insert(CACHE_CONTROL, hour);
     response

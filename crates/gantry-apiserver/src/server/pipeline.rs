@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use futures::FutureExt;
@@ -31,7 +32,7 @@ const PRIORITY_LEVEL: HeaderName = HeaderName::from_static("x-kubernetes-pf-prio
 
 impl ApiServer {
     /// Answers `request`. With an `identity` it counts as authenticated.
-    pub async fn handle(&self, request: Request<Body>, identity: Option<User>) -> Response<Body> {
+    pub async fn handle(&self, request: Request<Body>, identity: Option<Arc<User>>) -> Response<Body> {
         let started = Instant::now();
         let query = Query::parse(request.uri().query());
         let info = RequestInfo::parse(request.method(), request.uri().path(), &query);
@@ -88,7 +89,7 @@ impl ApiServer {
         query: &Query,
         target: &Target,
         request: Request<Body>,
-        identity: Option<User>,
+        identity: Option<Arc<User>>,
         audited: &mut Audited,
     ) -> Result<Response<Body>, ApiError> {
         let answered = {
@@ -121,7 +122,7 @@ impl ApiServer {
         info: &RequestInfo,
         query: &Query,
         request: Request<Body>,
-        identity: Option<User>,
+        identity: Option<Arc<User>>,
         audited: &mut Audited,
     ) -> Result<Response<Body>, ApiError> {
         let (parts, body) = request.into_parts();
@@ -135,7 +136,7 @@ impl ApiServer {
         };
         let (user, refused) = match user {
             Ok(user) => (user, None),
-            Err(error) => (User::default(), Some(error)),
+            Err(error) => (Arc::default(), Some(error)),
         };
         let attributes = attributes(info, query, user);
         if let Some(audit) = &self.audit {
@@ -167,7 +168,7 @@ impl ApiServer {
         if let Some(asked) = authn::impersonate(&parts.headers).map_err(wrong)? {
             let allowed = Box::pin(self.may_impersonate(&attributes.user, &asked));
             trace::step("impersonation", Vec::new(), allowed).await?;
-            attributes.user = asked.user;
+            attributes.user = Arc::new(asked.user);
             if let Some(record) = &mut audited.record {
                 record.impersonated(&attributes.user);
             }
@@ -323,7 +324,7 @@ impl ApiServer {
         parts: &Parts,
         peers: &PeerCertificates,
         audited: &mut Audited,
-    ) -> Result<User, ApiError> {
+    ) -> Result<Arc<User>, ApiError> {
         let now = jiff::Timestamp::now().as_second();
         let (started, mut known, mut notes) = (Instant::now(), "success", Notes::default());
         let snapshot = self.store.snapshot();
@@ -338,7 +339,7 @@ impl ApiServer {
             Some(user) => Ok(user),
             None => {
                 known = "failure";
-                self.authenticators.anonymous(&info.path)
+                self.authenticators.anonymous(&info.path).map(Arc::new)
             }
         });
         if user.is_err() {
@@ -387,7 +388,7 @@ fn audit_id(request: &Request<Body>) -> HeaderValue {
     })
 }
 
-fn attributes(info: &RequestInfo, query: &Query, user: User) -> Attributes {
+fn attributes(info: &RequestInfo, query: &Query, user: Arc<User>) -> Attributes {
     let mut name = info.name.clone();
     let selected = matches!(info.verb, "list" | "watch" | "deletecollection");
     if selected

@@ -73,8 +73,7 @@ impl bootstrap::Api for ApiServer {
         *request.uri_mut() = uri;
         // The manager of what the server writes.
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("kube-apiserver"));
-        let user = User::new("system:apiserver", ["system:masters"]);
-        let response = self.handle(request, Some(user)).await;
+        let response = self.handle(request, Some(User::apiserver())).await;
         let code = response.status().as_u16();
         let bytes = response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
         (code, gantry_json::from_slice(&bytes).unwrap_or_default())

@@ -54,8 +54,7 @@ impl ApiServer {
             .body(Body::from(patch.to_string().into_bytes()));
         Box::pin(async move {
             let Ok(request) = request else { return };
-            let response =
-                self.handle(request, Some(User::new("system:apiserver", ["system:masters"]))).await;
+            let response = self.handle(request, Some(User::apiserver())).await;
             if !response.status().is_success() {
                 let code = response.status().as_u16();
                 tracing::warn!(

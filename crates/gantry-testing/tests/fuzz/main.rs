@@ -52,7 +52,7 @@ async fn fuzz(server: &TestServer, target: &Target, mutator: &mut Mutator, until
         // What is no URL does not get as far as a server.
         let Ok(request) = request else { continue };
         let answer = async {
-            let response = server.server.handle(request, Some(admin.clone())).await;
+            let response = server.server.handle(request, Some(admin.clone().into())).await;
             let code = response.status();
             (code, response.into_body().collect().await.map(http_body_util::Collected::to_bytes))
         };

@@ -40,7 +40,7 @@ pub(super) fn judge(
         return Ok(None);
     }
     let asked = Attributes {
-        user: request.user.clone(),
+        user: request.user.clone().into(),
         verb: "request-serviceaccounts-token-audience".into(),
         version: "v1".into(),
         resource: audience.into(),

@@ -113,7 +113,7 @@ proptest! {
             for (verb, resource) in [("get", "pods"), ("list", "pods"), ("get", "nodes"), ("list", "secrets")] {
                 let groups: &[&str] = if user == "v" { &["g"] } else { &[] };
                 let attributes = Attributes {
-                    user: User::new(user, groups.iter().copied()),
+                    user: User::new(user, groups.iter().copied()).into(),
                     verb: verb.into(),
                     resource: resource.into(),
                     namespace: namespace.into(),
