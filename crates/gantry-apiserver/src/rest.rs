@@ -40,6 +40,7 @@ use crate::audit::Annotations;
 use crate::body::Body;
 use crate::negotiate::{ACCEPTED, Encoding, Output, STREAMED, Shape};
 use crate::request::{Query, RequestInfo};
+use crate::server::Unmanaged;
 use crate::{ApiServer, User, respond, storage, trace};
 
 pub(crate) use body::read as read_body;
@@ -315,6 +316,7 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
                 options,
                 output: context.output,
                 query: context.query.clone(),
+                unmanaged: request.extensions().get::<Unmanaged>().is_some(),
             };
             // A watch is not compressed: its events must not wait in a window.
             context.output.gzip = false;

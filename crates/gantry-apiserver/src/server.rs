@@ -51,6 +51,7 @@ use certificate::Shown;
 use in_flight::InFlight;
 
 pub use client::ClientService;
+pub(crate) use client::Unmanaged;
 pub use listener::PeerCertificates;
 
 /// The API server. Make one with [`ApiServer::new`], then [`ApiServer::serve`] it, or hand
@@ -256,7 +257,7 @@ impl ApiServer {
 
     /// A transport for clients in this process, whose requests are made by `user`.
     pub fn client_service(self: &Arc<Self>, user: User) -> ClientService {
-        ClientService { server: self.clone(), user: Arc::new(user) }
+        ClientService::new(self.clone(), user)
     }
 
     /// A stored object, for the server's own use.

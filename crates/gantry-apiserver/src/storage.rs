@@ -6,12 +6,12 @@
 
 mod header;
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use gantry_api::registry::{Kind, Registry};
 use gantry_json::{Map, Value};
 use gantry_store::Options;
-use serde::Serialize;
-use serde::de::IgnoredAny;
 
 pub use header::Header;
 
@@ -32,7 +32,10 @@ fn kind(api_version: &str, kind: &str) -> Option<&'static Kind> {
 
 /// The prefix of all keys of a resource, with a slash at its end.
 pub fn prefix(group: &str, plural: &str) -> String {
-    if group.is_empty() { format!("/registry/{plural}/") } else { format!("/registry/{group}/{plural}/") }
+    match group.is_empty() {
+        true => ["/registry/", plural, "/"].concat(),
+        false => ["/registry/", group, "/", plural, "/"].concat(),
+    }
 }
 
 /// The prefix of all keys of a kind's objects.
@@ -78,16 +81,16 @@ pub fn encode_at(object: &Value, revision: u64) -> Bytes {
 
 /// The key of one object. `namespace` is empty for objects without one.
 pub fn key(prefix: &str, namespace: &str, name: &str) -> String {
-    if namespace.is_empty() { format!("{prefix}{name}") } else { format!("{prefix}{namespace}/{name}") }
+    match namespace.is_empty() {
+        true => [prefix, name].concat(),
+        false => [prefix, namespace, "/", name].concat(),
+    }
 }
 
 /// The bytes of `object`, ready to be stamped.
 pub fn encode(object: &Value) -> Vec<u8> {
+    let Some(fields) = object.as_object() else { return object.to_vec() };
     let mut out = Vec::with_capacity(2048);
-    let Some(fields) = object.as_object() else {
-        write_value(&mut out, object);
-        return out;
-    };
     out.push(b'{');
     for name in ["kind", "apiVersion"] {
         if let Some(value) = fields.get(name) {
@@ -125,13 +128,9 @@ fn separate(out: &mut Vec<u8>) {
 
 fn write_field(out: &mut Vec<u8>, name: &str, value: &Value) {
     separate(out);
-    write_value(out, name);
+    gantry_json::write_text(out, name);
     out.push(b':');
-    write_value(out, value);
-}
-
-fn write_value(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
-    gantry_json::to_writer(out, value).expect("a JSON value is always serialisable into memory");
+    value.write(out);
 }
 
 const MARK: &[u8] = b"\"metadata\":{\"resourceVersion\":\"";
@@ -151,12 +150,85 @@ fn mark(value: &[u8]) -> Option<usize> {
     head.windows(MARK.len()).position(|window| window == MARK)
 }
 
-/// The bytes of a stored object's metadata.
-pub fn metadata(value: &[u8]) -> Option<&[u8]> {
-    let start = mark(value)? + "\"metadata\":".len();
-    let mut values = gantry_json::Deserializer::from_slice(&value[start..]).into_iter::<IgnoredAny>();
-    values.next()?.ok()?;
-    Some(&value[start..start + values.byte_offset()])
+/// Where the metadata of a stored object is, and within it the managed fields with the comma before them.
+///
+/// This is for bytes that this module has written: nothing is checked, and no more of them is read than the
+/// metadata's brackets and texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    whole: Range<usize>,
+    managed: Option<Range<usize>>,
+}
+
+impl Metadata {
+    /// Finds it; `None`: there is none.
+    pub fn find(value: &[u8]) -> Option<Self> {
+        const MANAGED: &[u8] = b"\"managedFields\":[";
+        let start = mark(value)? + "\"metadata\":".len();
+        let (mut at, mut depth, mut managed, mut begun) = (start, 0, None, None);
+        loop {
+            match value.get(at)? {
+                b'"' => {
+                    // The version stands first, so that something is always before them.
+                    if depth == 1 && managed.is_none() && value[at..].starts_with(MANAGED) {
+                        begun = Some(at - 1);
+                    }
+                    at = end_of_text(value, at)?;
+                    continue;
+                }
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => {
+                    depth -= 1;
+                    if depth == 0 {
+                        return Some(Self { whole: start..at + 1, managed });
+                    }
+                    if depth == 1
+                        && let Some(begun) = begun.take()
+                    {
+                        managed = Some(begun..at + 1);
+                    }
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+    }
+
+    /// The metadata of `value`, which this was found in.
+    pub fn whole<'v>(&self, value: &'v [u8]) -> &'v [u8] {
+        &value[self.whole.clone()]
+    }
+
+    /// The parts of `value`, which this was found in, that are the metadata without the managed fields.
+    pub fn rest<'v>(&self, value: &'v [u8]) -> [&'v [u8]; 2] {
+        match &self.managed {
+            Some(managed) => [&value[self.whole.start..managed.start], &value[managed.end..self.whole.end]],
+            None => [self.whole(value), &[]],
+        }
+    }
+
+    /// The parts of `value`, which this was found in, without the managed fields.
+    pub fn unmanaged<'v>(&self, value: &'v [u8]) -> [&'v [u8]; 2] {
+        match &self.managed {
+            Some(managed) => [&value[..managed.start], &value[managed.end..]],
+            None => [value, &[]],
+        }
+    }
+}
+
+/// Where the text ends that begins at `at`.
+fn end_of_text(value: &[u8], at: usize) -> Option<usize> {
+    let mut at = at + 1;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', &value[at..])?;
+        if value[at] == b'"' {
+            return Some(at + 1);
+        }
+        at += 2;
+        if at > value.len() {
+            return None;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -176,10 +248,43 @@ mod tests {
             stamp(&mut bytes, revision);
             let mut expect = object.clone();
             expect["metadata"]["resourceVersion"] = json!(revision.to_string());
-            let metadata = metadata(&bytes).unwrap();
-            assert_eq!(gantry_json::from_slice::<Value>(metadata).unwrap(), expect["metadata"]);
+            let metadata = Metadata::find(&bytes).unwrap();
+            assert_eq!(gantry_json::from_slice::<Value>(metadata.whole(&bytes)).unwrap(), expect["metadata"]);
             assert_eq!(gantry_json::from_slice::<Value>(&bytes).unwrap(), expect);
         }
+    }
+
+    #[test]
+    fn managed_fields_are_found_where_they_are() {
+        let managed =
+            json!([{"manager": "a]}\\\"", "fieldsV1": {"f:metadata": {"f:managedFields": {}}}}, {}]);
+        let other =
+            json!({"managedFields": [1], "metadata": {"managedFields": [2]}, "text": "\"managedFields\":["});
+        for (fields, is_managed) in [
+            (json!({"name": "a\\", "labels": other, "managedFields": managed, "uid": "u"}), true),
+            (json!({"managedFields": managed}), true),
+            (json!({"managedFields": []}), true),
+            (json!({"annotations": other, "name": "\"managedFields\":["}), false),
+            (json!({"managedFields": null}), false),
+            (json!({}), false),
+        ] {
+            let object = json!({"kind": "A", "apiVersion": "v1", "metadata": fields, "spec": other});
+            let mut bytes = encode(&object);
+            stamp(&mut bytes, 7);
+            let found = Metadata::find(&bytes).unwrap();
+            assert_eq!(found.managed.is_some(), is_managed, "{fields}");
+            let mut expect: Value = gantry_json::from_slice(&bytes).unwrap();
+            let read = |parts: [&[u8]; 2]| gantry_json::from_slice::<Value>(&parts.concat()).unwrap();
+            assert_eq!(read([found.whole(&bytes), &[]]), expect["metadata"]);
+            if is_managed {
+                expect["metadata"].as_object_mut().unwrap().remove("managedFields");
+            }
+            assert_eq!(read(found.rest(&bytes)), expect["metadata"]);
+            assert_eq!(read(found.unmanaged(&bytes)), expect);
+            // Bytes that break off are no more than that.
+            assert_eq!(Metadata::find(&bytes[..found.whole.end - 1]), None);
+        }
+        assert_eq!(Metadata::find(b"{}"), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A pod as controllers keep it.
 
 mod common;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -12,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference,
 
 use crate::{Cached, Meta};
 pub use common::Common;
+pub use watched::Watched;
 
 /// What controllers read of a pod. A whole `Pod` takes about ten times the memory of its JSON; this takes
 /// a few hundred bytes, because what pods of one owner have in [`Common`] is there once.
@@ -99,8 +101,15 @@ impl PodView {
     }
 }
 
+/// A whole pod, as none is watched.
 impl From<Pod> for PodView {
     fn from(pod: Pod) -> Self {
+        Watched::from(pod).into()
+    }
+}
+
+impl From<Watched> for PodView {
+    fn from(pod: Watched) -> Self {
         let mut metadata = pod.metadata;
         metadata.managed_fields = None;
         if let Some(annotations) = metadata.annotations.as_mut() {
@@ -148,9 +157,9 @@ impl From<Pod> for PodView {
 }
 
 impl Cached for PodView {
-    type Object = Pod;
+    type Object = Watched;
 
-    fn from_object(object: Pod) -> Self {
+    fn from_object(object: Watched) -> Self {
         object.into()
     }
 
@@ -196,7 +205,7 @@ mod tests {
     use super::*;
 
     fn pod(name: &str, label: &str, since: &str) -> PodView {
-        let pod: Pod = gantry_json::from_value(json!({
+        let pod: Watched = gantry_json::from_value(json!({
             "metadata": {"name": name, "namespace": "n", "uid": name, "labels": {"app": label},
                 "managedFields": [{"manager": "m"}]},
             "spec": {"nodeName": "", "containers": [{"name": "c", "ports": [{"containerPort": 80}]}]},
@@ -205,6 +214,29 @@ mod tests {
         }))
         .expect("a pod");
         pod.into()
+    }
+
+    #[test]
+    fn what_is_watched_is_what_a_whole_pod_has() {
+        let port = json!({"containerPort": 80, "name": "http", "protocol": "TCP"});
+        let value = json!({
+            "metadata": {"name": "a", "namespace": "n", "uid": "u", "annotations": {"x": "y",
+                "kubectl.kubernetes.io/last-applied-configuration": "{}"}, "managedFields": [{"manager": "m"}]},
+            "spec": {"nodeName": "node", "hostname": "h", "subdomain": "s", "tolerations": [{"key": "t"}],
+                "containers": [{"name": "c", "image": "i", "ports": [port]}],
+                "initContainers": [{"name": "once", "ports": [port]},
+                    {"name": "car", "ports": [{"containerPort": 90, "protocol": "UDP"}], "restartPolicy": "Always"}]},
+            "status": {"phase": "Running", "reason": "r", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}],
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+                "containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 3}]}
+        });
+        let watched = PodView::from(gantry_json::from_value::<Watched>(value.clone()).expect("a pod"));
+        let whole = PodView::from(gantry_json::from_value::<Pod>(value).expect("a pod"));
+        assert_eq!(format!("{watched:?}"), format!("{whole:?}"));
+        assert_eq!((watched.ports.len(), watched.restarts, watched.pod_ips.len()), (2, 3, 1));
+        assert_eq!((watched.node_name.as_deref(), watched.hostname.as_deref()), (Some("node"), Some("h")));
+        assert_eq!(watched.metadata.annotations.as_ref().map(BTreeMap::len), Some(1));
+        assert!(watched.is_ready() && watched.tolerations.len() == 1);
     }
 
     #[test]

@@ -19,9 +19,9 @@ use crate::cluster_settings;
 use crate::config::Config;
 use crate::pki::Authority;
 
-/// A client in this process, as `user`.
+/// A client in this process, as `user`. What runs here watches without managed fields.
 pub fn client(server: &Arc<ApiServer>, user: User) -> Client {
-    Client::new(server.client_service(user), "default")
+    Client::new(server.client_service(user).unmanaged(), "default")
 }
 
 /// The user that the service account `name` in `kube-system` is.

@@ -216,7 +216,8 @@ fn encoded(encoded: &Encoded, kind: &Kind, page: &Page, output: Output) -> Resul
     for entry in &page.entries {
         let message = match output.shape {
             Shape::Metadata { .. } => {
-                protobuf::partial(storage::metadata(&entry.value).unwrap_or(b"null"))?.into()
+                let found = storage::Metadata::find(&entry.value);
+                protobuf::partial(found.map_or(b"null", |found| found.whole(&entry.value)))?.into()
             }
             _ if many => encoded.message_of_many(kind, entry)?,
             _ => encoded.message(kind, entry)?,

@@ -54,6 +54,8 @@ pub struct Request {
     pub output: Output,
     /// The query, for what a table includes.
     pub query: Query,
+    /// Whether the client reads no managed fields.
+    pub unmanaged: bool,
 }
 
 struct Running {
@@ -118,6 +120,7 @@ pub async fn respond(
         query: request.query.clone(),
         encoded: server.encoded.clone(),
         columns_sent: false,
+        unmanaged: request.unmanaged,
     };
     let mut columns_sent = bookmark_initial && with_initial;
     let initial = match snapshot.filter(|_| with_initial) {

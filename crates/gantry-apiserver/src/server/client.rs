@@ -18,8 +18,26 @@ use crate::{ApiServer, User};
 /// `kube::Client::new`.
 #[derive(Clone)]
 pub struct ClientService {
-    pub(crate) server: Arc<ApiServer>,
-    pub(crate) user: Arc<User>,
+    server: Arc<ApiServer>,
+    user: Arc<User>,
+    unmanaged: bool,
+}
+
+/// On a watch whose client reads no managed fields: objects come without, as far as that costs nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unmanaged;
+
+impl ClientService {
+    pub(crate) fn new(server: Arc<ApiServer>, user: User) -> Self {
+        Self { server, user: Arc::new(user), unmanaged: false }
+    }
+
+    /// The same for who reads no managed fields: they are often half of an object's bytes, and JSON that
+    /// nobody reads is read all the same. Watches may leave them out then.
+    #[must_use]
+    pub fn unmanaged(self) -> Self {
+        Self { unmanaged: true, ..self }
+    }
 }
 
 impl<B> tower::Service<Request<B>> for ClientService
@@ -39,6 +57,9 @@ where
         let (server, user) = (self.server.clone(), self.user.clone());
         let mut request = request.map(Body::boxed);
         request.headers_mut().entry(USER_AGENT).or_insert(HeaderValue::from_static(agent(&user.name)));
+        if self.unmanaged {
+            request.extensions_mut().insert(Unmanaged);
+        }
         Box::pin(async move { Ok(server.handle(request, Some(user)).await) })
     }
 }

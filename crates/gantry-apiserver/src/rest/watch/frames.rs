@@ -30,6 +30,8 @@ pub struct Frames {
     pub encoded: Arc<Encoded>,
     /// A table's columns are told with its first row.
     pub columns_sent: bool,
+    /// Whether objects in JSON come without managed fields.
+    pub unmanaged: bool,
 }
 
 impl Frames {
@@ -65,15 +67,18 @@ impl Frames {
         piece.put_slice(event.as_bytes());
         piece.put_slice(b"\",\"object\":");
         if self.shows_stored() {
-            piece.put_slice(json);
+            match self.unmanaged.then(|| storage::Metadata::find(json)).flatten() {
+                Some(metadata) => metadata.unmanaged(json).into_iter().for_each(|part| piece.put_slice(part)),
+                None => piece.put_slice(json),
+            }
         } else if let Some(metadata) = self.metadata(json) {
             piece.put_slice(PARTIAL[0]);
             piece.put_slice(self.output.meta.as_bytes());
             piece.put_slice(PARTIAL[1]);
-            piece.put_slice(metadata);
+            metadata.into_iter().for_each(|part| piece.put_slice(part));
             piece.put_u8(b'}');
         } else if let Some(value) = storage::decode(&self.kind, json) {
-            piece.put_slice(self.shaped(value).to_string().as_bytes());
+            self.shaped(value).write(piece);
         } else {
             piece.put_slice(b"null");
         }
@@ -90,9 +95,10 @@ impl Frames {
     }
 
     /// What is shown of an object, where that is its metadata as it is stored.
-    fn metadata<'o>(&self, json: &'o [u8]) -> Option<&'o [u8]> {
+    fn metadata<'o>(&self, json: &'o [u8]) -> Option<[&'o [u8]; 2]> {
         let shown = matches!(self.output.shape, Shape::Metadata { .. }) && self.kind.stored.is_none();
-        shown.then(|| storage::metadata(json))?
+        let found = shown.then(|| storage::Metadata::find(json))??;
+        Some(if self.unmanaged { found.rest(json) } else { [found.whole(json), &[]] })
     }
 
     fn protobuf(&self, piece: &mut Vec<u8>, event: &str, json: &[u8]) {
@@ -100,7 +106,7 @@ impl Frames {
             return self.message(piece, event, protobuf::message(self.kind.schema, json).map(Bytes::from));
         }
         let document = match self.metadata(json) {
-            Some(metadata) => protobuf::partial(metadata)
+            Some(metadata) => protobuf::partial(&metadata.concat())
                 .map(|message| protobuf::document(self.output.meta, "PartialObjectMetadata", &message)),
             None => {
                 let value = storage::decode(&self.kind, json).unwrap_or_default();
@@ -146,7 +152,7 @@ pub fn line(event: &str, object: &Value, output: Output) -> Vec<u8> {
         }
         return line;
     }
-    let mut line = json!({"type": event, "object": object}).to_string().into_bytes();
+    let mut line = json!({"type": event, "object": object}).to_vec();
     line.push(b'\n');
     line
 }
