@@ -6,6 +6,7 @@
 //! after a failure and when it is interrupted. Errors: a part that fails does not keep the others from
 //! being measured; the table is printed, and the command fails.
 
+mod bare;
 mod call;
 mod cluster;
 mod control_plane;
@@ -33,6 +34,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use load::Load;
 use report::Report;
+
+pub use bare::{Arguments as BareServer, serve as serve_bare};
 
 /// How to measure.
 #[derive(Debug, Args)]

@@ -18,6 +18,7 @@ use gantry_api::status::ApiError;
 use gantry_json::Value;
 use gantry_store::Store;
 use hashbrown::HashMap;
+use http::HeaderValue;
 
 use crate::authz::feed::{Feed, Index};
 use crate::metrics::Meters;
@@ -109,9 +110,9 @@ impl Flow {
         }
     }
 
-    /// The uids of flow schema and priority level.
-    pub fn uids(&self) -> (&str, &str) {
-        (self.schema.as_ref().map_or("", |schema| &schema.uid), &self.level.uid)
+    /// The uids of flow schema and priority level, as headers show them.
+    pub fn uids(&self) -> [Option<&HeaderValue>; 2] {
+        [self.schema.as_ref().and_then(|schema| schema.uid.as_ref()), self.level.uid.as_ref()]
     }
 }
 

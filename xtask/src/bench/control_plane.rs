@@ -1,9 +1,12 @@
 //! The API server with many pods: what the design budgets, reads by every road, and starts of watches.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
+use super::bare::Bare;
 use super::call::Call;
 use super::cluster::Cluster;
+use super::http::Client;
+use super::load::Load;
 use super::measurement::{How, Measurement, Measuring};
 use super::objects::{PODS, canary, idle_pod, node};
 use super::report::{Budget, Report, Row};
@@ -49,7 +52,10 @@ pub async fn measure(arguments: &Arguments, report: &mut Report) -> Result<()> {
     load.all(&client, &Call::post(PODS, &canary("canary-OBJECT", NODE)), FEW).await?;
     let all = many + FEW;
 
-    measuring.run(&reads(), report).await?;
+    let [one, lists @ ..] = reads();
+    measuring.run(&[one], report).await?;
+    report.row(bare(&client, load).await?);
+    measuring.run(&lists, report).await?;
     let after = cluster.memory("memory with all pods, after LISTs")?;
     report.row(after.budget(Budget::AtMost(200.0)).upstream("2,048 MB"));
     measuring.run(&more_reads(all), report).await?;
@@ -66,12 +72,26 @@ pub async fn measure(arguments: &Arguments, report: &mut Report) -> Result<()> {
     cluster.stop()
 }
 
+/// The pod that is read.
+fn pod() -> Call {
+    Call::get(format!("{PODS}/pod-000000"))
+}
+
+/// The same load on a server that has the pod's text and nothing else.
+async fn bare(client: &Client, load: Load) -> Result<Row> {
+    let (status, text) = client.connect().await?.answer(&pod().request(0)).await?;
+    ensure!(status.is_success(), "reading a pod: {status} {text}");
+    let server = Bare::start(&text)?;
+    let rate = load.rate(server.client(), &pod()).await?;
+    let method = "hyper and rustls alone, right after the GETs: what the machine gives in this minute";
+    Ok(Row::new("the same text from a bare server", rate.per_second, "/s", method))
+}
+
 /// What the design budgets.
-fn reads() -> Vec<Measurement> {
-    let pod = Call::get(format!("{PODS}/pod-000000"));
+fn reads() -> [Measurement; 3] {
     let page = Call::get(format!("{PODS}?limit=500"));
-    vec![
-        Measurement::new("GET of a pod", How::Rate, pod).against(Budget::AtLeast(40_000.0), "2,794/s"),
+    [
+        Measurement::new("GET of a pod", How::Rate, pod()).against(Budget::AtLeast(40_000.0), "2,794/s"),
         Measurement::new("LIST, limit=500", How::Rate, page).against(Budget::AtLeast(600.0), "64/s"),
         Measurement::new("LIST of all pods", How::Time, Call::get("/api/v1/pods"))
             .against(Budget::AtMost(0.15), "1.3-1.9 s"),

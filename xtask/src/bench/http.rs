@@ -86,7 +86,8 @@ impl Client {
         Self::new(self.roots.clone(), self.authority.clone(), chain, key)
     }
 
-    fn new(roots: Arc<RootCertStore>, authority: String, chain: &[u8], key: &[u8]) -> Result<Self> {
+    /// Of the server at `authority`, by which certificates are issued that `roots` hold. What the user shows is PEM.
+    pub fn new(roots: Arc<RootCertStore>, authority: String, chain: &[u8], key: &[u8]) -> Result<Self> {
         let chain = CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>()?;
         let tls = rustls::ClientConfig::builder()
             .with_root_certificates(roots.clone())

@@ -286,9 +286,9 @@ mod tests {
     fn times_are_written_to_the_microsecond() {
         for (seconds, nanoseconds) in [(0, 0), (1_764_633_599, 999_999_999), (951_782_400, 1_000)] {
             let at = Timestamp::new(seconds, nanoseconds).unwrap();
-            let mut text = Vec::new();
+            let mut text = b"{".to_vec();
             put_time(&mut text, "at", at);
-            assert_eq!(String::from_utf8(text).unwrap(), format!("\"at\":\"{at:.6}\""));
+            assert_eq!(String::from_utf8(text).unwrap(), format!("{{\"at\":\"{at:.6}\""));
         }
     }
 
@@ -336,7 +336,8 @@ mod tests {
             "responseObject": object, "responseStatus": {"metadata": {}, "message": "no", "code": 404},
             "stageTimestamp": "1970-01-01T00:00:00.000000Z", "annotations": {"a": "\n", "b": "2"},
             "requestURI": "/api/v1/namespaces/n/pods/a%22?x=%22", "verb": "get",
-            "user": {"username": "jane", "uid": "u-1", "groups": ["one", "two"], "extra": {"k": ["a\"b", "c"]}},
+            "user": {"username": "jane", "uid": "u-1", "groups": ["one", "two", "system:authenticated"],
+                "extra": {"k": ["a\"b", "c"]}},
             "sourceIPs": ["10.0.0.7", "fd00::1", "fd00::2"], "userAgent": "kubectl",
             "objectRef": {"resource": "pods", "namespace": "n", "name": info.name, "apiVersion": "v1"},
             "requestReceivedTimestamp": "1970-01-01T00:00:00.000000Z",

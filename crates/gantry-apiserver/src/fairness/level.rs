@@ -1,12 +1,13 @@
 //! A priority level, as its object describes it.
 
 use gantry_json::Value;
+use http::HeaderValue;
 
 /// A share of the requests that are carried out at once.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Level {
     pub name: String,
-    pub uid: String,
+    pub uid: Option<HeaderValue>,
     /// Whether it has no limit.
     pub exempt: bool,
     /// Its share, beside those of the others.
@@ -33,7 +34,7 @@ impl Level {
         let queues = if own["limitResponse"]["type"] == "Queue" { number(&queuing["queues"], 64) } else { 0 };
         Self {
             name: object["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
-            uid: object["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
+            uid: HeaderValue::from_str(object["metadata"]["uid"].as_str().unwrap_or_default()).ok(),
             exempt,
             shares: number(&own["nominalConcurrencyShares"], if exempt { 0 } else { 30 }) as f64,
             lendable: number(&own["lendablePercent"], 0) as f64,

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use gantry_json::Value;
+use http::HeaderValue;
 
 use crate::Attributes;
 use crate::metrics::Meters;
@@ -12,7 +13,7 @@ use crate::metrics::Meters;
 #[derive(Debug, Clone)]
 pub(super) struct Schema {
     pub name: String,
-    pub uid: String,
+    pub uid: Option<HeaderValue>,
     pub precedence: i64,
     pub level: String,
     by: By,
@@ -100,7 +101,7 @@ impl Schema {
         };
         Self {
             name: text(&object["metadata"]["name"]),
-            uid: text(&object["metadata"]["uid"]),
+            uid: HeaderValue::from_str(object["metadata"]["uid"].as_str().unwrap_or_default()).ok(),
             precedence: spec["matchingPrecedence"].as_i64().unwrap_or(1000),
             level: text(&spec["priorityLevelConfiguration"]["name"]),
             by: match spec["distinguisherMethod"]["type"].as_str() {

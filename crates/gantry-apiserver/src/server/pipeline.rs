@@ -53,9 +53,9 @@ impl ApiServer {
         let fresh = HeaderValue::from_static("no-cache, private");
         headers.entry(http::header::CACHE_CONTROL).or_insert(fresh);
         if let Some(flow) = &audited.flow {
-            for (name, uid) in [(FLOW_SCHEMA, flow.uids().0), (PRIORITY_LEVEL, flow.uids().1)] {
-                if let Ok(uid) = HeaderValue::from_str(uid) {
-                    headers.insert(name, uid);
+            for (name, uid) in [FLOW_SCHEMA, PRIORITY_LEVEL].into_iter().zip(flow.uids()) {
+                if let Some(uid) = uid {
+                    headers.insert(name, uid.clone());
                 }
             }
         }
