@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use gantry_json::Text;
+
 use crate::User;
 
 /// One request's user, verb and target.
@@ -11,25 +13,25 @@ pub struct Attributes {
     pub user: Arc<User>,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`, or
     /// the HTTP method in lower case where the path names no resource.
-    pub verb: String,
+    pub verb: Text,
     /// The API group; empty for the core group.
-    pub group: String,
+    pub group: Text,
     /// The API version.
-    pub version: String,
+    pub version: Text,
     /// The resource's plural name.
-    pub resource: String,
+    pub resource: Text,
     /// The subresource, or empty.
-    pub subresource: String,
+    pub subresource: Text,
     /// The namespace, or empty. A Namespace object is in the namespace that it is.
-    pub namespace: String,
+    pub namespace: Text,
     /// The object's name, or empty for a collection.
-    pub name: String,
+    pub name: Text,
     /// The URL path.
-    pub path: String,
+    pub path: Text,
     /// Whether the path names a resource.
     pub is_resource: bool,
     /// The field selector of a list, watch or deletecollection, as it was sent.
-    pub field_selector: String,
+    pub field_selector: Text,
     /// The label selector of a list, watch or deletecollection, as it was sent.
-    pub label_selector: String,
+    pub label_selector: Text,
 }

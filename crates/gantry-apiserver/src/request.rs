@@ -1,5 +1,6 @@
 //! What a URL asks for: the resource, its parts and the verb, from method, path and query.
 
+use gantry_json::Text;
 use http::Method;
 use percent_encoding::percent_decode_str;
 
@@ -12,21 +13,21 @@ pub struct RequestInfo {
     /// Whether the path names a resource.
     pub is_resource: bool,
     /// The decoded path.
-    pub path: String,
+    pub path: Text,
     /// `get`, `list`, `watch`, ... or the method in lower case.
     pub verb: &'static str,
     /// The API group; empty for the core group.
-    pub group: String,
+    pub group: Text,
     /// The API version.
-    pub version: String,
+    pub version: Text,
     /// The namespace, or empty.
-    pub namespace: String,
+    pub namespace: Text,
     /// The resource's plural name.
-    pub resource: String,
+    pub resource: Text,
     /// The subresource, or empty.
-    pub subresource: String,
+    pub subresource: Text,
     /// The object's name, or empty.
-    pub name: String,
+    pub name: Text,
     /// What follows the subresource: the path that a proxy request is for.
     pub rest: String,
 }
@@ -35,8 +36,8 @@ impl RequestInfo {
     /// Reads `method`, the undecoded `path` and `query`.
     pub fn parse(method: &Method, path: &str, query: &Query) -> Self {
         let path = match path.contains('%') {
-            true => percent_decode_str(path).decode_utf8_lossy().into_owned(),
-            false => path.to_owned(),
+            true => Text::from(percent_decode_str(path).decode_utf8_lossy()),
+            false => Text::new(path),
         };
         let mut info = Self { verb: plain_verb(method), ..Self::default() };
         info.read_path(method, &path);
@@ -70,11 +71,11 @@ impl RequestInfo {
         let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let parts = match segments[..] {
             ["api", version, _, ..] => {
-                self.version = version.to_owned();
+                self.version = version.into();
                 &segments[2..]
             }
             ["apis", group, version, _, ..] => {
-                (self.group, self.version) = (group.to_owned(), version.to_owned());
+                (self.group, self.version) = (group.into(), version.into());
                 &segments[3..]
             }
             _ => return,
@@ -92,12 +93,12 @@ impl RequestInfo {
     fn read_parts(&mut self, parts: &[&str], path: &str) {
         let mut parts = parts;
         if let ["namespaces", namespace, ref inside @ ..] = *parts {
-            self.namespace = namespace.to_owned();
+            self.namespace = namespace.into();
             if inside.first().is_some_and(|part| !NAMESPACE_SUBRESOURCES.contains(part)) {
                 parts = inside;
             }
         }
-        let part = |at: usize| parts.get(at).copied().unwrap_or_default().to_owned();
+        let part = |at: usize| Text::new(parts.get(at).copied().unwrap_or_default());
         (self.resource, self.name, self.subresource) = (part(0), part(1), part(2));
         if parts.len() > 3 {
             self.rest = parts[3..].join("/");

@@ -98,7 +98,9 @@ pub async fn serve(Arguments { directory }: &Arguments) -> Result<()> {
                 let head = Response::builder().header("content-type", "application/json");
                 std::future::ready(head.body(Full::new(answer.clone())))
             });
-            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await?;
+            hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await?;
             anyhow::Ok(())
         });
     }

@@ -46,11 +46,11 @@ pub(super) async fn may(authorizer: &Authorizer, user: &User, verb: &str, signer
     let ask = async |name: &str| {
         let attributes = Attributes {
             user: user.clone().into(),
-            verb: verb.to_owned(),
-            group: "certificates.k8s.io".to_owned(),
-            version: "*".to_owned(),
-            resource: "signers".to_owned(),
-            name: name.to_owned(),
+            verb: verb.into(),
+            group: "certificates.k8s.io".into(),
+            version: "*".into(),
+            resource: "signers".into(),
+            name: name.into(),
             is_resource: true,
             ..Attributes::default()
         };

@@ -58,22 +58,25 @@ impl Questions {
             }
         };
         match &asked.path {
-            Some(path) => {
-                Attributes { user, verb: asked.verb.clone(), path: path.clone(), ..Attributes::default() }
-            }
+            Some(path) => Attributes {
+                user,
+                verb: asked.verb.as_str().into(),
+                path: path.as_str().into(),
+                ..Attributes::default()
+            },
             None => Attributes {
                 user,
-                verb: asked.verb.clone(),
-                group: asked.group.clone(),
-                version: "*".to_owned(),
-                resource: asked.resource.clone(),
-                subresource: asked.subresource.clone(),
-                namespace: asked.namespace.clone(),
-                name: asked.name.clone(),
-                path: String::new(),
+                verb: asked.verb.as_str().into(),
+                group: asked.group.as_str().into(),
+                version: "*".into(),
+                resource: asked.resource.as_str().into(),
+                subresource: asked.subresource.as_str().into(),
+                namespace: asked.namespace.as_str().into(),
+                name: asked.name.as_str().into(),
                 is_resource: true,
-                field_selector: asked.field_selector.clone(),
-                label_selector: asked.label_selector.clone(),
+                field_selector: asked.field_selector.as_str().into(),
+                label_selector: asked.label_selector.as_str().into(),
+                ..Attributes::default()
             },
         }
     }

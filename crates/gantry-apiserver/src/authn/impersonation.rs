@@ -27,9 +27,9 @@ impl Impersonation {
             group: (*group).into(),
             version: "v1".into(),
             resource: (*resource).into(),
-            subresource: subresource.clone(),
-            namespace: namespace.clone(),
-            name: name.clone(),
+            subresource: subresource.as_str().into(),
+            namespace: namespace.as_str().into(),
+            name: name.as_str().into(),
             is_resource: true,
             ..Attributes::default()
         })

@@ -9,7 +9,7 @@ pub fn forbidden_prefix(attributes: &Attributes) -> String {
     if !attributes.is_resource {
         return format!("User {user:?} cannot {verb} path {:?}", attributes.path);
     }
-    let mut resource = attributes.resource.clone();
+    let mut resource = attributes.resource.to_string();
     if !attributes.subresource.is_empty() {
         resource = format!("{resource}/{}", attributes.subresource);
     }
@@ -33,7 +33,7 @@ pub fn forbidden_message(attributes: &Attributes, reason: &str) -> String {
     if !attributes.is_resource {
         return format!("forbidden: {text}");
     }
-    let mut resource = attributes.resource.clone();
+    let mut resource = attributes.resource.to_string();
     if !attributes.group.is_empty() {
         resource = format!("{resource}.{}", attributes.group);
     }

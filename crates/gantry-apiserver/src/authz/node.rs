@@ -184,7 +184,7 @@ fn own(node: &str, verb: &str, name: &str, otherwise: &str) -> Decision {
 }
 
 fn by_rules(attributes: &Attributes) -> Decision {
-    let mut resource = attributes.resource.clone();
+    let mut resource = attributes.resource.to_string();
     if !attributes.subresource.is_empty() {
         resource = format!("{resource}/{}", attributes.subresource);
     }

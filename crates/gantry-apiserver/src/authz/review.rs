@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gantry_api::field::{FieldError, Path};
-use gantry_json::{Value, json};
+use gantry_json::{Text, Value, json};
 
 use super::{Authorizer, Decision, Rule, review_selectors as selectors};
 use crate::{Attributes, User};
@@ -142,7 +142,7 @@ pub fn self_subject_rules_review(authorizer: &Authorizer, user: &User, namespace
 /// What a review's `spec` asks about, for `user`. What of a selector cannot be read is left out, which only asks for more.
 pub fn access_review_attributes(spec: &Value, user: impl Into<Arc<User>>) -> Attributes {
     let user = user.into();
-    let get = |value: &Value, field: &str| value[field].as_str().unwrap_or("").to_owned();
+    let get = |value: &Value, field: &str| Text::new(value[field].as_str().unwrap_or(""));
     let other = &spec[NON_RESOURCE];
     match given(spec, RESOURCE) {
         Some(resource) => Attributes {
@@ -157,8 +157,8 @@ pub fn access_review_attributes(spec: &Value, user: impl Into<Arc<User>>) -> Att
             namespace: get(resource, "namespace"),
             name: get(resource, "name"),
             is_resource: true,
-            field_selector: selectors::fields(&resource["fieldSelector"]).text,
-            label_selector: selectors::labels(&resource["labelSelector"]).text,
+            field_selector: selectors::fields(&resource["fieldSelector"]).text.into(),
+            label_selector: selectors::labels(&resource["labelSelector"]).text.into(),
             ..Attributes::default()
         },
         None => {

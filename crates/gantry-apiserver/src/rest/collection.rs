@@ -23,8 +23,8 @@ pub(super) async fn serve(
     let page = list::page(context.server, context.kind, context.namespace(), &wanted, &filter).await?;
     for object in page.entries.iter().filter_map(|entry| list::value(context.kind, entry)) {
         let info = RequestInfo {
-            name: meta_text(&object, "name").to_owned(),
-            namespace: meta_text(&object, "namespace").to_owned(),
+            name: meta_text(&object, "name").into(),
+            namespace: meta_text(&object, "namespace").into(),
             ..context.info.clone()
         };
         let mut each = Context { info: &info, warnings: Vec::new(), ..*context };

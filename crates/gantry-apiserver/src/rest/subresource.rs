@@ -98,7 +98,7 @@ pub(super) async fn bind_named(
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
     let binding = read(context, request, Some(["", "v1", "Binding"])).await?;
-    let name = meta_text(&binding, "name").to_owned();
+    let name = meta_text(&binding, "name").into();
     let pods = context.registry.lookup("", "v1", "pods").ok_or_else(ApiError::no_such_resource)?;
     let info =
         RequestInfo { resource: "pods".into(), subresource: "binding".into(), name, ..context.info.clone() };

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use futures::FutureExt;
 use gantry_api::status::ApiError;
+use gantry_json::Text;
 use http::header::HeaderName;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -112,7 +113,7 @@ impl ApiServer {
         answered.unwrap_or_else(|_| {
             self.metrics.panicked();
             audited.panicked = true;
-            tracing::error!(path = info.path, "a request ended in a panic");
+            tracing::error!(path = %info.path, "a request ended in a panic");
             Err(ApiError::internal("this request caused the server to panic; its log says where"))
         })
     }
@@ -347,7 +348,7 @@ impl ApiServer {
         }
         self.metrics.access.authenticated(known, started.elapsed());
         user.map_err(|error| {
-            tracing::debug!(%error, path = info.path, "unauthorized");
+            tracing::debug!(%error, path = %info.path, "unauthorized");
             ApiError::unauthorized()
         })
     }
@@ -397,13 +398,12 @@ fn attributes(info: &RequestInfo, query: &Query, user: Arc<User>) -> Attributes 
         && let Some(only) = field.split(',').find_map(|each| each.strip_prefix("metadata.name="))
     {
         // Who may read one object may also list and watch it alone.
-        name = only.trim_start_matches('=').to_owned();
+        name = only.trim_start_matches('=').into();
     }
-    let selector =
-        |name: &str| if selected { query.get(name).unwrap_or_default().to_owned() } else { String::new() };
+    let selector = |name: &str| Text::new(if selected { query.get(name).unwrap_or_default() } else { "" });
     Attributes {
         user,
-        verb: info.verb.to_owned(),
+        verb: Text::new_static(info.verb),
         group: info.group.clone(),
         version: info.version.clone(),
         resource: info.resource.clone(),
