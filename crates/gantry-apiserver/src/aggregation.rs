@@ -62,6 +62,9 @@ impl Aggregation {
 
     /// The APIService of what a request asks for, where somebody else answers for it.
     pub fn route(&self, info: &RequestInfo) -> Option<Arc<ApiService>> {
+        if info.is_resource {
+            return self.services.read(|services| services.remote(&info.group, &info.version).cloned());
+        }
         let mut segments = info.path.split('/').filter(|segment| !segment.is_empty()).peekable();
         let documents = segments.next_if_eq(&"openapi").is_some();
         if documents && segments.next() != Some("v3") {

@@ -68,7 +68,7 @@ impl RequestInfo {
     }
 
     fn read_path(&mut self, method: &Method, path: &str) {
-        let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let segments = segments(path);
         let parts = match segments[..] {
             ["api", version, _, ..] => {
                 self.version = version.into();
@@ -107,6 +107,21 @@ impl RequestInfo {
             self.rest.push('/');
         }
     }
+}
+
+/// The parts between slashes that are not empty.
+fn segments(path: &str) -> Vec<&str> {
+    let mut segments = Vec::with_capacity(8);
+    let mut start = 0;
+    for (at, byte) in path.bytes().enumerate() {
+        if byte == b'/' {
+            segments.push(&path[start..at]);
+            start = at + 1;
+        }
+    }
+    segments.push(&path[start..]);
+    segments.retain(|segment| !segment.is_empty());
+    segments
 }
 
 fn plain_verb(method: &Method) -> &'static str {

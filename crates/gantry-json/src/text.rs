@@ -29,14 +29,21 @@ pub fn write_text(out: &mut Vec<u8>, text: &str) {
 /// Where the first byte is that cannot stand for itself.
 fn special(bytes: &[u8]) -> Option<usize> {
     let (words, rest) = bytes.as_chunks::<WORD>();
+    let found = |at: usize, word: [u8; WORD]| {
+        let found = specials(u64::from_le_bytes(word));
+        (found != 0).then(|| at + found.trailing_zeros() as usize / 8)
+    };
     for (at, word) in words.iter().enumerate() {
-        let found = specials(u64::from_le_bytes(*word));
-        if found != 0 {
-            return Some(at * WORD + found.trailing_zeros() as usize / 8);
+        if let Some(at) = found(at * WORD, *word) {
+            return Some(at);
         }
     }
-    let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20))?;
-    Some(words.len() * WORD + found)
+    match bytes.last_chunk::<WORD>() {
+        // Nothing is in those of its bytes that were looked at already.
+        Some(last) if !rest.is_empty() => found(bytes.len() - WORD, *last),
+        Some(_) => None,
+        None => rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20)),
+    }
 }
 
 /// The high bit of each byte that is a quote, a backslash or below a space. A carry may set it for a byte

@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use gantry_apiserver::ClientService;
 use gantry_json::{Value, json};
-use gantry_testing::TestServer;
+use gantry_testing::{TestServer, User};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -162,5 +163,35 @@ async fn a_watch_ends_at_its_timeout() -> Result<()> {
     let server = TestServer::start().await?;
     let reply = server.get(&format!("{MAPS}?watch=true&timeoutSeconds=1&resourceVersion=0")).await?;
     assert_eq!(reply.code, 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_reads_no_managed_fields_is_sent_none() -> Result<()> {
+    const PARTIAL: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    let server = TestServer::start().await?;
+    let made = server.json(Method::POST, MAPS, &map("a", "red")).await?.json();
+    let admin = || server.server.client_service(User::new("admin", ["system:masters"]));
+    let watched = async |service: ClientService, accept: &str| -> Result<Value> {
+        // The end is what makes it one text.
+        let request = Request::get(format!("{MAPS}?watch=true&labelSelector=team%3Dred&timeoutSeconds=1"))
+            .header("accept", accept)
+            .body(Vec::new())?;
+        let text = kube::Client::new(service, "default").request_text(request).await?;
+        Ok(text.lines().next().context("no event")?.parse()?)
+    };
+    let (whole, none, partial, partial_none) = tokio::try_join!(
+        watched(admin(), "application/json"),
+        watched(admin().unmanaged(), "application/json"),
+        watched(admin(), PARTIAL),
+        watched(admin().unmanaged(), PARTIAL),
+    )?;
+    let mut expect = made.clone();
+    assert_eq!(whole["object"], expect);
+    assert!(expect["metadata"]["managedFields"].is_array());
+    assert_eq!(partial["object"]["metadata"], expect["metadata"]);
+    expect["metadata"].as_object_mut().context("no metadata")?.remove("managedFields");
+    assert_eq!(none["object"], expect);
+    assert_eq!(partial_none["object"]["metadata"], expect["metadata"]);
     Ok(())
 }

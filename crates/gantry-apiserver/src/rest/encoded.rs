@@ -1,5 +1,5 @@
-//! Messages in protobuf of objects that were listed or watched lately: an object is encoded once for all
-//! who ask for it.
+//! What was made of objects that were listed or watched lately, once for all who ask for it: their messages
+//! in protobuf, and where their metadata are.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -9,18 +9,28 @@ use gantry_api::registry::Kind;
 use gantry_store::Entry;
 use parking_lot::Mutex;
 
+use crate::storage::Metadata;
+
 /// How many bytes are kept.
 const KEPT: usize = 8 << 20;
 /// Who asks for objects of different revisions does not wait for each other.
 const PARTS: usize = 16;
+/// Of how many of the last changes it is known where their metadata are. Watchers are a few pieces apart.
+const PLACES: usize = 256;
 /// What one message costs besides its bytes, about.
 const OVERHEAD: usize = 96;
 
 /// The messages of stored objects, by the revision that wrote them: no two changes share one. What was kept
 /// longest goes first.
-#[derive(Default)]
 pub(crate) struct Encoded {
     parts: [Mutex<Part>; PARTS],
+    places: [Mutex<(u64, Option<Metadata>)>; PLACES],
+}
+
+impl Default for Encoded {
+    fn default() -> Self {
+        Self { parts: Default::default(), places: [const { Mutex::new((0, None)) }; PLACES] }
+    }
 }
 
 #[derive(Default)]
@@ -49,6 +59,15 @@ impl Encoded {
             Some(message) => Ok(message),
             None => protobuf::message(kind.schema, &entry.value).map(Bytes::from),
         }
+    }
+
+    /// Where the metadata of a stored object are.
+    pub fn metadata(&self, entry: &Entry) -> Option<Metadata> {
+        let mut place = self.places[entry.mod_revision as usize % PLACES].lock();
+        if place.0 != entry.mod_revision {
+            *place = (entry.mod_revision, Metadata::find(&entry.value));
+        }
+        place.1.clone()
     }
 
     fn find(&self, entry: &Entry) -> Option<Bytes> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Header that names the span a request belongs to.
 pub const TRACEPARENT: &str = "traceparent";
@@ -110,6 +110,11 @@ pub struct Incoming {
 impl Incoming {
     /// Reads the headers of a request.
     pub fn read(headers: &HeaderMap) -> Self {
+        // Few requests carry any, and looking for a header costs more than passing all of them.
+        let carries = |name: &HeaderName| matches!(name.as_str(), TRACEPARENT | BAGGAGE);
+        if !headers.keys().any(carries) {
+            return Self { parent: None, state: None, baggage: None };
+        }
         let parent = headers.get(TRACEPARENT).and_then(|value| SpanContext::parse(value.to_str().ok()?));
         let state = parent.and_then(|_| headers.get(TRACESTATE)).filter(|state| is_state(state)).cloned();
         let baggage = headers.get(BAGGAGE).filter(|value| value.len() <= LONGEST_CARRIED).cloned();

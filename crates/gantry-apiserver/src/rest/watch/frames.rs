@@ -12,7 +12,7 @@ use gantry_store::Entry;
 use crate::negotiate::{Encoding, Output, Shape};
 use crate::request::Query;
 use crate::rest::{Encoded, shape};
-use crate::storage;
+use crate::storage::{self, Metadata};
 
 /// What stands before and after the API version of an object's metadata.
 const PARTIAL: [&[u8]; 2] = [b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"", b"\",\"metadata\":"];
@@ -46,7 +46,8 @@ impl Frames {
             let message = self.encoded.message(&self.kind, entry);
             return self.message(piece, event, message);
         }
-        self.made(piece, event, &entry.value);
+        let metadata = self.looks_for_metadata().then(|| self.encoded.metadata(entry)).flatten();
+        self.put(piece, event, &entry.value, metadata);
     }
 
     /// An event of a stored object that is one of many.
@@ -60,22 +61,37 @@ impl Frames {
 
     /// An event of an object in `json`.
     pub fn made(&mut self, piece: &mut Vec<u8>, event: &str, json: &[u8]) {
+        let metadata = self.looks_for_metadata().then(|| Metadata::find(json)).flatten();
+        self.put(piece, event, json, metadata);
+    }
+
+    /// Whether it matters where an object's metadata are.
+    fn looks_for_metadata(&self) -> bool {
+        match self.output.shape {
+            Shape::Metadata { .. } => self.kind.stored.is_none(),
+            _ => self.unmanaged && self.shows_stored() && self.output.encoding != Encoding::Protobuf,
+        }
+    }
+
+    /// An event of an object in `json`, and where its metadata are, if that matters.
+    fn put(&mut self, piece: &mut Vec<u8>, event: &str, json: &[u8], metadata: Option<Metadata>) {
         if self.output.encoding == Encoding::Protobuf {
-            return self.protobuf(piece, event, json);
+            return self.protobuf(piece, event, json, metadata);
         }
         piece.put_slice(b"{\"type\":\"");
         piece.put_slice(event.as_bytes());
         piece.put_slice(b"\",\"object\":");
         if self.shows_stored() {
-            match self.unmanaged.then(|| storage::Metadata::find(json)).flatten() {
+            match metadata {
                 Some(metadata) => metadata.unmanaged(json).into_iter().for_each(|part| piece.put_slice(part)),
                 None => piece.put_slice(json),
             }
-        } else if let Some(metadata) = self.metadata(json) {
+        } else if let Some(metadata) = metadata {
             piece.put_slice(PARTIAL[0]);
             piece.put_slice(self.output.meta.as_bytes());
             piece.put_slice(PARTIAL[1]);
-            metadata.into_iter().for_each(|part| piece.put_slice(part));
+            let shown = if self.unmanaged { metadata.rest(json) } else { [metadata.whole(json), &[]] };
+            shown.into_iter().for_each(|part| piece.put_slice(part));
             piece.put_u8(b'}');
         } else if let Some(value) = storage::decode(&self.kind, json) {
             self.shaped(value).write(piece);
@@ -94,19 +110,12 @@ impl Frames {
         shaped
     }
 
-    /// What is shown of an object, where that is its metadata as it is stored.
-    fn metadata<'o>(&self, json: &'o [u8]) -> Option<[&'o [u8]; 2]> {
-        let shown = matches!(self.output.shape, Shape::Metadata { .. }) && self.kind.stored.is_none();
-        let found = shown.then(|| storage::Metadata::find(json))??;
-        Some(if self.unmanaged { found.rest(json) } else { [found.whole(json), &[]] })
-    }
-
-    fn protobuf(&self, piece: &mut Vec<u8>, event: &str, json: &[u8]) {
+    fn protobuf(&self, piece: &mut Vec<u8>, event: &str, json: &[u8], metadata: Option<Metadata>) {
         if self.shows_stored() {
             return self.message(piece, event, protobuf::message(self.kind.schema, json).map(Bytes::from));
         }
-        let document = match self.metadata(json) {
-            Some(metadata) => protobuf::partial(&metadata.concat())
+        let document = match metadata {
+            Some(metadata) => protobuf::partial(metadata.whole(json))
                 .map(|message| protobuf::document(self.output.meta, "PartialObjectMetadata", &message)),
             None => {
                 let value = storage::decode(&self.kind, json).unwrap_or_default();
