@@ -61,7 +61,7 @@ impl Encoded {
         }
     }
 
-    /// Where the metadata of a stored object are.
+    /// Where the metadata of an object are, in the bytes that were stored.
     pub fn metadata(&self, entry: &Entry) -> Option<Metadata> {
         let mut place = self.places[entry.mod_revision as usize % PLACES].lock();
         if place.0 != entry.mod_revision {

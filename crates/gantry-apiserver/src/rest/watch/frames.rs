@@ -46,7 +46,14 @@ impl Frames {
             let message = self.encoded.message(&self.kind, entry);
             return self.message(piece, event, message);
         }
-        let metadata = self.looks_for_metadata().then(|| self.encoded.metadata(entry)).flatten();
+        if !self.looks_for_metadata() {
+            return self.put(piece, event, &entry.value, None);
+        }
+        let metadata = match self.kind.as_custom() {
+            // Others may be shown the same change in another version.
+            Some(_) => Metadata::find(&entry.value),
+            None => self.encoded.metadata(entry),
+        };
         self.put(piece, event, &entry.value, metadata);
     }
 
