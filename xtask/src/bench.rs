@@ -9,6 +9,7 @@
 mod bare;
 mod call;
 mod cluster;
+mod compare;
 mod control_plane;
 mod custom_resources;
 mod http;
@@ -61,6 +62,9 @@ pub struct Arguments {
     /// Also start a node and measure pods on it (needs root and the test images).
     #[arg(long)]
     node: bool,
+    /// Another release binary: only how the two do in turns is measured.
+    #[arg(long)]
+    against: Option<PathBuf>,
     /// Measure these parts only.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
@@ -91,7 +95,7 @@ const WARM_UP: Duration = Duration::from_millis(500);
 impl Arguments {
     fn load(&self) -> Load {
         let window = Duration::from_secs_f64(self.seconds);
-        Load { connections: CONNECTIONS, warm_up: WARM_UP, window }
+        Load { connections: CONNECTIONS, warm_up: WARM_UP, window, first: 0 }
     }
 
     /// The parts to measure; what is left out is noted.
@@ -114,6 +118,9 @@ impl Arguments {
 
 /// Runs every measurement and prints the table.
 pub async fn run(arguments: Arguments) -> Result<()> {
+    if let Some(other) = &arguments.against {
+        return unless_interrupted(compare::run(&arguments, other)).await;
+    }
     let mut report = Report::default();
     let parts = arguments.parts(&mut report);
     for part in &parts {

@@ -19,6 +19,8 @@ pub struct Load {
     pub warm_up: Duration,
     /// Time in which answers count.
     pub window: Duration,
+    /// The first request's number.
+    pub first: usize,
 }
 
 /// A rate.
@@ -50,19 +52,24 @@ impl Latency {
 
 /// Which requests are sent.
 enum Until {
-    /// So many.
+    /// Those with numbers below this.
     Sent(usize),
     /// Those that begin before the time.
     Time(Instant),
 }
 
 impl Load {
+    /// The same with numbers from `first`.
+    pub fn from(self, first: usize) -> Self {
+        Self { first, ..self }
+    }
+
     /// Sends requests until the window ends.
     pub async fn rate(&self, client: &Client, call: &Call) -> Result<Rate> {
         let connections = self.connect(client).await?;
         let begin = Instant::now() + self.warm_up;
         let end = begin + self.window;
-        let answers = send(connections, call, Until::Time(end)).await?;
+        let answers = send(connections, call, self.first, Until::Time(end)).await?;
         let counted = answers.iter().filter(|(_, at)| (begin..end).contains(at)).count();
         ensure!(counted > 0, "no answer came within {:?}", self.window);
         Ok(Rate { per_second: counted as f64 / self.window.as_secs_f64(), answers: answers.len() })
@@ -72,7 +79,7 @@ impl Load {
     pub async fn all(&self, client: &Client, call: &Call, count: usize) -> Result<Rate> {
         let connections = self.connect(client).await?;
         let started = Instant::now();
-        send(connections, call, Until::Sent(count)).await?;
+        send(connections, call, self.first, Until::Sent(self.first + count)).await?;
         Ok(Rate { per_second: count as f64 / started.elapsed().as_secs_f64(), answers: count })
     }
 
@@ -80,7 +87,7 @@ impl Load {
     pub async fn latency(&self, client: &Client, call: &Call) -> Result<Latency> {
         let connection = client.connect().await?;
         let begin = Instant::now() + self.warm_up;
-        let answers = send(vec![connection], call, Until::Time(begin + self.window)).await?;
+        let answers = send(vec![connection], call, self.first, Until::Time(begin + self.window)).await?;
         Latency::of(answers.into_iter().filter(|(_, at)| *at >= begin).map(|(took, _)| took).collect())
     }
 
@@ -92,15 +99,20 @@ impl Load {
 /// The median time of so many answers, one after the other.
 pub async fn median(client: &Client, call: &Call, times: usize) -> Result<Duration> {
     let connection = client.connect().await?;
-    let answers = send(vec![connection], call, Until::Sent(times)).await?;
+    let answers = send(vec![connection], call, 0, Until::Sent(times)).await?;
     Ok(Latency::of(answers.into_iter().map(|(took, _)| took).collect())?.p50)
 }
 
-/// Sends requests with numbers from 0, each connection the next one when its last is answered. Gives what
+/// Sends requests with numbers from `first`, each connection the next one when its last is answered. Gives what
 /// each answer took and when it was there.
-async fn send(connections: Vec<Connection>, call: &Call, until: Until) -> Result<Vec<(Duration, Instant)>> {
+async fn send(
+    connections: Vec<Connection>,
+    call: &Call,
+    first: usize,
+    until: Until,
+) -> Result<Vec<(Duration, Instant)>> {
     let (call, until) = (Arc::new(call.clone()), Arc::new(until));
-    let next = Arc::new(AtomicUsize::new(0));
+    let next = Arc::new(AtomicUsize::new(first));
     let sending = connections.into_iter().map(|mut connection| {
         let (call, until, next) = (call.clone(), until.clone(), next.clone());
         tokio::spawn(async move {

@@ -77,7 +77,7 @@ impl Measuring<'_> {
 
     async fn measure(&self, measurement: &Measurement) -> Result<Vec<Row>> {
         let Self { cluster, client, load } = self;
-        let Load { connections, warm_up, window } = load;
+        let Load { connections, warm_up, window, .. } = load;
         let Measurement { what, how, call, .. } = measurement;
         let before = cluster.cpu()?;
         let rate = |rate: Rate, method: String| -> Result<Vec<Row>> {
