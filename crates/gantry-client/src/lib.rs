@@ -2,6 +2,7 @@
 //! leader election and an event recorder, all on a [`kube::Client`]. In the server's own process
 //! that client calls the request pipeline; elsewhere it speaks HTTPS. Components cannot tell.
 
+mod form;
 mod informer;
 mod key;
 mod leader;

@@ -1,7 +1,6 @@
 //! Pods as they are watched: of a pod's many fields only those that scheduling reads are made into
 //! values. Every pod of the cluster passes here, several times in its life.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
@@ -10,7 +9,6 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
 use serde::Deserialize;
 
 /// A pod.
@@ -78,31 +76,4 @@ pub struct PodCondition {
     pub message: Option<String>,
 }
 
-impl Resource for Pod {
-    type DynamicType = ();
-    type Scope = <v1::Pod as Resource>::Scope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        v1::Pod::kind(&())
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        v1::Pod::group(&())
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        v1::Pod::version(&())
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        v1::Pod::plural(&())
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+gantry_client::form_of!(v1::Pod, Pod);

@@ -1,11 +1,8 @@
 //! Pods as they are watched: of a pod's many fields only those that a view keeps are made into values.
 //! Every pod of the cluster passes here, several times in its life.
 
-use std::borrow::Cow;
-
 use k8s_openapi::api::core::v1::{self, ContainerPort, PodCondition, PodIP, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
 use serde::Deserialize;
 
 /// A pod.
@@ -86,31 +83,4 @@ impl From<v1::Pod> for Watched {
     }
 }
 
-impl Resource for Watched {
-    type DynamicType = ();
-    type Scope = <v1::Pod as Resource>::Scope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        v1::Pod::kind(&())
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        v1::Pod::group(&())
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        v1::Pod::version(&())
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        v1::Pod::plural(&())
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+crate::form_of!(v1::Pod, Watched);
