@@ -63,7 +63,7 @@ pub struct Arguments {
     #[arg(long)]
     node: bool,
     /// Another release binary: only how the two do in turns is measured.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["only", "node"])]
     against: Option<PathBuf>,
     /// Measure these parts only.
     #[arg(long, value_delimiter = ',')]

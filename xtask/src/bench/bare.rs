@@ -31,7 +31,7 @@ const ANSWER: &str = "answer.json";
 
 /// The server, a process of its own as the API server is. It ends when this is dropped.
 pub struct Bare {
-    child: Child,
+    _process: Process,
     client: Client,
     _directory: tempfile::TempDir,
 }
@@ -50,16 +50,16 @@ impl Bare {
         }
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("bare-server").arg(directory.path()).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().context("starting the bare server")?;
+        let mut process = Process(command.spawn().context("starting the bare server")?);
         let mut address = String::new();
-        if let Some(stdout) = child.stdout.take() {
+        if let Some(stdout) = process.0.stdout.take() {
             BufReader::new(stdout).read_line(&mut address)?;
         }
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(ca.as_bytes())?)?;
         let (certificate, key) = (user.certificate.as_bytes(), user.key.as_bytes());
         let client = Client::new(Arc::new(roots), address.trim().to_owned(), certificate, key)?;
-        Ok(Self { child, client, _directory: directory })
+        Ok(Self { _process: process, client, _directory: directory })
     }
 
     /// Who may ask it.
@@ -68,11 +68,13 @@ impl Bare {
     }
 }
 
-impl Drop for Bare {
+/// The process, which ends when this is dropped: it keeps nothing.
+struct Process(Child);
+
+impl Drop for Process {
     fn drop(&mut self) {
-        // It keeps nothing.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
