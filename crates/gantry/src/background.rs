@@ -10,6 +10,7 @@ use clap::Args;
 
 use crate::config::Config;
 use crate::instance::Instance;
+use crate::output;
 
 /// How a process that goes on is started.
 #[derive(Debug, Args)]
@@ -58,7 +59,7 @@ impl Start {
         let output = child.stdout.take().context("no output to read")?;
         for line in BufReader::new(output).lines() {
             let line = line?;
-            println!("{line}");
+            output::tell(format_args!("{line}"));
             if line.starts_with(last) {
                 return Ok(());
             }

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::instance::Instance;
 use crate::join::{self, Certificate, Membership, Options};
 use crate::node::{Identity, Node};
-use crate::{cluster_settings, logging, memory};
+use crate::{cluster_settings, logging, memory, output};
 
 /// The start of the last line that is printed.
 const LAST: &str = "The node ";
@@ -84,6 +84,7 @@ async fn start(config: &Config, arguments: &Arguments, shutdown: CancellationTok
     let identity =
         Identity { client, serving: serving.clone(), authority: membership.authority().to_owned() };
     let node = Node::start(&config, identity, shutdown).await?;
-    println!("{LAST}{} of the cluster at {} runs pods.", config.node_name, arguments.server);
+    let (name, server) = (&config.node_name, &arguments.server);
+    output::tell(format_args!("{LAST}{name} of the cluster at {server} runs pods."));
     Ok(Joined { node, membership, serving })
 }

@@ -11,7 +11,7 @@ use gantry_runtime::{NoNetwork, Runtime};
 
 use crate::config::Config;
 use crate::instance::Instance;
-use crate::node;
+use crate::{node, output};
 
 /// How to reset.
 #[derive(Debug, Args)]
@@ -39,7 +39,7 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<()> {
         remove(directory)?;
     }
     remove_file(&config.kubeconfig())?;
-    println!("Removed all containers and all data of gantry.");
+    output::tell(format_args!("Removed all containers and all data of gantry."));
     Ok(())
 }
 

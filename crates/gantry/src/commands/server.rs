@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::control_plane::ControlPlane;
-use crate::{logging, memory};
+use crate::{logging, memory, output};
 
 /// Runs until it is told to end.
 pub fn run(config: &Config) -> Result<()> {
@@ -22,8 +22,8 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let plane = ControlPlane::open(config, pace).await?;
     tokio::spawn(memory::forget_start_later());
-    println!("The API server listens on {}.", config.local_url());
-    println!("Use it with: export KUBECONFIG={}", config.kubeconfig().display());
+    output::tell(format_args!("The API server listens on {}.", config.local_url()));
+    output::tell(format_args!("Use it with: export KUBECONFIG={}", config.kubeconfig().display()));
     let shutdown = CancellationToken::new();
     let serving = plane.start(config, shutdown.clone());
     tokio::select! {

@@ -53,10 +53,12 @@ async fn cluster(config: &Config) {
         println!("\nThe API server does not answer with {}.", config.kubeconfig().display());
         return;
     };
-    println!("\n{:<28}LEADER", "COMPONENT");
+    // An API server's Lease has a hash for its name.
+    let width = leases.iter().map(|lease| lease.name_any().len() + 2).fold(28, usize::max);
+    println!("\n{:<width$}LEADER", "COMPONENT");
     for lease in leases {
         let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
-        println!("{:<28}{holder}", lease.name_any());
+        println!("{:<width$}{holder}", lease.name_any());
     }
     println!("\n{:<28}{:<16}{:<24}ADDRESS", "NODE", "READY", "VERSION");
     for node in nodes {

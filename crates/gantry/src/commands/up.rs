@@ -14,7 +14,7 @@ use crate::control_plane::ControlPlane;
 use crate::instance::Instance;
 use crate::join::Certificate;
 use crate::node::{Identity, Node};
-use crate::{components, logging, memory, node};
+use crate::{components, logging, memory, node, output};
 
 /// The start of the last line that is printed.
 const LAST: &str = "Use it with: ";
@@ -43,7 +43,7 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<()> {
     let shutdown = CancellationToken::new();
     let _ends_on_error = shutdown.clone().drop_guard();
     let mut plane = ControlPlane::open(config, pace).await?;
-    println!("The API server listens on {}.", config.local_url());
+    output::tell(format_args!("The API server listens on {}.", config.local_url()));
     let user = components::node(&config.node_name);
     let leaf = node::serving(config);
     let serving = Arc::new(Certificate::new(&plane.authority.leaf(&leaf)?)?);
@@ -59,8 +59,8 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<()> {
     let started = async {
         server.ready().await;
         let node = Node::start(config, identity, shutdown.clone()).await?;
-        println!("The node {} runs pods.", config.node_name);
-        println!("{LAST}export KUBECONFIG={}", config.kubeconfig().display());
+        output::tell(format_args!("The node {} runs pods.", config.node_name));
+        output::tell(format_args!("{LAST}export KUBECONFIG={}", config.kubeconfig().display()));
         anyhow::Ok(node)
     };
     let mut running = None;

@@ -15,6 +15,19 @@ pub struct Server {
 impl Server {
     /// Starts one on an empty directory and waits until it is ready.
     pub fn start() -> Self {
+        Self::start_by(spawn)
+    }
+
+    /// Starts one that nobody reads from.
+    pub fn start_unread() -> Self {
+        Self::start_by(|directory, port| {
+            let (reader, writer) = std::io::pipe().expect("a pipe");
+            drop(reader);
+            command(directory, port).stdout(writer).spawn().expect("gantry starts")
+        })
+    }
+
+    fn start_by(spawn: impl FnOnce(&Path, u16) -> Child) -> Self {
         let port =
             TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
         let directory = tempfile::tempdir().expect("a directory");
@@ -99,18 +112,21 @@ impl Drop for Server {
 
 /// Starts the process and waits until it says that it listens.
 fn spawn(directory: &Path, port: u16) -> Child {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_gantry"))
+    let mut child = command(directory, port).stdout(Stdio::piped()).spawn().expect("gantry starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let said = lines.any(|line| line.is_ok_and(|line| line.starts_with("Use it with")));
+    assert!(said, "gantry server ended before it listened");
+    child
+}
+
+fn command(directory: &Path, port: u16) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
+    command
         .arg("server")
         .env("GANTRY_DATA_DIR", directory.join("data"))
         .env("GANTRY_CONFIG_DIR", directory.join("etc"))
         .env("GANTRY_HTTPS_PORT", port.to_string())
         .env("GANTRY_LOG_LEVEL", "error")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("gantry starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let said = lines.any(|line| line.is_ok_and(|line| line.starts_with("Use it with")));
-    assert!(said, "gantry server ended before it listened");
-    child
+        .stdin(Stdio::null());
+    command
 }
