@@ -3,9 +3,10 @@
 use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use gantry_json::{Value, json};
 use gantry_testing::{Answer, TestServer, WebhookServer};
-use http::Method;
+use http::{Method, Request};
 
 use crate::fixture::{DEFINITIONS, THINGS, Watch, define, definition, expect, thing, version};
 
@@ -44,6 +45,29 @@ async fn an_object_is_seen_in_every_version() -> Result<()> {
         expect(&wrong, 400)?["message"],
         "the API version in the data (example.com/v1) does not match the expected API version (example.com/v2)"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_version_is_watched_with_the_same_metadata() -> Result<()> {
+    const PARTIAL: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    let server = TestServer::start().await?;
+    let mut definition = definition(json!({}));
+    // The longer name moves all that follows it.
+    definition["spec"]["versions"] =
+        json!([version("v1", true, json!({})), version("v1beta1", false, json!({}))]);
+    define(&server, &definition).await?;
+    let list = expect(&server.get(THINGS).await?, 200)?;
+    let from = list["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+    let created = expect(&server.json(Method::POST, THINGS, &thing("t", json!({}))).await?, 201)?;
+    for version in ["v1", "v1beta1", "v1"] {
+        let things = THINGS.replace("v1", version);
+        let path = format!("{things}?watch=true&resourceVersion={from}&timeoutSeconds=1");
+        let request = Request::get(path).header("host", "x").header("accept", PARTIAL).body(Bytes::new())?;
+        let reply = server.send(Some(&server.admin), request).await?;
+        let seen: Value = reply.text().lines().next().unwrap_or_default().parse()?;
+        assert_eq!(seen["object"]["metadata"], created["metadata"], "{version}: {seen}");
+    }
     Ok(())
 }
 
