@@ -78,7 +78,7 @@ impl Output {
         Self::choose(headers, query, |_, shape| shape == Shape::Object)
     }
 
-    fn choose(headers: &HeaderMap, query: &Query, can: impl Fn(Encoding, Shape) -> bool) -> Option<Self> {
+    fn choose(headers: &HeaderMap, query: &Query, can: fn(Encoding, Shape) -> bool) -> Option<Self> {
         let form = match headers.get(ACCEPT).map(|value| value.to_str()) {
             None => Form::JSON,
             Some(Err(_)) => return None,
@@ -96,8 +96,9 @@ impl Output {
 
 /// Whether the client takes gzip.
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let encodings = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-    encodings.is_some_and(|list| list.split(',').any(takes_gzip))
+    // Go's clients say no more than that.
+    let takes = |list: &str| list == "gzip" || list.split(',').any(takes_gzip);
+    headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).is_some_and(takes)
 }
 
 /// Whether one of the codings that a client accepts is gzip.
@@ -129,7 +130,7 @@ struct Range<'a> {
     parameters: &'a str,
 }
 
-fn form(accept: &str, can: impl Fn(Encoding, Shape) -> bool) -> Option<Form> {
+fn form(accept: &str, can: fn(Encoding, Shape) -> bool) -> Option<Form> {
     if accept.is_empty() || accept == "application/json" {
         return Some(Form::JSON);
     }

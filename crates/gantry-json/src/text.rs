@@ -12,6 +12,8 @@ const LOW: u64 = u64::from_ne_bytes([0x01; WORD]);
 const HIGH: u64 = u64::from_ne_bytes([0x80; WORD]);
 
 /// Appends `text` with its quotes, escaped as JSON has it.
+// Not inlined: whoever writes many texts would be mostly copies of this, and wait for them from the next cache.
+#[inline(never)]
 pub fn write_text(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     out.reserve(bytes.len() + 2);

@@ -151,12 +151,14 @@ async fn connection(
         service_fn(move |request: http::Request<Incoming>| {
             spoken.store(true, Ordering::Relaxed);
             let (server, peers) = (server.clone(), peers.clone());
-            async move {
+            // On the heap, where the last request's memory is still at hand; within the connection it would be
+            // as cold as the connection, and stay with it.
+            Box::pin(async move {
                 let mut request = request.map(Body::Incoming);
                 request.extensions_mut().insert(peers);
                 request.extensions_mut().insert(address);
                 Ok::<_, std::convert::Infallible>(server.handle(request, None).await)
-            }
+            })
         })
     };
     // The protocol is settled by now: waiting for bytes to guess it by would have no end.
