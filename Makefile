@@ -1,9 +1,11 @@
 # `make up` runs a cluster with an application in it, `make test` runs every test.
 CARGO ?= cargo
+# Release builds are laid out by a profile of a server at work, which `make profile` makes.
+PROFILED = RUSTFLAGS="$$(hack/profile.sh)" $(CARGO)
 GANTRY := target/release/gantry
 IMAGES := target/images
 
-.PHONY: up server test bench build images tools clients check fmt lint docs
+.PHONY: up server test bench profile build images tools clients check fmt lint docs
 
 ## up: a cluster on this machine that runs the guestbook.
 up: build images
@@ -19,13 +21,17 @@ test: tools clients
 
 ## bench: every budget of the design, measured on this machine; what needs root, as root only.
 bench: build images
-	$(CARGO) run --release -p xtask -- bench --gantry $(GANTRY) $(if $(filter 0,$(shell id -u)),--node)
+	$(PROFILED) run --release -p xtask -- bench --gantry $(GANTRY) $(if $(filter 0,$(shell id -u)),--node)
+
+## profile: the profile of release builds anew, after changes of what every request runs through.
+profile: tools
+	hack/train.sh
 
 build: tools
-	$(CARGO) build --release -p gantry
+	$(PROFILED) build --release -p gantry
 
 images: tools
-	$(CARGO) run --release -p xtask -- images --out $(IMAGES)
+	$(PROFILED) run --release -p xtask -- images --out $(IMAGES)
 
 tools:
 	hack/packages.sh

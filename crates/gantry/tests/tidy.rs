@@ -1,9 +1,11 @@
 //! What a reviewer would otherwise have to check: dependency edges between crates, a doc on
-//! every module, and that ARCHITECTURE.md names the crates that exist.
+//! every module, that ARCHITECTURE.md names the crates that exist, and that release builds find
+//! their profile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Which of our crates each crate may depend on.
 const ALLOWED: &[(&str, &[&str])] = &[
@@ -99,4 +101,14 @@ fn architecture_names_the_crates_that_exist() {
         .collect();
     let exist: BTreeSet<_> = crates().into_keys().collect();
     assert_eq!(named, exist);
+}
+
+#[test]
+fn release_builds_find_their_profile() {
+    let flags = Command::new(root().join("hack/profile.sh")).env_remove("RUSTFLAGS").output().expect("run");
+    assert!(flags.status.success(), "{}", String::from_utf8_lossy(&flags.stderr));
+    let flags = String::from_utf8(flags.stdout).expect("text");
+    let profile = flags.trim().strip_prefix("-Cprofile-use=").expect("one flag");
+    // As LLVM begins its profiles.
+    assert!(fs::read(profile).expect(profile).starts_with(b"\xfflprofi\x81"));
 }
