@@ -1,7 +1,7 @@
 # `make up` runs a cluster with an application in it, `make test` runs every test.
 CARGO ?= cargo
 # Release builds are laid out by a profile of a server at work, which `make profile` makes.
-PROFILED = RUSTFLAGS="$$(hack/profile.sh)" $(CARGO)
+PROFILED = flags="$$(hack/profile.sh)" && RUSTFLAGS="$$flags" $(CARGO)
 GANTRY := target/release/gantry
 IMAGES := target/images
 
