@@ -14,6 +14,7 @@ mod file;
 mod lines;
 mod policy;
 mod record;
+mod sys;
 mod throttle;
 mod webhook;
 
