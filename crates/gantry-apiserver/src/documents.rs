@@ -38,18 +38,6 @@ impl Document {
     }
 }
 
-/// The media type of aggregated discovery, as it was.
-const AGGREGATED_BETA: &str = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
-
-impl Document {
-    /// A document of aggregated discovery as version v2beta1, which is the same.
-    pub fn beta(&self) -> Self {
-        let mut value: Value = gantry_json::from_slice(&self.bytes).unwrap_or_default();
-        value["apiVersion"] = "apidiscovery.k8s.io/v2beta1".into();
-        Self::new(&value, AGGREGATED_BETA)
-    }
-}
-
 /// A document that is kept compressed, and the hash of its bytes.
 pub(crate) struct Packed {
     /// The document in gzip.

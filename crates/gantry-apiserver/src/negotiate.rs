@@ -134,23 +134,49 @@ fn form(accept: &str, can: fn(Encoding, Shape) -> bool) -> Option<Form> {
     if accept.is_empty() || accept == "application/json" {
         return Some(Form::JSON);
     }
+    ranges(accept).iter().find_map(|range| range.form(can))
+}
+
+/// Whether discovery in one document is accepted rather than the forms that came before it.
+pub fn accepts_aggregated_discovery(headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut ranges = ranges(accept).into_iter();
+    ranges
+        .find_map(|range| range.is_aggregated_discovery().or(range.form(|_, _| true).map(|_| false)))
+        .unwrap_or_default()
+}
+
+/// The media types that a client accepts, best quality first.
+fn ranges(accept: &str) -> Vec<Range<'_>> {
     let mut ranges: Vec<Range> = accept.split(',').filter_map(range).collect();
     // A stable sort keeps the client's order among equals; what says more goes first.
     let wild = |range: &Range| (range.kind == "*", range.subtype == "*");
     ranges.sort_by(|a, b| b.quality.total_cmp(&a.quality).then_with(|| wild(a).cmp(&wild(b))));
-    ranges.iter().find_map(|range| {
+    ranges
+}
+
+impl Range<'_> {
+    /// The first of our forms that is meant.
+    fn form(&self, can: fn(Encoding, Shape) -> bool) -> Option<Form> {
         [Encoding::Json, Encoding::Yaml, Encoding::Protobuf].into_iter().find_map(|encoding| {
             let subtype = match encoding {
                 Encoding::Json => "json",
                 Encoding::Yaml => "yaml",
                 Encoding::Protobuf => "vnd.kubernetes.protobuf",
             };
-            let named = range.kind == "application" && (range.subtype == subtype || range.subtype == "*");
-            let any = range.kind == "*" && range.subtype == "*";
-            let form = (named || any).then(|| asked(encoding, range.parameters))??;
+            let named = self.kind == "application" && (self.subtype == subtype || self.subtype == "*");
+            let any = self.kind == "*" && self.subtype == "*";
+            let form = (named || any).then(|| asked(encoding, self.parameters))??;
             can(form.encoding, form.shape).then_some(form)
         })
-    })
+    }
+
+    /// `Some(true)` where it is: in version v2, the beta is no longer served.
+    fn is_aggregated_discovery(&self) -> Option<bool> {
+        let says = |name, wanted| parameters_of(self.parameters).any(|each| each == (name, wanted));
+        (says("as", "APIGroupDiscoveryList") && says("g", "apidiscovery.k8s.io") && says("v", "v2"))
+            .then_some(true)
+    }
 }
 
 /// One media type with its parameters; `None`: it is none, and not looked at.

@@ -11,6 +11,7 @@ mod health;
 mod identity;
 mod in_flight;
 mod kept;
+mod leftover;
 pub(crate) mod listener;
 mod openapi;
 mod pipeline;

@@ -164,19 +164,29 @@ impl TestServer {
 
     /// Opens a TLS connection, with a client certificate where one is given.
     pub async fn connect(&self, pair: Option<&Pair>) -> Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        self.connect_for(pair, "http/1.1").await
+    }
+
+    /// Opens a TLS connection for a protocol by its name in ALPN, such as `h2`.
+    pub async fn connect_for(
+        &self,
+        pair: Option<&Pair>,
+        protocol: &str,
+    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.authority.certificate().as_bytes())?)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots);
-        let config = match pair {
+        let mut config = match pair {
             Some(pair) => builder.with_client_auth_cert(
                 vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes())?],
                 PrivateKeyDer::from_pem_slice(pair.key.as_bytes())?,
             )?,
             None => builder.with_no_client_auth(),
         };
+        config.alpn_protocols = vec![protocol.into()];
         let stream = TcpStream::connect(self.address).await?;
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         connector.connect(ServerName::try_from("127.0.0.1")?, stream).await.context("TLS handshake")

@@ -1,5 +1,6 @@
 //! What a server does about clients that take their time or ask for too much, and how it stops.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -8,8 +9,12 @@ use gantry_apiserver::Limits;
 use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::{Method, Request};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_stream::wrappers::ReceiverStream;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 /// Longer than anything here should take.
@@ -247,5 +252,28 @@ async fn metrics_are_for_who_has_the_right() -> Result<()> {
     assert!(reply.code == 200 && reply.text().ends_with("# EOF\n"), "{}", reply.text());
     let ready = server.json(Method::GET, "/readyz?verbose", &Value::Null).await?;
     assert!(ready.text().contains("[+]shutdown ok\n"), "{}", ready.text());
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_still_sends_when_the_answer_is_there_is_heard_out() -> Result<()> {
+    let server = TestServer::start().await?;
+    let stream = TokioIo::new(server.connect_for(None, "h2").await?);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await?;
+    let connection = tokio::spawn(connection);
+    // Each part is taken before the next one has room.
+    let (parts, sent) = tokio::sync::mpsc::channel::<Result<Frame<Bytes>, Infallible>>(1);
+    let body = StreamBody::new(ReceiverStream::new(sent));
+    let uri = format!("https://{}{MAPS}", server.address);
+    let request = Request::post(uri).header("authorization", "Bearer wrong").body(body)?;
+    let response = sender.send_request(request).await?;
+    assert_eq!(response.status(), 401);
+    let text = response.into_body().collect().await?.to_bytes();
+    assert_eq!(gantry_json::from_slice::<Value>(&text)?["reason"], "Unauthorized");
+    for _ in 0..4 {
+        parts.send(Ok(Frame::data(Bytes::from_static(b"{}")))).await.context("the stream was reset")?;
+    }
+    connection.abort();
     Ok(())
 }

@@ -56,3 +56,25 @@ fn shapes_have_two_versions() {
         assert_eq!(shape(&accept), Some((Shape::Table, meta)));
     }
 }
+
+#[test]
+fn discovery_is_one_document_where_that_is_accepted_first() {
+    let check = |accept: &str, expect| {
+        let headers = HeaderMap::from_iter([(
+            ACCEPT,
+            accept.replace("IN-ONE", "g=apidiscovery.k8s.io").parse().unwrap(),
+        )]);
+        assert_eq!(accepts_aggregated_discovery(&headers), expect, "{accept}");
+    };
+    check("application/json;IN-ONE;v=v2;as=APIGroupDiscoveryList,application/json", true);
+    check("application/json;IN-ONE;v=v2beta1;as=APIGroupDiscoveryList,application/json", false);
+    check("application/json;IN-ONE;v=v2beta1;as=APIGroupDiscoveryList", false);
+    check(
+        "application/json;IN-ONE;v=v2beta1;as=APIGroupDiscoveryList,application/json;IN-ONE;v=v2;as=APIGroupDiscoveryList",
+        true,
+    );
+    check("application/json,application/json;IN-ONE;v=v2;as=APIGroupDiscoveryList", false);
+    check("application/json;q=0.5,application/json;IN-ONE;v=v2;as=APIGroupDiscoveryList", true);
+    check("application/json;g=other;v=v2;as=APIGroupDiscoveryList", false);
+    check("", false);
+}

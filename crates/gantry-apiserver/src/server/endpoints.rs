@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::body::Body;
 use crate::documents::Document;
-use crate::negotiate::{ACCEPTED, Output};
+use crate::negotiate::{self, ACCEPTED, Output};
 use crate::request::{Query, RequestInfo};
 use crate::server::{debug, health, openapi};
 use crate::{ApiServer, respond};
@@ -35,8 +35,8 @@ fn read(
 ) -> Result<Response<Body>, ApiError> {
     let path = info.path.trim_end_matches('/');
     let negotiated = Output::negotiate(request.headers(), query);
-    if negotiated.is_none() && matches!(path.split('/').nth(1), Some("api" | "apis")) && !aggregated(&request)
-    {
+    let aggregated = negotiate::accepts_aggregated_discovery(request.headers());
+    if negotiated.is_none() && matches!(path.split('/').nth(1), Some("api" | "apis")) && !aggregated {
         return Err(ApiError::not_acceptable(&ACCEPTED));
     }
     let output = negotiated.unwrap_or(Output::JSON);
@@ -44,7 +44,6 @@ fn read(
     let ok = |value| Ok(respond::json(StatusCode::OK, &value, output));
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let aggregated = aggregated(&request);
     match segments.as_slice() {
         ["healthz" | "livez" | "readyz", rest @ ..] => {
             health::serve(server, segments[0], &rest.join("/"), query)
@@ -58,8 +57,8 @@ fn read(
         }
         ["metrics"] => Ok(metrics(server, accept)),
         [] => ok(json!({"paths": documents.paths()})),
-        ["api"] if aggregated => discovered(&request, documents.aggregated_core(), output),
-        ["apis"] if aggregated => discovered(&request, documents.aggregated_groups(), output),
+        ["api"] if aggregated => shared(&request, documents.aggregated_core(), output),
+        ["apis"] if aggregated => shared(&request, documents.aggregated_groups(), output),
         ["api"] => ok(json!({
             "kind": "APIVersions", "versions": ["v1"],
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": server.config.advertise.to_string()}],
@@ -82,26 +81,6 @@ fn read(
             Ok(published(&keys, HeaderValue::from_static("application/jwk-set+json")))
         }
         _ => missing(),
-    }
-}
-
-/// Whether discovery in one document is asked for.
-fn aggregated(request: &Request<Body>) -> bool {
-    let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
-    accept.is_some_and(|accept| accept.contains("as=APIGroupDiscoveryList"))
-}
-
-/// Discovery in one document, in the version that is asked for first.
-fn discovered(
-    request: &Request<Body>,
-    document: &Document,
-    output: Output,
-) -> Result<Response<Body>, ApiError> {
-    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let mut ranges = accept.split(',').filter(|range| range.contains("as=APIGroupDiscoveryList"));
-    match ranges.next() {
-        Some(range) if range.contains("v=v2beta1") => shared(request, &document.beta(), output),
-        _ => shared(request, document, output),
     }
 }
 

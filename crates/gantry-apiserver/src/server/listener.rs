@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::certificate::Shown;
+use super::leftover::Leftover;
 use crate::audit::PeerAddress;
 use crate::body::Body;
 use crate::{ApiServer, Config, Error, Identity};
@@ -154,7 +155,10 @@ async fn connection(
             // On the heap, where the last request's memory is still at hand; within the connection it would be
             // as cold as the connection, and stay with it.
             Box::pin(async move {
-                let mut request = request.map(Body::Incoming);
+                let mut request = request.map(|body| match h2 && !body.is_end_stream() {
+                    true => Body::boxed(Leftover::new(body)),
+                    false => Body::Incoming(body),
+                });
                 request.extensions_mut().insert(peers);
                 request.extensions_mut().insert(address);
                 Ok::<_, std::convert::Infallible>(server.handle(request, None).await)

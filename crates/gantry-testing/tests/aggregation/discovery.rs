@@ -47,17 +47,20 @@ async fn a_version_is_discovered_with_its_resources() -> Result<()> {
             .contains(&json!(format!("/apis/{GROUP}/v1")))
     );
 
-    for version in ["v2", "v2beta1"] {
-        let reply = get(&server, "/apis", &accepted(version)).await?;
-        assert_ne!(reply.headers["etag"], tag);
-        let list = reply.json();
-        assert_eq!(list["apiVersion"], format!("apidiscovery.k8s.io/{version}"));
-        let content_type = reply.headers["content-type"].to_str()?;
-        assert!(content_type.contains(&format!("v={version};")), "{content_type}");
-        let versions = &of_group(&list["items"], GROUP).context("the group")?["versions"];
-        assert_eq!((&versions[0]["version"], &versions[0]["freshness"]), (&json!("v1"), &json!("Current")));
-        assert_eq!(versions[0]["resources"][0]["resource"], "flunders");
-    }
+    let reply = get(&server, "/apis", &accepted("v2")).await?;
+    assert_ne!(reply.headers["etag"], tag);
+    let list = reply.json();
+    assert_eq!(list["apiVersion"], "apidiscovery.k8s.io/v2");
+    let content_type = reply.headers["content-type"].to_str()?;
+    assert!(content_type.contains("v=v2;"), "{content_type}");
+    let versions = &of_group(&list["items"], GROUP).context("the group")?["versions"];
+    assert_eq!((&versions[0]["version"], &versions[0]["freshness"]), (&json!("v1"), &json!("Current")));
+    assert_eq!(versions[0]["resources"][0]["resource"], "flunders");
+    // The beta is served no longer.
+    let accept = accepted("v2beta1");
+    assert_eq!(get(&server, "/apis", &accept).await?.json()["kind"], "APIGroupList");
+    let alone = accept.trim_end_matches(",application/json");
+    assert_eq!(get(&server, "/apis", alone).await?.code, 406);
 
     // What it has said is remembered when it is gone.
     server.json(Method::DELETE, "/api/v1/namespaces/default/services/api", &json!(null)).await?;
