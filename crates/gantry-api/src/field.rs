@@ -202,7 +202,7 @@ impl FieldError {
 
     /// A value that is none of `supported`.
     pub fn not_supported(path: &Path, value: impl Into<Value>, supported: &[&str]) -> Self {
-        let mut names: Vec<_> = supported.iter().map(|name| format!("{name:?}")).collect();
+        let mut names: Vec<_> = supported.iter().map(|name| quoted(name)).collect();
         names.sort();
         let detail =
             if names.is_empty() { String::new() } else { format!("supported values: {}", names.join(", ")) };
@@ -270,9 +270,48 @@ impl fmt::Display for FieldError {
 /// A value as upstream's errors show it: texts quoted, the rest as JSON.
 fn shown(value: &Value) -> String {
     match value {
-        Value::String(text) => format!("{text:?}"),
+        Value::String(text) => quoted(text),
         other => other.to_string(),
     }
+}
+
+/// Text in quotes, as Go's `%q` has it.
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quote(text, &mut quoted);
+    quoted
+}
+
+/// Appends `text` in quotes, as Go's `%q` has it.
+pub(crate) fn quote(text: &str, quoted: &mut String) {
+    quoted.push('"');
+    for char in text.chars() {
+        match char {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            ' '..='~' => quoted.push(char),
+            '\x07' => quoted.push_str("\\a"),
+            '\x08' => quoted.push_str("\\b"),
+            '\x0c' => quoted.push_str("\\f"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '\x0b' => quoted.push_str("\\v"),
+            '\0'..='\x1f' | '\x7f' => quoted.push_str(&format!("\\x{:02x}", u32::from(char))),
+            _ if is_print(char) => quoted.push(char),
+            '\0'..='\u{ffff}' => quoted.push_str(&format!("\\u{:04x}", u32::from(char))),
+            _ => quoted.push_str(&format!("\\U{:08x}", u32::from(char))),
+        }
+    }
+    quoted.push('"');
+}
+
+/// Whether a character beyond ASCII stands for itself: letters, marks, numbers, punctuation and symbols do.
+fn is_print(char: char) -> bool {
+    // Rust writes the same ones out; of marks only one that begins a text, where nothing is that it marks.
+    let mut text = String::from("a");
+    text.push(char);
+    text.escape_debug().nth(1) == Some(char)
 }
 
 #[cfg(test)]
@@ -297,6 +336,27 @@ mod tests {
         let ended = std::panic::catch_unwind(|| find::<()>(|| panic!("on purpose")));
         assert!(ended.is_err());
         assert_eq!(Path::new("a").to_string(), "a");
+    }
+
+    #[test]
+    fn quotes() {
+        for (text, expected) in [
+            ("", r#""""#),
+            ("a b~", r#""a b~""#),
+            ("a\"b\\c'd", r#""a\"b\\c'd""#),
+            ("a\u{1}\0\x7f", r#""a\x01\x00\x7f""#),
+            ("\x07\x08\x0c\n\r\t\x0b\x1b", r#""\a\b\f\n\r\t\v\x1b""#),
+            (
+                "\u{80}\u{a0}\u{ad}\u{200b}\u{200c}\u{2028}\u{feff}\u{e000}",
+                r#""\u0080\u00a0\u00ad\u200b\u200c\u2028\ufeff\ue000""#,
+            ),
+            ("\u{e0001}\u{10ffff}", r#""\U000e0001\U0010ffff""#),
+            ("äß日本語😀\u{301}e\u{301}\u{fffd}", "\"äß日本語😀\u{301}e\u{301}\u{fffd}\""),
+        ] {
+            assert_eq!(quoted(text), expected);
+        }
+        let error = FieldError::invalid(&Path::new("a"), "a\u{1}", "");
+        assert_eq!(error.to_string(), r#"a: Invalid value: "a\x01""#);
     }
 
     #[test]

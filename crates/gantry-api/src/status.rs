@@ -2,7 +2,7 @@
 
 use gantry_json::{Map, Value, json};
 
-use crate::field::FieldError;
+use crate::field::{FieldError, quoted};
 
 /// A failure of an API request. Made into a `metav1.Status` once, at the HTTP edge.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -104,9 +104,9 @@ impl ApiError {
             many => format!("[{}]", many.join(", ")),
         };
         let message = if texts.is_empty() {
-            format!("{} {name:?} is invalid", qualified(kind, group))
+            format!("{} {} is invalid", qualified(kind, group), quoted(name))
         } else {
-            format!("{} {name:?} is invalid: {listed}", qualified(kind, group))
+            format!("{} {} is invalid: {listed}", qualified(kind, group), quoted(name))
         };
         Self::new(422, "Invalid", message)
             .about(group, kind, name)

@@ -362,6 +362,76 @@ async fn patches_that_cannot_be_read_or_carried_out() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_is_no_patch_is_told_in_upstreams_words() -> Result<()> {
+    let server = TestServer::start().await?;
+    post(&server, &format!("{DEPLOYMENTS}?fieldValidation=Ignore"), JSON, &deployment("d")).await?;
+    let (json_patch, merge, strategic) = (
+        "application/json-patch+json",
+        "application/merge-patch+json",
+        "application/strategic-merge-patch+json",
+    );
+    let prefix = "error decoding patch: ";
+    let (cut, array) = (
+        "unexpected end of JSON input",
+        "json: cannot unmarshal array into Go value of type map[string]interface {}",
+    );
+    for (query, kind, body, message) in [
+        ("", json_patch, "[", format!("{prefix}{cut}")),
+        (
+            "",
+            json_patch,
+            "{}",
+            format!("{prefix}json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"),
+        ),
+        ("?fieldValidation=Ignore", json_patch, "[", cut.to_owned()),
+        (
+            "?fieldValidation=Ignore",
+            json_patch,
+            "{}",
+            "json: cannot unmarshal object into Go value of type jsonpatch.Patch".to_owned(),
+        ),
+        ("", merge, "{\"a\":", format!("{prefix}{cut}")),
+        ("", merge, "[]", format!("{prefix}{array}")),
+        ("", merge, "null", "Invalid JSON Patch".to_owned()),
+        ("?fieldValidation=Ignore", merge, "{", "Invalid JSON Patch".to_owned()),
+        ("", strategic, "{", cut.to_owned()),
+        ("", strategic, "[]", array.to_owned()),
+    ] {
+        check(&patch(&server, query, kind, body).await?, 400, "BadRequest", &message);
+        check(&patch(&server, &format!("/scale{query}"), kind, body).await?, 400, "BadRequest", &message);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn items_are_applied_once() -> Result<()> {
+    let server = TestServer::start().await?;
+    let object = |name: &str, env: &[&str]| {
+        let mut object: Value = gantry_json::from_str(&deployment(name)).expect("JSON");
+        object["metadata"] = json!({"name": name, "namespace": "default"});
+        object["spec"].as_object_mut().expect("an object").retain(|name, _| !name.starts_with("unknown"));
+        let env: Vec<Value> = env.iter().map(|name| json!({"name": name, "value": "1"})).collect();
+        object["spec"]["template"]["spec"] = json!({"containers": [{"name": "c", "image": "i", "env": env}]});
+        object.to_string()
+    };
+    let apply = async |env: &[&str]| {
+        patch(&server, "?fieldManager=m&force=true", "application/apply-patch+yaml", &object("d", env)).await
+    };
+    let message = "failed to create typed patch object (default/d; apps/v1, Kind=Deployment): \
+                   .spec.template.spec.containers[name=\"c\"].env: duplicate entries for key [name=\"X\"]";
+    check(&apply(&["X", "Y", "X"]).await?, 500, "", message);
+    // What is there may have some twice.
+    let made = post(&server, DEPLOYMENTS, JSON, &object("d", &["X", "Y", "X"])).await?;
+    assert_eq!(made.code.as_u16(), 201, "{}", made.text());
+    check(&apply(&["X", "Y", "X"]).await?, 500, "", message);
+    let applied = apply(&["Z"]).await?;
+    let env = &applied.json()["spec"]["template"]["spec"]["containers"][0]["env"];
+    let names: Vec<_> = env.as_array().into_iter().flatten().map(|each| each["name"].clone()).collect();
+    assert_eq!((applied.code.as_u16(), names), (200, ["X", "Y", "X", "Z"].map(Value::from).to_vec()));
+    Ok(())
+}
+
+#[tokio::test]
 async fn applies_that_are_wrong() -> Result<()> {
     let server = TestServer::start().await?;
     let apply = async |query: &str, body: &str| {
@@ -379,10 +449,10 @@ async fn applies_that_are_wrong() -> Result<()> {
         "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch";
     check(&apply("", object).await?, 422, "Invalid", message);
     let unknown = apply("?fieldManager=m&fieldValidation=Ignore", &format!("{object}extra: 1\n")).await?;
-    let message = "failed to create typed patch object (default/a; v1, Kind=ConfigMap): .extra: field not declared in schema";
+    let message = "failed to create typed patch object (default/a; /v1, Kind=ConfigMap): .extra: field not declared in schema";
     check(&unknown, 500, "", message);
     let wrong = apply("?fieldManager=m", &format!("{object}data: {{a: 1}}\nimmutable: x\n")).await?;
-    let message = "failed to create typed patch object (default/a; v1, Kind=ConfigMap): errors:\n  .data.a: expected string, got \
+    let message = "failed to create typed patch object (default/a; /v1, Kind=ConfigMap): errors:\n  .data.a: expected string, got \
                    &value.valueUnstructured{Value:1}\n  .immutable: expected boolean, got &{x}";
     check(&wrong, 500, "", message);
     let twice = format!("{object}data: {{a: x}}\ndata: {{a: y}}\n");
@@ -395,8 +465,12 @@ async fn applies_that_are_wrong() -> Result<()> {
     check(&unversioned, 400, "BadRequest", message);
     let object_with =
         |metadata: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, {metadata}}}\n");
-    let managed = apply("?fieldManager=m", &object_with("managedFields: [{manager: x}]")).await?;
-    check(&managed, 400, "BadRequest", "metadata.managedFields must be nil");
+    for managed in ["[{manager: x}]", "[]"] {
+        let managed = apply("?fieldManager=m", &object_with(&format!("managedFields: {managed}"))).await?;
+        check(&managed, 400, "BadRequest", "metadata.managedFields must be nil");
+    }
+    let null = apply("?fieldManager=m&dryRun=All", &object_with("managedFields: null")).await?;
+    assert_eq!(null.code.as_u16(), 201, "{}", null.text());
     let broken = apply("?fieldManager=m", "a: [").await?;
     assert!(broken.code == 400 && broken.text().contains("error decoding YAML: "), "{}", broken.text());
     let identified = apply("?fieldManager=m", &object_with("uid: some")).await?;

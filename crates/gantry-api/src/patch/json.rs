@@ -1,8 +1,9 @@
 //! JSON patch, RFC 6902.
 
-use gantry_json::{Map, Value};
+use gantry_json::Value;
 use json_patch::{AddOperation, Patch, PatchErrorKind, PatchOperation};
 
+use super::merge::json_type;
 use crate::schema::{Format, decode_free};
 use crate::status::ApiError;
 
@@ -16,7 +17,7 @@ const MOST_OPERATIONS: usize = 10_000;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonPatchFault {
     /// It is none.
-    #[error("error decoding patch: {0}")]
+    #[error("{0}")]
     Unreadable(String),
     /// It has so many operations.
     #[error("The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {0}")]
@@ -48,19 +49,47 @@ impl From<JsonPatchFault> for ApiError {
 
 /// `current` after the operations in `patch`.
 pub fn json_patch(current: &Value, patch: &[u8]) -> Result<Value, JsonPatchFault> {
-    // Of a field that comes twice the last one counts.
-    let operations: Vec<Map> =
-        gantry_json::from_slice(patch).map_err(|error| JsonPatchFault::Unreadable(error.to_string()))?;
+    let (operations, _) = read(patch).map_err(JsonPatchFault::Unreadable)?;
+    if let Some(why) = misshapen(&operations, "jsonpatch.Patch", "jsonpatch.Operation") {
+        return Err(JsonPatchFault::Unreadable(why));
+    }
+    let operations = match operations {
+        Value::Array(operations) => operations,
+        _ => Vec::new(),
+    };
     if operations.len() > MOST_OPERATIONS {
         return Err(JsonPatchFault::TooLong(operations.len()));
     }
-    let operations = operations.into_iter().map(Value::Object).collect();
     let patch: Patch = gantry_json::from_value(Value::Array(operations)).map_err(misfits)?;
     let mut patched = Tree::from(current.clone());
     for operation in patch.0 {
         step(&mut patched, operation).map_err(misfits)?;
     }
     Ok(patched.into())
+}
+
+/// What is written there, and its fields that come twice, of which the last one counts; what is wrong where it
+/// is no JSON.
+fn read(patch: &[u8]) -> Result<(Value, Vec<String>), String> {
+    let decoded = decode_free(patch, Format::Json).map_err(|error| error.to_string())?;
+    // Read freely, null is an empty object.
+    let value = if patch.trim_ascii() == b"null" { Value::Null } else { decoded.value };
+    Ok((value, decoded.strict))
+}
+
+/// What is wrong with a patch that is no list of objects, or no list, which is called so in Go. Null is both.
+fn misshapen(patch: &Value, list: &str, operation: &str) -> Option<String> {
+    let wrong = |found: &Value, wanted: &str| {
+        format!("json: cannot unmarshal {} into Go value of type {wanted}", json_type(found))
+    };
+    match patch {
+        Value::Null => None,
+        Value::Array(operations) => {
+            let other = operations.iter().find(|each| !each.is_object() && !each.is_null());
+            other.map(|other| wrong(other, operation))
+        }
+        other => Some(wrong(other, list)),
+    }
 }
 
 /// `current` after `steps`; `None` where a test among them does not hold. The error says in upstream's words
@@ -149,16 +178,31 @@ fn misfits(why: impl std::fmt::Display) -> JsonPatchFault {
     JsonPatchFault::Misfit(why.to_string())
 }
 
-/// What is wrong with the operations of a patch, in upstream's words: fields that they do not have or
-/// that come twice.
-pub fn json_patch_findings(patch: &[u8]) -> Vec<String> {
-    let Ok(decoded) = decode_free(patch, Format::Json) else { return Vec::new() };
-    let unknown = decoded.value.as_array().into_iter().flatten().enumerate().flat_map(|(at, operation)| {
+/// What strict reading finds in the operations of a patch, in upstream's words: fields that they do not have or
+/// that come twice. 400 where it is no patch.
+pub fn json_patch_findings(patch: &[u8]) -> Result<Vec<String>, ApiError> {
+    let refused = |why: String| ApiError::bad_request(format!("error decoding patch: {why}"));
+    let (operations, twice) = read(patch).map_err(refused)?;
+    if let Some(why) = misshapen(&operations, "[]handlers.jsonPatchOp", "handlers.jsonPatchOp") {
+        return Err(refused(why));
+    }
+    for operation in operations.as_array().into_iter().flatten() {
+        for field in ["op", "path", "from"] {
+            let given = &operation[field];
+            if !given.is_string() && !given.is_null() {
+                return Err(refused(format!(
+                    "json: cannot unmarshal {} into Go struct field jsonPatchOp.{field} of type string",
+                    json_type(given)
+                )));
+            }
+        }
+    }
+    let unknown = operations.as_array().into_iter().flatten().enumerate().flat_map(|(at, operation)| {
         let fields = operation.as_object().into_iter().flatten().map(|(name, _)| name);
         let unknown = fields.filter(|name| !matches!(name.as_str(), "op" | "path" | "from" | "value"));
         unknown.map(move |name| format!("unknown field \"[{at}].{name}\""))
     });
-    unknown.chain(decoded.strict.iter().cloned()).map(|finding| format!("json patch {finding}")).collect()
+    Ok(unknown.chain(twice).map(|finding| format!("json patch {finding}")).collect())
 }
 
 #[cfg(test)]
@@ -188,12 +232,46 @@ mod tests {
         assert!(matches!(absent("/a").expect_err("a is there"), JsonPatchFault::Misfit(_)));
         assert!(matches!(absent("/b/c").expect_err("b is no object"), JsonPatchFault::Misfit(_)));
         assert_eq!(
-            json_patch_findings(br#"[{"op":"add","path":"/a","value":1,"foo":2},{"path":"/a","path":"/b"}]"#),
+            json_patch_findings(br#"[{"op":"add","path":"/a","value":1,"foo":2},{"path":"/a","path":"/b"}]"#)
+                .expect("a patch"),
             ["json patch unknown field \"[0].foo\"", "json patch duplicate field \"[1].path\""]
         );
+        assert_eq!(json_patch(&current, b" null ").expect("no operations"), current);
+        assert_eq!(refused("[null]").code, 422);
         let differs = refused(r#"[{"op":"test","path":"/a","value":2}]"#);
         let told = "the server rejected our request due to an error in our request";
         assert_eq!((differs.code, differs.reason, differs.message.as_str()), (422, "Invalid", told));
+    }
+
+    #[test]
+    fn what_is_no_patch_is_told_in_upstreams_words() {
+        for (patch, strict, lax) in [
+            ("{", "unexpected end of JSON input", "unexpected end of JSON input"),
+            (
+                "[{]",
+                "invalid character ']' looking for beginning of object key string",
+                "invalid character ']' looking for beginning of object key string",
+            ),
+            (
+                r#"{"op":"add"}"#,
+                "json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
+                "json: cannot unmarshal object into Go value of type jsonpatch.Patch",
+            ),
+            (
+                r#"[{"op":"remove","path":"/a"},1]"#,
+                "json: cannot unmarshal number into Go value of type handlers.jsonPatchOp",
+                "json: cannot unmarshal number into Go value of type jsonpatch.Operation",
+            ),
+        ] {
+            let refused = json_patch_findings(patch.as_bytes()).expect_err(patch);
+            assert_eq!((refused.code, refused.message), (400, format!("error decoding patch: {strict}")));
+            let refused = json_patch(&json!({}), patch.as_bytes()).expect_err(patch);
+            assert_eq!(refused, JsonPatchFault::Unreadable(lax.to_owned()));
+        }
+        let refused = json_patch_findings(br#"[{"op":1}]"#).expect_err("no text");
+        let words = "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.op of type string";
+        assert_eq!(refused.message, words);
+        assert_eq!(json_patch_findings(b"[null]").expect("a patch"), Vec::<String>::new());
     }
 
     #[test]

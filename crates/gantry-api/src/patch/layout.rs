@@ -1,6 +1,7 @@
 //! How a value at some place merges, read from its type and its field's marks.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use gantry_json::{Key, Text, Value};
 
@@ -32,9 +33,32 @@ pub(super) enum Layout<'a> {
 
 const ANY: Type = Type::Any;
 static PROTOCOL: Value = Value::String(Text::new_static("TCP"));
+static NO_TEXT: Value = Value::String(Text::new_static(""));
+
+/// What stands for a key that an item of a built-in kind's list does not have.
+pub(super) fn builtin_key(item: &Type, key: &str) -> Option<&'static Value> {
+    static NUMBER: LazyLock<Value> = LazyLock::new(|| 0.into());
+    static FLAG: Value = Value::Bool(false);
+    let Type::Object(id) = item else { return None };
+    let definition = Schemas::builtin().get(*id);
+    if key == "protocol" {
+        return Some(&PROTOCOL);
+    }
+    let field = definition.field(key)?;
+    // Upstream publishes the zero of a field that every object has as its default, and that of one other.
+    if !field.required && definition.short_name() != "LocalObjectReference" {
+        return None;
+    }
+    match field.kind {
+        Type::String => Some(&NO_TEXT),
+        Type::Int32 | Type::Int64 => Some(&NUMBER),
+        Type::Bool => Some(&FLAG),
+        _ => None,
+    }
+}
 
 /// The keys in the order of their names.
-fn sorted(keys: &[Box<str>]) -> Cow<'_, [Box<str>]> {
+pub(super) fn sorted(keys: &[Box<str>]) -> Cow<'_, [Box<str>]> {
     if keys.is_sorted() {
         return Cow::Borrowed(keys);
     }
@@ -145,8 +169,8 @@ impl<'a> Layout<'a> {
     fn default_key(self, key: &str) -> Option<&'a Value> {
         match self {
             Self::NodeList(node) => node.items.as_ref()?.property(key)?.default.as_deref(),
-            // The one key of a built-in kind that has a default.
-            _ => (key == "protocol").then_some(&PROTOCOL),
+            Self::ListMap(item, _) => builtin_key(item, key),
+            _ => None,
         }
     }
 

@@ -4,10 +4,27 @@ use gantry_json::{Map, Value};
 
 use crate::status::ApiError;
 
+/// What Go's JSON calls a value.
+pub(super) fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// What is wrong with a patch that should be an object, in the words of Go's JSON.
+pub(super) fn no_object(patch: &Value) -> String {
+    format!("json: cannot unmarshal {} into Go value of type map[string]interface {{}}", json_type(patch))
+}
+
 /// `current` merged with `patch`. 400 where the patch is not an object.
 pub fn merge_patch(current: &Value, patch: &Value) -> Result<Value, ApiError> {
     if !patch.is_object() {
-        return Err(ApiError::bad_request("error decoding patch: a merge patch is an object"));
+        return Err(ApiError::bad_request(format!("error decoding patch: {}", no_object(patch))));
     }
     let mut merged = current.clone();
     merge(&mut merged, patch);
@@ -49,6 +66,8 @@ mod tests {
         ] {
             assert_eq!(merge_patch(&current, &patch).expect("an object"), expect);
         }
-        assert_eq!(merge_patch(&json!({}), &json!([1])).expect_err("no object").code, 400);
+        let refused = merge_patch(&json!({}), &json!([1])).expect_err("no object");
+        let words = "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}";
+        assert_eq!((refused.code, refused.message.as_str()), (400, words));
     }
 }

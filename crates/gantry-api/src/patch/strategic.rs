@@ -2,6 +2,7 @@
 
 use gantry_json::{Key, Map, Value};
 
+use super::merge::no_object;
 use crate::schema::{DefinitionId, Field, Schemas, Type};
 use crate::status::ApiError;
 
@@ -18,7 +19,7 @@ pub fn strategic_merge(
     patch: &Value,
 ) -> Result<Value, ApiError> {
     let (Value::Object(current), Value::Object(patch)) = (current, patch) else {
-        return Err(ApiError::bad_request("error decoding patch: a strategic merge patch is an object"));
+        return Err(ApiError::bad_request(no_object(patch)));
     };
     let merge = Merge { schemas };
     Ok(Value::Object(merge.maps(Some(&Type::Any), Some(schema), current.clone(), patch)?))
@@ -213,9 +214,12 @@ mod tests {
             pod(current.clone(), json!({"spec": {"containers": [{"$patch": "replace"}, {"name": "z"}]}}));
         assert_eq!(merged.expect("merges")["spec"]["containers"], json!([{"name": "z"}]));
         assert_eq!(
-            pod(current, json!({"spec": {"containers": [{"image": "x"}]}})).expect_err("no key").code,
+            pod(current.clone(), json!({"spec": {"containers": [{"image": "x"}]}})).expect_err("no key").code,
             400
         );
+        let refused = pod(current, json!("a")).expect_err("no object");
+        let words = "json: cannot unmarshal string into Go value of type map[string]interface {}";
+        assert_eq!((refused.code, refused.message.as_str()), (400, words));
     }
 
     #[test]

@@ -1,9 +1,14 @@
-//! Whether the values of an object that is applied are of their fields' types: what is not is told in
-//! the words of upstream's merge library, each with its place.
+//! Whether the values of an object that is applied are of their fields' types, and the items of its lists
+//! can be told apart: what is not is told in the words of upstream's merge library, each with its place.
+
+mod items;
 
 use gantry_json::Value;
 
+use self::items::{Identity, Seen};
+use super::layout::{builtin_key, sorted};
 use crate::custom::node::{Kind, Node};
+use crate::field::quoted;
 use crate::schema::{Field, ListType, Schemas, Type};
 
 /// Findings that are told, at most.
@@ -60,14 +65,14 @@ fn plain(value: &Value) -> String {
 /// A value as Go source writes it.
 fn source(value: &Value) -> String {
     match value {
-        Value::String(_) => value.to_string(),
+        Value::String(text) => quoted(text),
         Value::Null => "interface {}(nil)".to_owned(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
         Value::Array(items) => {
             format!("[]interface {{}}{{{}}}", items.iter().map(source).collect::<Vec<_>>().join(", "))
         }
         Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| format!("{name:?}:{}", source(value)));
+            let fields = fields.iter().map(|(name, value)| format!("{}:{}", quoted(name), source(value)));
             format!("map[string]interface {{}}{{{}}}", fields.collect::<Vec<_>>().join(", "))
         }
     }
@@ -83,6 +88,16 @@ fn type_name(value: &Value) -> &'static str {
         Value::Number(_) => "int64",
         Value::Array(_) => "[]interface {}",
         Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+impl<'a> Wanted<'a> {
+    /// What stands for a key that a list's item does not have.
+    fn key(self, key: &str) -> Option<&'a Value> {
+        match self {
+            Wanted::Type(kind, ..) => builtin_key(kind, key),
+            Wanted::Node(node) | Wanted::Resource(node) => node.property(key)?.default.as_deref(),
+        }
     }
 }
 
@@ -167,17 +182,27 @@ impl Walk {
     }
 
     fn items(&mut self, list: ListType, keys: &[Box<str>], items: &[Value], wanted: Wanted<'_>) {
+        let sorted = sorted(keys);
+        let identity = match list {
+            ListType::Map if !keys.is_empty() => Identity::Keys(&sorted, wanted),
+            ListType::Set => Identity::Value,
+            _ => Identity::Place,
+        };
+        let mut seen = Seen::new(identity, items);
         for (at, item) in items.iter().enumerate() {
-            let step = match list {
-                ListType::Map if item.is_object() => {
-                    let keyed = keys.iter().filter_map(|key| Some(format!("{key}={}", item.get(&**key)?)));
-                    let keyed: Vec<String> = keyed.collect();
-                    if keyed.is_empty() { format!("[{at}]") } else { format!("[{}]", keyed.join(",")) }
-                }
-                ListType::Set => format!("[={item}]"),
-                _ => format!("[{at}]"),
-            };
-            self.below(&step, wanted, item);
+            if let Err(why) = identity.check(item, keys) {
+                // Nothing behind an item that is not known either.
+                return self.tell(&format!("element {at}: {why}"));
+            }
+            let length = self.path.len();
+            identity.show(at, item, &mut self.path);
+            if seen.has(at) {
+                let step = self.path.split_off(length);
+                self.tell(&format!("duplicate entries for key {step}"));
+                self.path.push_str(&step);
+            }
+            self.value(wanted, item);
+            self.path.truncate(length);
         }
     }
 
@@ -244,7 +269,7 @@ mod tests {
                 ".metadata.labels.a: expected string, got &value.valueUnstructured{Value:true}",
                 ".metadata.name: expected string, got &value.valueUnstructured{Value:1}",
                 ".spec.containers[name=\"c\"].command: expected list, got &{sh}",
-                ".spec.containers[name=\"c\"].ports[containerPort=\"x\"].containerPort: expected numeric (int or float), got string",
+                ".spec.containers[name=\"c\"].ports[containerPort=\"x\",protocol=\"TCP\"].containerPort: expected numeric (int or float), got string",
                 ".spec.containers[name=\"c\"].resources.limits.memory: expected any scalar, got &{[a]}",
                 ".spec.hostNetwork: expected boolean, got &{yes}",
                 ".spec.nodeSelector: expected map, got &{[]}",
@@ -252,6 +277,118 @@ mod tests {
                 ".spec.tolerations: expected list, got &{map[key:a]}",
             ]
         );
+    }
+
+    #[test]
+    fn built_in_lists_have_each_item_once() {
+        let schemas = Schemas::builtin();
+        let check = |group: &str, kind: &str, object: Value, expect: &[&str]| {
+            let id = schemas.by_kind(group, "v1", kind).expect("known");
+            assert_eq!(of_builtin(&Type::Object(id), &object), expect, "{object}");
+        };
+        let pod = |spec: Value| json!({"spec": {"template": {"spec": spec}}});
+        check(
+            "apps",
+            "Deployment",
+            pod(
+                json!({"containers": [{"name": "c", "env": [{"name": "X"}, {"name": "Y"}, {"name": "X"}, {"name": "X"}],
+                    "ports": [{"containerPort": 80}, {"containerPort": 80, "protocol": "UDP"}, {"containerPort": 80, "protocol": "TCP"}],
+                }]}),
+            ),
+            &[
+                ".spec.template.spec.containers[name=\"c\"].env: duplicate entries for key [name=\"X\"]",
+                ".spec.template.spec.containers[name=\"c\"].env: duplicate entries for key [name=\"X\"]",
+                ".spec.template.spec.containers[name=\"c\"].ports: duplicate entries for key [containerPort=80,protocol=\"TCP\"]",
+            ],
+        );
+        // What every item has has a default; validation is going to refuse it.
+        check("apps", "Deployment", pod(json!({"containers": [{"image": "a"}, {"name": "c"}]})), &[]);
+        check("apps", "Deployment", pod(json!({"imagePullSecrets": [{}, {"name": "a"}]})), &[]);
+        check(
+            "apps",
+            "Deployment",
+            pod(json!({"imagePullSecrets": [{}, {"name": ""}], "containers": [{"name": "c"}, null]})),
+            &[
+                ".spec.template.spec.containers: element 1: associative list with keys may not have a null element",
+                ".spec.template.spec.imagePullSecrets: duplicate entries for key [name=\"\"]",
+            ],
+        );
+        check(
+            "",
+            "ConfigMap",
+            json!({"metadata": {"finalizers": ["a", "b", "a"]}}),
+            &[".metadata.finalizers: duplicate entries for key [=\"a\"]"],
+        );
+        // Not every key must be there.
+        let device = json!({"driver": "d", "device": "e", "pool": "p"});
+        let mut shared = device.clone();
+        shared["shareID"] = "s".into();
+        check(
+            "resource.k8s.io",
+            "ResourceClaim",
+            json!({"status": {"devices": [device, shared, device]}}),
+            &[".status.devices: duplicate entries for key [device=\"e\",driver=\"d\",pool=\"p\"]"],
+        );
+    }
+
+    #[test]
+    fn custom_lists_have_each_item_once() {
+        let list = |keys: &[&str], fields: Value| {
+            json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": keys,
+                "items": {"type": "object", "properties": fields}})
+        };
+        let text = || json!({"type": "string"});
+        let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+            "set": {"type": "array", "x-kubernetes-list-type": "set", "items": {}},
+            "map": list(&["k"], json!({"k": text()})),
+            "pair": list(&["z", "k"], json!({"k": text(), "z": {"type": "integer", "default": 3}})),
+            "both": list(&["z", "k"], json!({"k": text(), "z": text()})),
+        }}}});
+        let node = Node::read(&schema, true, None);
+        let check = |spec: Value, expect: &[&str]| {
+            assert_eq!(of_custom(&node, &json!({"spec": spec})), expect, "{spec}");
+        };
+        check(json!({"set": ["a", 1, "b", "1"], "map": [{"k": "a"}, {"k": "b"}]}), &[]);
+        check(
+            json!({"set": ["a", 1, "a", 1]}),
+            &[".spec.set: duplicate entries for key [=\"a\"]", ".spec.set: duplicate entries for key [=1]"],
+        );
+        check(
+            json!({"set": ["a", {}, "a"]}),
+            &[".spec.set: element 1: associative list without keys has an element that's a map type"],
+        );
+        check(
+            json!({"set": [[]]}),
+            &[".spec.set: element 0: not supported: associative list with lists as elements"],
+        );
+        check(
+            json!({"map": [{"k": "a"}, {"k": 1}, {"v": 1}, {"k": "a"}]}),
+            &[
+                ".spec.map[k=1].k: expected string, got &value.valueUnstructured{Value:1}",
+                ".spec.map: element 2: associative list with keys has an element that omits all key fields [\"k\"] \
+             (and doesn't have default values for any key fields)",
+            ],
+        );
+        check(
+            json!({"both": [{"k": "a"}, {"z": "a"}, {"k": "a"}, {}]}),
+            &[
+                ".spec.both: duplicate entries for key [k=\"a\"]",
+                ".spec.both: element 3: associative list with keys has an element that omits all key fields [\"z\" \"k\"] \
+             (and doesn't have default values for any key fields)",
+            ],
+        );
+        check(
+            json!({"pair": [{"k": "a"}, {"k": "a", "z": 4}, {"k": "a", "z": 3}, "x"]}),
+            &[
+                ".spec.pair: duplicate entries for key [k=\"a\",z=3]",
+                ".spec.pair: element 3: associative list with keys may not have non-map elements",
+            ],
+        );
+        // Long lists are looked at in another way.
+        let mut many: Vec<Value> = (0..100).map(|at| json!({"k": at.to_string()})).collect();
+        check(json!({"map": many}), &[]);
+        many.push(json!({"k": "7"}));
+        check(json!({"map": many}), &[".spec.map: duplicate entries for key [k=\"7\"]"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use gantry_api::field::{FieldError, Path};
 use gantry_api::patch::{self, apply};
 use gantry_api::registry::Kind;
-use gantry_api::schema::{self, Format, Schemas};
+use gantry_api::schema::{self, Decoded, Format, Schemas};
 use gantry_api::status::ApiError;
 use gantry_json::Value;
 use http::{Request, Response, StatusCode};
@@ -106,14 +106,13 @@ pub(super) fn patched(
     bytes: &[u8],
     format: Patch,
 ) -> Result<Value, ApiError> {
-    let parse = || {
-        schema::decode_free(bytes, Format::Json)
-            .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))
-    };
+    let lax = context.field_validation() == FieldValidation::Ignore;
+    let parse = || read_merge(bytes, format, lax);
     let schema = context.kind.schema;
     let merge = || -> Result<(Value, Vec<String>), ApiError> {
         if format == Patch::Json {
-            return Ok((patch::json_patch(current, bytes)?, patch::json_patch_findings(bytes)));
+            let findings = if lax { Vec::new() } else { patch::json_patch_findings(bytes)? };
+            return Ok((patch::json_patch(current, bytes)?, findings));
         }
         let patch = parse()?;
         let patched = match format {
@@ -144,6 +143,23 @@ pub(super) fn patched(
     Ok(object)
 }
 
+/// Reads a merge patch, or a strategic one. What is wrong is told as upstream's libraries do, of which two read
+/// merge patches.
+pub(super) fn read_merge(bytes: &[u8], format: Patch, lax: bool) -> Result<Decoded, ApiError> {
+    let free = schema::decode_free(bytes, Format::Json);
+    if format == Patch::Strategic {
+        return free.map_err(|error| ApiError::bad_request(error.to_string()));
+    }
+    let bad = || ApiError::bad_request("Invalid JSON Patch");
+    match free {
+        // Read freely, null is an empty object.
+        Ok(_) if bytes.trim_ascii() == b"null" => Err(bad()),
+        Ok(patch) if lax && !patch.value.is_object() => Err(bad()),
+        Err(_) if lax => Err(bad()),
+        free => free.map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}"))),
+    }
+}
+
 async fn serve_apply(
     context: &mut Context<'_>,
     bytes: &Bytes,
@@ -151,9 +167,6 @@ async fn serve_apply(
 ) -> Result<Response<Body>, ApiError> {
     let manager = context.query.filled("fieldManager").unwrap_or_default().to_owned();
     let applied = read_applied(context, bytes, format)?;
-    if !applied["metadata"]["managedFields"].is_null() {
-        return Err(ApiError::bad_request("metadata.managedFields must be nil"));
-    }
     let name = context.info.name.clone();
     let force = context.query.flag("force");
     let mut placed = applied.clone();
@@ -200,10 +213,8 @@ fn read_applied(context: &mut Context<'_>, bytes: &[u8], format: Format) -> Resu
             namespace => namespace,
         };
         let words = format!(
-            "failed to create typed patch object ({place}/{}; {}, Kind={}): {why}",
-            context.info.name,
-            kind.api_version(),
-            kind.kind
+            "failed to create typed patch object ({place}/{}; {}/{}, Kind={}): {why}",
+            context.info.name, kind.group, kind.version, kind.kind
         );
         // Upstream has no status of its own for this.
         ApiError::new(500, "", words)
@@ -216,6 +227,10 @@ fn read_applied(context: &mut Context<'_>, bytes: &[u8], format: Format) -> Resu
         )));
     }
     body::check_kind(context.registry, &mut applied, &kind.kind, &kind.api_version())?;
+    // A list of something else is a fault of type.
+    if applied["metadata"]["managedFields"].as_array().is_some_and(|all| all.iter().all(Value::is_object)) {
+        return Err(ApiError::bad_request("metadata.managedFields must be nil"));
+    }
     let faults = kind.structure().type_faults(&applied);
     if !faults.is_empty() {
         return Err(untyped(&free.value, &together(&faults)));

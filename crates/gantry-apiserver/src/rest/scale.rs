@@ -3,17 +3,19 @@
 use gantry_api::custom::value_at;
 use gantry_api::custom_kind::CustomKind;
 use gantry_api::field::{FieldError, Path};
+use gantry_api::patch;
 use gantry_api::registry::Kind;
-use gantry_api::schema;
+use gantry_api::schema::{self, Schemas};
 use gantry_api::status::ApiError;
 use gantry_json::{Value, json};
 use http::{Request, Response, StatusCode};
 
 use super::create::{Written, user_agent};
-use super::patch::{Patch, merged};
+use super::patch::{Patch, merged, read_merge};
 use super::precondition::{MODIFIED, Preconditions};
 use super::preparation::meta_text;
 use super::update::change;
+use super::write_options::FieldValidation;
 use super::{Context, body, list, shape};
 use crate::body::Body;
 use crate::negotiate::content_type;
@@ -52,16 +54,25 @@ pub(super) async fn serve(
                     apply(context, &scale).await?
                 }
                 _ => {
-                    set(context, &manager, move |_, current| {
-                        let patch = || {
-                            gantry_json::from_slice(&bytes).map_err(|error| {
-                                ApiError::bad_request(format!("error decoding patch: {error}"))
-                            })
-                        };
+                    set(context, &manager, move |context, current| {
+                        let lax = context.field_validation() == FieldValidation::Ignore;
+                        if format == Patch::Json {
+                            if !lax {
+                                patch::json_patch_findings(&bytes)?;
+                            }
+                            return Ok(patch::json_patch(&current, &bytes)?);
+                        }
+                        let change = read_merge(&bytes, format, lax)?.value;
                         match format {
-                            Patch::Json => Ok(gantry_api::patch::json_patch(&current, &bytes)?),
-                            // A Scale has no lists: strategic is merge.
-                            _ => gantry_api::patch::merge_patch(&current, &patch()?),
+                            Patch::Strategic => {
+                                let [group, version, kind] = SCALE;
+                                let schemas = Schemas::builtin();
+                                let id = schemas
+                                    .by_kind(group, version, kind)
+                                    .ok_or_else(|| ApiError::internal(format!("no definition of {kind}")))?;
+                                patch::strategic_merge(schemas, id, &current, &change)
+                            }
+                            _ => patch::merge_patch(&current, &change),
                         }
                     })
                     .await?

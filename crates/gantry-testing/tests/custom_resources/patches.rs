@@ -14,6 +14,7 @@ async fn server() -> Result<TestServer> {
         "ports": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
             "items": {"type": "object", "required": ["name"],
                 "properties": {"name": {"type": "string"}, "port": {"type": "integer"}}}},
+        "set": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
         "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
     });
     define(&server, &definition(properties)).await?;
@@ -94,5 +95,29 @@ async fn apply_goes_by_the_schemas_structure() -> Result<()> {
         unknown["message"],
         "failed to create typed patch object (default/t; example.com/v1, Kind=Thing): .spec.z: field not declared in schema"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn items_that_are_not_told_apart_are_not_applied() -> Result<()> {
+    let server = server().await?;
+    let check = async |spec: Value, why: &str| -> Result<()> {
+        let refused = expect(&apply(&server, "one", spec).await?, 500)?;
+        let told =
+            format!("failed to create typed patch object (default/t; example.com/v1, Kind=Thing): {why}");
+        assert_eq!((&refused["message"], refused.get("reason")), (&json!(told), None));
+        Ok(())
+    };
+    let twice = ".spec.set: duplicate entries for key [=\"a\"]";
+    // The object is not there yet.
+    check(json!({"set": ["a", "b", "a"]}), twice).await?;
+    let object = expect(&apply(&server, "one", json!({"set": ["a", "b"]})).await?, 201)?;
+    assert_eq!(object["spec"]["set"], json!(["a", "b"]));
+    check(json!({"set": ["a", "b", "a"]}), twice).await?;
+    let keyless = ".spec.ports: element 1: associative list with keys has an element that omits all key fields \
+                   [\"name\"] (and doesn't have default values for any key fields)";
+    check(json!({"ports": [{"name": "x"}, {"port": 1}]}), keyless).await?;
+    let both = json!({"set": ["a", "a"], "ports": [{"port": 1}, {"name": "x"}]});
+    check(both, &format!("errors:\n  {}\n  {twice}", keyless.replace("element 1", "element 0"))).await?;
     Ok(())
 }
