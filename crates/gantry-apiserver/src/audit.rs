@@ -2,10 +2,11 @@
 //!
 //! Flow: after authentication the policy chooses a level. The request's record then makes one event at
 //! each stage that the policy does not leave out: when it was received, for streams when the answer
-//! began, and when all of it was sent. Each event goes to every backend. Guarantee: a backend that blocks,
-//! as the file does where nothing else is said, has the event before the request goes on; for others it
-//! waits in a buffer, and is counted as lost where that is full. Nobody waits for a request's last event:
-//! a file gets those of several requests in one go, as soon as the worker that made them has a moment.
+//! began, and when all of it was sent; of a request that is refused because nobody knows who asks, only
+//! when the answer began. Each event goes to every backend. Guarantee: a backend that blocks, as the file
+//! does where nothing else is said, has the event before the request goes on; for others it waits in a
+//! buffer, and is counted as lost where that is full. Nobody waits for a request's last event: a file gets
+//! those of several requests in one go, as soon as the worker that made them has a moment.
 
 mod backend;
 mod delivery;
@@ -73,6 +74,10 @@ pub(crate) struct Audit {
 impl Audit {
     pub fn new(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, Error> {
         let policy = Policy::read(&settings.policy).map_err(|cause| Error::config("audit policy", cause))?;
+        let unknown = policy.unknown();
+        if !unknown.is_empty() {
+            tracing::warn!(fields = unknown.join(", "), "the audit policy has fields that nobody knows");
+        }
         let mut backends = Vec::new();
         if let Some(log) = &settings.log {
             backends.push(Backend::log(log)?);

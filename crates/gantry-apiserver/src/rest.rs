@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use gantry_api::protobuf;
 use gantry_api::registry::{Kind, Registry};
-use gantry_api::status::ApiError;
+use gantry_api::status::{ApiError, Details};
 use gantry_json::Value;
 use gantry_store::Entry;
 use http::{Request, Response, StatusCode};
@@ -115,7 +115,7 @@ impl Context<'_> {
             object
         };
         if let Some(audit) = self.annotations {
-            audit.requested(understood);
+            audit.requested(object, understood);
         }
     }
 
@@ -267,6 +267,8 @@ async fn dispatch(context: &mut Context<'_>, request: Request<Body>) -> Result<R
         // Objects of a kind that goes may be changed until they have gone.
         Some(custom) if custom.definition.terminating && info.verb == "create" => {
             let mut error = ApiError::method_not_allowed();
+            let (group, kind) = (context.kind.group.to_string(), context.kind.plural.to_string());
+            error.details = Some(Box::new(Details { group, kind, ..Details::default() }));
             error.message = "create not allowed while custom resource definition is terminating".to_owned();
             return Err(error);
         }

@@ -115,15 +115,15 @@ async fn requests_leave_what_the_policy_says() -> Result<()> {
     assert_eq!(
         brief,
         [
-            "RequestResponse ResponseComplete create configmaps/ 201",
-            "Metadata ResponseComplete create secrets/ 201",
+            "RequestResponse ResponseComplete create configmaps/a 201",
+            "Metadata ResponseComplete create secrets/s 201",
             "Request ResponseComplete patch configmaps/a 200",
             "RequestResponse ResponseComplete get configmaps/none 404",
             "RequestResponse ResponseStarted watch configmaps/ 200",
             "RequestResponse ResponseComplete watch configmaps/ 200",
             "Metadata ResponseComplete get / 200",
             "Metadata ResponseComplete list nodes/ 403",
-            "Metadata ResponseComplete list nodes/ 401",
+            "Metadata ResponseStarted list nodes/ 401",
         ]
     );
     let create = &events[0];
@@ -155,6 +155,107 @@ async fn requests_leave_what_the_policy_says() -> Result<()> {
         (&refused["annotations"]["authorization.k8s.io/decision"], &refused["responseStatus"]["status"]),
         (&json!("forbid"), &json!("Failure"))
     );
+    let nobody = &events[8];
+    assert_eq!(
+        (&nobody["user"], &nobody["annotations"], &nobody["responseObject"]),
+        (&json!({}), &Value::Null, &Value::Null)
+    );
+    assert_eq!(
+        nobody["responseStatus"],
+        json!({
+            "metadata": {}, "status": "Failure", "message": "Unauthorized", "reason": "Unauthorized",
+            "code": 401,
+        })
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_is_refused_leaves_one_event() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let policy = "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [
+        {level: None, users: [admin, 'system:apiserver']}, {level: Metadata}]}";
+    let settings = Settings::to_file(policy.to_owned(), directory.path().join("audit.log"));
+    let server = TestServer::with_config(|config| config.audit = Some(settings)).await?;
+    for uri in ["/api/v1/pods", "/api/v1/pods?watch=1", "/version"] {
+        let request = Request::builder().uri(uri).header("host", "x").header("authorization", "Bearer wrong");
+        assert_eq!(server.send(None, request.body(Bytes::new())?).await?.code, 401);
+    }
+    let jane = server.authority.issue("jane", &["dev"])?;
+    let request = Request::builder().uri("/version").header("host", "x");
+    server.send(Some(&jane), request.body(Bytes::new())?).await?;
+    let events = events(server, &directory).await?;
+    let stages: Vec<[&Value; 2]> =
+        events.iter().map(|event| [&event["stage"], &event["user"]["username"]]).collect();
+    let (started, null) = (&json!("ResponseStarted"), &Value::Null);
+    let (received, complete, jane) = (&json!("RequestReceived"), &json!("ResponseComplete"), &json!("jane"));
+    assert_eq!(
+        stages,
+        [[started, null], [started, null], [started, null], [received, jane], [complete, jane]]
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn writes_tell_of_their_objects() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let policy = "{apiVersion: audit.k8s.io/v1, kind: Policy, omitStages: [RequestReceived], rules: [
+        {level: None, users: ['system:apiserver']},
+        {level: Request, resources: [{resources: [configmaps]}], verbs: [delete, deletecollection]},
+        {level: Metadata, resources: [{resources: [configmaps, 'serviceaccounts/token']}], users: [admin]},
+        {level: None}]}";
+    let settings = Settings::to_file(policy.to_owned(), directory.path().join("audit.log"));
+    let server = TestServer::with_config(|config| config.audit = Some(settings)).await?;
+    let made = server.json(Method::POST, MAPS, &json!({"metadata": {"generateName": "a-"}})).await?;
+    assert_eq!(made.code, 201);
+    let made = server.json(Method::POST, MAPS, &json!({"metadata": {"name": "a"}})).await?.json();
+    let at = format!("{MAPS}/a");
+    let updated = server.json(Method::PUT, &at, &made).await?;
+    assert_eq!(updated.code, 200);
+    let options = json!({"propagationPolicy": "Background"});
+    let deleted = server.json(Method::DELETE, &at, &options).await?;
+    assert_eq!(deleted.json()["status"], "Success");
+    server.json(Method::DELETE, MAPS, &json!({"apiVersion": "v1", "kind": "DeleteOptions"})).await?;
+    let account = json!({"metadata": {"name": "robot"}});
+    server.json(Method::POST, "/api/v1/namespaces/default/serviceaccounts", &account).await?;
+    let token = "/api/v1/namespaces/default/serviceaccounts/robot/token";
+    let token = server.json(Method::POST, token, &json!({"metadata": {"uid": "u-1"}})).await?;
+    assert_eq!(token.code, 201, "{}", token.text());
+
+    let events = events(server, &directory).await?;
+    let [generated, created, updated, deleted, emptied, issued] = events.as_slice() else {
+        panic!("{events:#?}")
+    };
+    let reference = json!({"resource": "configmaps", "namespace": "default", "apiVersion": "v1"});
+    assert_eq!(generated["objectRef"], reference);
+    let mut named = reference.clone();
+    named["name"] = json!("a");
+    assert_eq!(
+        (&created["objectRef"], &created["responseStatus"]),
+        (&named, &json!({"metadata": {}, "code": 201}))
+    );
+    named["uid"] = made["metadata"]["uid"].clone();
+    named["resourceVersion"] = made["metadata"]["resourceVersion"].clone();
+    assert_eq!((&updated["objectRef"], &updated["requestObject"]), (&named, &Value::Null));
+    let options = json!({
+        "kind": "DeleteOptions", "apiVersion": "meta.k8s.io/__internal", "propagationPolicy": "Background",
+    });
+    assert_eq!((&deleted["requestObject"], &deleted["responseObject"]), (&options, &Value::Null));
+    let details = json!({"name": "a", "kind": "configmaps", "uid": made["metadata"]["uid"]});
+    assert_eq!(
+        deleted["responseStatus"],
+        json!({"metadata": {}, "status": "Success", "details": details, "code": 200})
+    );
+    assert_eq!(
+        (&emptied["requestObject"], &emptied["responseStatus"]),
+        (
+            &json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/__internal"}),
+            &json!({"metadata": {}, "code": 200})
+        )
+    );
+    let id = issued["annotations"]["authentication.kubernetes.io/issued-credential-id"].as_str();
+    assert_eq!((&issued["objectRef"]["name"], &issued["objectRef"]["uid"]), (&json!("robot"), &json!("u-1")));
+    assert!(id.is_some_and(|id| id.starts_with("JTI=") && id.len() == 40), "{issued}");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::Write;
 use std::net::IpAddr;
+use std::ops::Range;
 
 use gantry_json::{Map, Value, write_text};
 use http::request::Parts;
@@ -15,6 +16,11 @@ use crate::{Attributes, User};
 
 /// The longest name of a client that is kept, in characters.
 const USER_AGENT: usize = 1024;
+/// What a longer one ends in.
+const CUT: &str = "...TRUNCATED";
+/// The fields of an event's `objectRef`.
+const REFERENCE: [&str; 8] =
+    ["resource", "namespace", "name", "uid", "apiGroup", "apiVersion", "resourceVersion", "subresource"];
 /// What an event without its objects is annotated with.
 const TRUNCATED: &str = "audit.k8s.io/truncated";
 
@@ -29,9 +35,36 @@ pub(super) fn note(notes: &mut Notes, key: Cow<'static, str>, value: Cow<'static
     }
 }
 
-/// What all events of a request say, the text of an object.
+/// What all events of a request say.
 #[derive(Debug)]
-pub(super) struct Arrived(Vec<u8>);
+pub(super) struct Arrived {
+    /// The text of an object.
+    text: Vec<u8>,
+    /// Where in it the value of `objectRef` is; empty: it has none.
+    reference: Range<usize>,
+}
+
+/// What an object that was sent says of itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+    pub resource_version: String,
+}
+
+impl Sent {
+    pub fn of(object: &Value) -> Self {
+        let metadata = &object["metadata"];
+        let text = |field: &str| metadata[field].as_str().unwrap_or_default().to_owned();
+        Self {
+            namespace: text("namespace"),
+            name: text("name"),
+            uid: text("uid"),
+            resource_version: text("resourceVersion"),
+        }
+    }
+}
 
 /// One event of a request.
 #[derive(Debug)]
@@ -59,16 +92,18 @@ pub(super) struct Outcome {
 impl Arrived {
     /// Of a request that arrived then.
     pub fn new(attributes: &Attributes, info: &RequestInfo, parts: &Parts, received: Timestamp) -> Self {
-        let User { name, uid, groups, extra } = &*attributes.user;
+        let User { name: user, uid, groups, extra } = &*attributes.user;
         let agent = parts.headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
         let mut text = Vec::with_capacity(512);
         text.push(b'{');
         put(&mut text, "requestURI", parts.uri.path_and_query().map_or("/", |uri| uri.as_str()));
         put(&mut text, "verb", &attributes.verb);
         within(&mut text, "user", b"{}", |text| {
-            put(text, "username", name);
+            put_filled(text, "username", user);
             put_filled(text, "uid", uid);
-            within(text, "groups", b"[]", |text| groups.iter().for_each(|group| put_item(text, group)));
+            if !groups.is_empty() {
+                within(text, "groups", b"[]", |text| groups.iter().for_each(|group| put_item(text, group)));
+            }
             if !extra.is_empty() {
                 within(text, "extra", b"{}", |text| {
                     for (key, values) in extra {
@@ -80,30 +115,51 @@ impl Arrived {
             }
         });
         within(&mut text, "sourceIPs", b"[]", |text| put_sources(text, parts));
-        if let Some(agent) = agent {
+        match agent {
             // What a header may say is ASCII.
-            put(&mut text, "userAgent", &agent[..agent.len().min(USER_AGENT)]);
+            Some(agent) if agent.len() > USER_AGENT => {
+                put(&mut text, "userAgent", &[&agent[..USER_AGENT], CUT].concat());
+            }
+            Some(agent) => put(&mut text, "userAgent", agent),
+            None => {}
         }
+        let mut reference = 0..0;
         if attributes.is_resource {
-            within(&mut text, "objectRef", b"{}", |text| {
-                put_filled(text, "resource", &attributes.resource);
-                put_filled(text, "namespace", &attributes.namespace);
-                put_filled(text, "name", &info.name);
-                put_filled(text, "apiGroup", &attributes.group);
-                put_filled(text, "apiVersion", &attributes.version);
-                put_filled(text, "subresource", &attributes.subresource);
-            });
+            let Attributes { resource, namespace, group, version, subresource, .. } = attributes;
+            name(&mut text, "objectRef");
+            reference.start = text.len();
+            put_reference(&mut text, [resource, namespace, &info.name, "", group, version, "", subresource]);
+            reference.end = text.len();
         }
         put_time(&mut text, "requestReceivedTimestamp", received);
         text.push(b'}');
-        Self(text)
+        Self { text, reference }
+    }
+
+    /// Has the reference say of the object that was sent what the path does not.
+    pub fn refer(&mut self, sent: &Sent) {
+        let Ok(known) = gantry_json::from_slice::<Value>(&self.text[self.reference.clone()]) else { return };
+        let values = REFERENCE.map(|field| {
+            known[field].as_str().unwrap_or(match field {
+                "namespace" => &sent.namespace,
+                "name" => &sent.name,
+                "uid" => &sent.uid,
+                "resourceVersion" => &sent.resource_version,
+                _ => "",
+            })
+        });
+        let mut text = Vec::with_capacity(256);
+        put_reference(&mut text, values);
+        let end = self.reference.start + text.len();
+        self.text.splice(self.reference.clone(), text);
+        self.reference.end = end;
     }
 }
 
 impl Event<'_> {
     /// The event's JSON.
     pub fn text(&self) -> Vec<u8> {
-        let mut text = Vec::with_capacity(self.arrived.0.len() + 512);
+        let mut text = Vec::with_capacity(self.arrived.text.len() + 512);
         text.extend_from_slice(br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1""#);
         put(&mut text, "level", self.level.word());
         put(&mut text, "auditID", self.id);
@@ -127,7 +183,7 @@ impl Event<'_> {
         }
         // The fields of both objects are those of one.
         text.push(b',');
-        text.extend_from_slice(&self.arrived.0[1..]);
+        text.extend_from_slice(&self.arrived.text[1..]);
         text
     }
 
@@ -173,6 +229,15 @@ fn put_filled(text: &mut Vec<u8>, field: &str, value: &str) {
     if !value.is_empty() {
         put(text, field, value);
     }
+}
+
+/// An `objectRef`, of the values of its fields.
+fn put_reference(text: &mut Vec<u8>, values: [&str; REFERENCE.len()]) {
+    text.push(b'{');
+    for (field, value) in REFERENCE.into_iter().zip(values) {
+        put_filled(text, field, value);
+    }
+    text.push(b'}');
 }
 
 fn put_value(text: &mut Vec<u8>, field: &str, value: Option<&Value>) {
@@ -260,7 +325,7 @@ fn put_number(text: &mut Vec<u8>, number: u32) {
 impl Default for Arrived {
     /// Of a request of which nothing is known.
     fn default() -> Self {
-        Self(b"{\"verb\":\"get\"}".to_vec())
+        Self { text: b"{\"verb\":\"get\"}".to_vec(), reference: 0..0 }
     }
 }
 
@@ -354,5 +419,71 @@ mod tests {
             "requestReceivedTimestamp": "1970-01-01T00:00:00.000000Z",
         });
         assert_eq!(seen, expect);
+    }
+
+    /// What has arrived with a request by `user`.
+    fn arrived(user: User, uri: &str, agent: &str) -> Arrived {
+        let request = Request::get(uri).header("user-agent", agent).body(()).unwrap();
+        let (parts, ()) = request.into_parts();
+        let info = RequestInfo::parse(&Method::GET, parts.uri.path(), &Query::parse(None));
+        let attributes = Attributes {
+            user: user.into(),
+            verb: "get".into(),
+            group: info.group.clone(),
+            version: info.version.clone(),
+            resource: info.resource.clone(),
+            subresource: info.subresource.clone(),
+            namespace: info.namespace.clone(),
+            is_resource: info.is_resource,
+            ..Attributes::default()
+        };
+        Arrived::new(&attributes, &info, &parts, Timestamp::UNIX_EPOCH)
+    }
+
+    fn seen(arrived: &Arrived) -> Value {
+        let notes = Notes::new();
+        gantry_json::from_slice(&Event::example(Level::Metadata, arrived, &notes).text()).unwrap()
+    }
+
+    #[test]
+    fn nobody_says_nothing_and_long_names_are_cut() {
+        let check = |agent: &str, expect: &str| {
+            let event = seen(&arrived(User::default(), "/version", agent));
+            assert_eq!((&event["user"], &event["userAgent"]), (&json!({}), &json!(expect)));
+        };
+        check("kubectl", "kubectl");
+        check(&"a".repeat(1024), &"a".repeat(1024));
+        check(&"a".repeat(1025), &format!("{}...TRUNCATED", "a".repeat(1024)));
+    }
+
+    #[test]
+    fn the_object_that_was_sent_says_what_the_path_does_not() {
+        let check = |uri: &str, object: Value, expect: &str| {
+            let mut arrived = arrived(User::new("jane", []), uri, "kubectl");
+            arrived.refer(&Sent::of(&object));
+            let written = str::from_utf8(&arrived.text[arrived.reference.clone()]).unwrap();
+            assert_eq!(written, expect);
+            let event = seen(&arrived);
+            assert_eq!(event["objectRef"].is_null(), expect.is_empty(), "{event}");
+            assert_eq!(event["requestReceivedTimestamp"], "1970-01-01T00:00:00.000000Z");
+        };
+        let named = json!({"metadata": {
+            "namespace": "other", "name": "a\"", "uid": "u-1", "resourceVersion": "7"}});
+        check(
+            "/apis/apps/v1/namespaces/n/deployments",
+            named.clone(),
+            r#"{"resource":"deployments","namespace":"n","name":"a\"","uid":"u-1","apiGroup":"apps","apiVersion":"v1","resourceVersion":"7"}"#,
+        );
+        check(
+            "/api/v1/nodes/b/status",
+            named.clone(),
+            r#"{"resource":"nodes","namespace":"other","name":"b","uid":"u-1","apiVersion":"v1","resourceVersion":"7","subresource":"status"}"#,
+        );
+        check(
+            "/api/v1/namespaces/n/pods",
+            json!({"metadata": {"generateName": "a-"}}),
+            r#"{"resource":"pods","namespace":"n","apiVersion":"v1"}"#,
+        );
+        check("/version", named, "");
     }
 }

@@ -1,8 +1,15 @@
 //! The audit policy: rules, of which the first that a request matches says how much is kept.
 
+use std::collections::BTreeMap;
+
+use gantry_api::field::{FieldError, Path};
+use gantry_api::rules::common::dns_subdomain;
+use gantry_json::Value;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::Attributes;
+use crate::authz::joined;
 
 /// How much of a request is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -34,7 +41,7 @@ impl Level {
 pub enum Stage {
     /// It is known who asks.
     RequestReceived,
-    /// The header of a stream's answer is sent.
+    /// The header of a stream's answer is sent, or of a refusal because nobody knows who asks.
     ResponseStarted,
     /// The whole answer is sent.
     ResponseComplete,
@@ -63,32 +70,37 @@ pub enum PolicyError {
     /// It is another kind of document.
     #[error("a policy is of kind Policy in audit.k8s.io/v1, not {0:?} in {1:?}")]
     Kind(String, String),
-    /// A rule cannot be carried out.
-    #[error("rules[{0}]: {1}")]
-    Rule(usize, &'static str),
+    /// Rules cannot be carried out.
+    #[error("{}", joined(.0))]
+    Rules(Vec<FieldError>),
     /// It has no rules.
     #[error("a policy needs at least one rule")]
     Empty,
 }
 
+/// The fields of an object that nobody knows.
+type Unknown = BTreeMap<String, IgnoredAny>;
+
 /// An audit policy.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Policy {
     api_version: String,
     kind: String,
     #[serde(default, rename = "metadata")]
-    _metadata: gantry_json::Value,
+    _metadata: Value,
     #[serde(default)]
     rules: Vec<Rule>,
     #[serde(default)]
     omit_stages: Vec<Stage>,
     #[serde(default)]
     omit_managed_fields: bool,
+    #[serde(flatten)]
+    unknown: Unknown,
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 struct Rule {
     level: Level,
     #[serde(default)]
@@ -106,10 +118,12 @@ struct Rule {
     #[serde(default)]
     omit_stages: Vec<Stage>,
     omit_managed_fields: Option<bool>,
+    #[serde(flatten)]
+    unknown: Unknown,
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 struct Resources {
     #[serde(default)]
     group: String,
@@ -117,6 +131,8 @@ struct Resources {
     resources: Vec<String>,
     #[serde(default)]
     resource_names: Vec<String>,
+    #[serde(flatten)]
+    unknown: Unknown,
 }
 
 /// A set of stages.
@@ -154,26 +170,28 @@ impl Policy {
         if (policy.kind.as_str(), policy.api_version.as_str()) != ("Policy", "audit.k8s.io/v1") {
             return Err(PolicyError::Kind(policy.kind, policy.api_version));
         }
+        let (rules, mut errors) = (Path::new("rules"), Vec::new());
+        policy.rules.iter().enumerate().for_each(|(at, rule)| rule.check(&rules.index(at), &mut errors));
+        if !errors.is_empty() {
+            return Err(PolicyError::Rules(errors));
+        }
         if policy.rules.is_empty() {
             return Err(PolicyError::Empty);
         }
-        for (at, rule) in policy.rules.iter().enumerate() {
-            let resources = !rule.resources.is_empty() || !rule.namespaces.is_empty();
-            if resources && !rule.non_resource_urls.is_empty() {
-                return Err(PolicyError::Rule(
-                    at,
-                    "rules cannot apply to both regular resources and non-resource URLs",
-                ));
-            }
-            let star = |url: &String| url.trim_end_matches('*').contains('*') || !url.starts_with(['/', '*']);
-            if rule.non_resource_urls.iter().any(star) {
-                return Err(PolicyError::Rule(
-                    at,
-                    "non-resource URLs begin with a slash and have a star at most at their end",
-                ));
+        Ok(policy)
+    }
+
+    /// The paths of the fields that nobody knows: as upstream has it, they do no harm.
+    pub fn unknown(&self) -> Vec<String> {
+        let mut paths: Vec<String> = self.unknown.keys().cloned().collect();
+        for (at, rule) in self.rules.iter().enumerate() {
+            paths.extend(rule.unknown.keys().map(|field| format!("rules[{at}].{field}")));
+            for (below, resources) in rule.resources.iter().enumerate() {
+                let fields = resources.unknown.keys();
+                paths.extend(fields.map(|field| format!("rules[{at}].resources[{below}].{field}")));
             }
         }
-        Ok(policy)
+        paths
     }
 
     /// What is kept of the request with `attributes`.
@@ -189,11 +207,44 @@ impl Policy {
     }
 }
 
+fn listed(texts: &[String]) -> Value {
+    texts.iter().map(|text| Value::from(text.as_str())).collect::<Vec<_>>().into()
+}
+
 fn has(list: &[String], item: &str) -> bool {
     list.iter().any(|each| each == item)
 }
 
 impl Rule {
+    /// What cannot be carried out, in upstream's words.
+    fn check(&self, path: &Path, errors: &mut Vec<FieldError>) {
+        let urls = path.child("nonResourceURLs");
+        for (at, url) in self.non_resource_urls.iter().enumerate().filter(|(_, url)| *url != "*") {
+            let mut refuse = |why| errors.push(FieldError::invalid(&urls.index(at), url.as_str(), why));
+            if !url.starts_with('/') {
+                refuse("non-resource URL rules must begin with a '/' character");
+            }
+            if url.strip_suffix('*').unwrap_or(url).contains('*') {
+                refuse("non-resource URL wildcards '*' must be the final character of the rule");
+            }
+        }
+        let below = path.child("resources");
+        for Resources { group, resources, resource_names, .. } in &self.resources {
+            if !group.is_empty() {
+                dns_subdomain(&below.child("group"), group, errors);
+            }
+            if resources.is_empty() && !resource_names.is_empty() {
+                let why = "using resourceNames requires at least one resource";
+                errors.push(FieldError::invalid(&below.child("resourceNames"), listed(resource_names), why));
+            }
+        }
+        let resources = !self.resources.is_empty() || !self.namespaces.is_empty();
+        if resources && !self.non_resource_urls.is_empty() {
+            let why = "rules cannot apply to both regular resources and non-resource URLs";
+            errors.push(FieldError::invalid(&urls, listed(&self.non_resource_urls), why));
+        }
+    }
+
     fn matches(&self, attributes: &Attributes) -> bool {
         let any = |list: &[String], item: &str| list.is_empty() || has(list, item);
         let user = &attributes.user;
@@ -309,18 +360,43 @@ mod tests {
 
     #[test]
     fn what_is_no_policy() {
-        for text in [
-            "- {level: Some}",
-            "- {level: None, user: [a]}",
-            "- {level: None, nonResourceURLs: [healthz]}",
-            "- {level: None, nonResourceURLs: ['/a*b']}",
-            "- {level: None, nonResourceURLs: ['/a'], namespaces: [b]}",
-            "[]",
-        ] {
-            assert!(policy(text).is_err(), "{text}");
-        }
+        let check = |rules: &str, expect: &str| {
+            let error = policy(rules).unwrap_err().to_string();
+            assert!(error.starts_with(expect), "{rules}: {error}");
+        };
+        check(" []", "a policy needs at least one rule");
+        check("- {level: Some}", "rules[0]");
+        check(
+            "- {level: None, nonResourceURLs: ['*', healthz, '/a*b', 'c**', '']}",
+            "[rules[0].nonResourceURLs[1]: Invalid value: \"healthz\": non-resource URL rules must begin with a '/' character, \
+             rules[0].nonResourceURLs[2]: Invalid value: \"/a*b\": non-resource URL wildcards '*' must be the final character of the rule, \
+             rules[0].nonResourceURLs[3]: Invalid value: \"c**\": non-resource URL rules must begin with a '/' character, \
+             rules[0].nonResourceURLs[3]: Invalid value: \"c**\": non-resource URL wildcards '*' must be the final character of the rule, \
+             rules[0].nonResourceURLs[4]: Invalid value: \"\": non-resource URL rules must begin with a '/' character]",
+        );
+        check(
+            "- {level: None}\n- {level: None, nonResourceURLs: ['/a'], namespaces: [b]}",
+            "rules[1].nonResourceURLs: Invalid value: [\"/a\"]: rules cannot apply to both regular resources and non-resource URLs",
+        );
+        check(
+            "- {level: None, resources: [{group: rbac.authorization.k8s.io/v1}]}",
+            "rules[0].resources.group: Invalid value: \"rbac.authorization.k8s.io/v1\": a lowercase RFC 1123 subdomain must consist of",
+        );
+        check(
+            "- {level: None, resources: [{group: apps}, {resourceNames: [leader]}]}",
+            "rules[0].resources.resourceNames: Invalid value: [\"leader\"]: using resourceNames requires at least one resource",
+        );
         assert!(
             Policy::read("kind: Policy\napiVersion: audit.k8s.io/v1beta1\nrules: [{level: None}]").is_err()
         );
+        assert!(policy("- {level: None, nonResourceURLs: ['*', '/', '/a*']}").is_ok());
+    }
+
+    #[test]
+    fn what_nobody_knows_does_no_harm() {
+        let read =
+            policy("- {level: None, user: [a], resources: [{group: b, names: {c: d}}]}\nextra: 1").unwrap();
+        assert_eq!(read.unknown(), ["extra", "rules[0].user", "rules[0].resources[0].names"]);
+        assert_eq!(policy("- {level: None}").unwrap().unknown(), Vec::<String>::new());
     }
 }

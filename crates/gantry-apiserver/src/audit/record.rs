@@ -9,16 +9,17 @@ use futures::FutureExt;
 use gantry_api::protobuf;
 use gantry_api::schema::{Format, decode_free};
 use gantry_api::status::ApiError;
-use gantry_json::{Map, Value};
+use gantry_json::{Map, Value, json};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::event::{Arrived, Event, Notes, Outcome, note};
+use super::event::{Arrived, Event, Notes, Outcome, Sent, note};
 use super::policy::Verdict;
 use super::{Audit, Level, Stage};
+use crate::authz::Decision;
 use crate::body::Body;
 use crate::negotiate::content_type;
 use crate::request::RequestInfo;
@@ -27,6 +28,9 @@ use crate::{Attributes, User};
 
 /// What the keys of annotations begin with that show what webhooks changed.
 const PATCHES: &str = "patch.webhook.admission.k8s.io/";
+
+/// No Status of what went well is longer, in bytes.
+const SHORT: usize = 1024;
 
 /// Where a request's connection comes from.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +46,8 @@ pub(crate) struct Annotations {
 #[derive(Debug, Default)]
 struct Noted {
     annotations: BTreeMap<String, String>,
+    /// What the object that was sent says of itself.
+    sent: Option<Box<Sent>>,
     /// The object that was sent, as it was understood.
     requested: Option<Value>,
 }
@@ -60,11 +66,18 @@ impl Annotations {
         }
     }
 
-    /// Notes the object that was sent, as it was understood, if it is kept.
-    pub fn requested(&self, object: impl FnOnce() -> Value) {
+    /// Notes the object that was sent, as it was `understood` if it is kept.
+    pub fn requested(&self, object: &Value, understood: impl FnOnce() -> Value) {
+        self.sent(object);
         if self.keeps_request {
-            self.noted.lock().requested = Some(object());
+            self.noted.lock().requested = Some(understood());
         }
+    }
+
+    /// Notes what the object that was sent says of itself.
+    pub fn sent(&self, object: &Value) {
+        let sent = Box::new(Sent::of(object));
+        self.noted.lock().sent = Some(sent);
     }
 }
 
@@ -73,6 +86,9 @@ pub(crate) struct Record {
     audit: Arc<Audit>,
     verdict: Verdict,
     id: HeaderValue,
+    verb: &'static str,
+    /// Nobody knows who asks: the beginning of the answer is all that is told.
+    refused: bool,
     arrived: Arrived,
     impersonated: Option<Value>,
     requested: Option<Value>,
@@ -98,8 +114,9 @@ impl Drop for AtEnd {
 }
 
 impl Record {
-    /// The record of a request of the user in `attributes`; `None`: the policy keeps nothing of it. The error
-    /// is for the client: a backend insists on the event and does not have it.
+    /// The record of a request of the user in `attributes`, or of one that is `refused` because that is
+    /// nobody; `None`: the policy keeps nothing of it. The error is for the client: a backend insists on the
+    /// event and does not have it.
     pub async fn begin(
         audit: &Arc<Audit>,
         attributes: &Attributes,
@@ -107,6 +124,7 @@ impl Record {
         parts: &Parts,
         id: &HeaderValue,
         received: Timestamp,
+        refused: bool,
     ) -> Result<Option<Self>, ApiError> {
         let verdict = audit.policy.verdict(attributes);
         if verdict.level == Level::None {
@@ -116,6 +134,8 @@ impl Record {
             audit: audit.clone(),
             verdict,
             id: id.clone(),
+            verb: info.verb,
+            refused,
             arrived: Arrived::new(attributes, info, parts, received),
             impersonated: None,
             requested: None,
@@ -123,7 +143,7 @@ impl Record {
             answer: None,
             notes: Notes::new(),
         };
-        if !record.emit(Stage::RequestReceived).await {
+        if !refused && !record.emit(Stage::RequestReceived).await {
             audit.metrics.audit_rejected();
             let why = format!("Internal Server Error: {:?}: failed to store audit event", attributes.path);
             return Err(ApiError::internal(why));
@@ -133,23 +153,30 @@ impl Record {
 
     /// Notes who the request is made as.
     pub fn impersonated(&mut self, user: &User) {
-        self.impersonated = Some(user_info(user));
+        let mut info = user_info(user);
+        if user.groups.is_empty()
+            && let Some(info) = info.as_object_mut()
+        {
+            info.remove("groups");
+        }
+        self.impersonated = Some(info);
     }
 
     /// Notes what authorization said.
-    pub fn decided(&mut self, allowed: bool, reason: &str) {
-        let decision = if allowed { "allow" } else { "forbid" };
-        note(&mut self.notes, "authorization.k8s.io/decision".into(), decision.into());
-        note(&mut self.notes, "authorization.k8s.io/reason".into(), Cow::Owned(reason.to_owned()));
+    pub fn decided(&mut self, decision: &Decision) {
+        note_decision(&mut self.notes, decision);
     }
 
     /// Notes what was noted elsewhere.
     pub fn annotate(&mut self, annotations: &Annotations) {
-        let Noted { annotations, requested } = std::mem::take(&mut *annotations.noted.lock());
+        let Noted { annotations, sent, requested } = std::mem::take(&mut *annotations.noted.lock());
         // What webhooks changed is part of the request.
         let kept = self.keeps_request();
         let noted = annotations.into_iter().filter(|(key, _)| kept || !key.starts_with(PATCHES));
         noted.for_each(|(key, value)| note(&mut self.notes, key.into(), value.into()));
+        if let Some(sent) = sent {
+            self.arrived.refer(&sent);
+        }
         if let Some(understood) = requested {
             self.requested = Some(self.kept(understood));
         }
@@ -167,8 +194,16 @@ impl Record {
 
     /// Notes what was sent; an object is noted as it was understood, later ([`Annotations::requested`]).
     pub fn requested(&mut self, headers: &HeaderMap, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.requested = self.object(headers, bytes);
+        if bytes.is_empty() {
+            return;
+        }
+        self.requested = self.object(headers, bytes);
+        if matches!(self.verb, "delete" | "deletecollection")
+            && let Some(options) = self.requested.as_mut().and_then(Value::as_object_mut)
+        {
+            // Upstream writes options down in its own form, whatever version they were sent in.
+            options.insert("kind".into(), json!("DeleteOptions"));
+            options.insert("apiVersion".into(), json!("meta.k8s.io/__internal"));
         }
     }
 
@@ -184,7 +219,8 @@ impl Record {
         let (parts, body) = response.into_parts();
         let whole = !matches!(body, Body::Stream(_) | Body::Incoming(_) | Body::Held(..) | Body::Boxed(_));
         let failed = code >= 400;
-        let body = if whole && (failed || self.keeps_answer()) {
+        let tells = failed || self.keeps_answer() || self.may_be_status(&body);
+        let body = if whole && tells {
             // What is in memory already comes at once and without fail.
             let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
             let object = self.object(&parts.headers, &bytes);
@@ -204,6 +240,10 @@ impl Record {
         };
         self.outcome = Some(Outcome { said, code });
         let response = Response::from_parts(parts, body);
+        if self.refused {
+            self.emit(Stage::ResponseStarted).await;
+            return response;
+        }
         if panicked {
             self.emit(Stage::Panic).await;
             return response;
@@ -214,6 +254,11 @@ impl Record {
         }
         self.emit(Stage::ResponseComplete).await;
         response
+    }
+
+    /// Whether a successful answer may be a Status.
+    fn may_be_status(&self, body: &Body) -> bool {
+        matches!(self.verb, "create" | "delete" | "deletecollection") && names_status(body)
     }
 
     /// The object that is written in `bytes`, as it is kept.
@@ -259,8 +304,68 @@ impl Record {
     }
 }
 
+/// Notes what authorization said; of one that failed, only that it did.
+fn note_decision(notes: &mut Notes, decision: &Decision) {
+    let (word, reason) = match decision {
+        Decision::Allow(reason) => (Some("allow"), reason.as_str()),
+        Decision::Deny(reason) | Decision::NoOpinion(reason) => (Some("forbid"), reason.as_str()),
+        Decision::Failed { .. } => (None, "internal error"),
+    };
+    if let Some(word) = word {
+        note(notes, "authorization.k8s.io/decision".into(), word.into());
+    }
+    note(notes, "authorization.k8s.io/reason".into(), Cow::Owned(reason.to_owned()));
+}
+
+/// Whether what is in memory says `Status` in a few words, as a Status does in any encoding.
+fn names_status(body: &Body) -> bool {
+    const NAME: &[u8] = b"Status";
+    let Body::Buffers(buffers) = body else { return false };
+    let Some(text) = buffers.front().filter(|text| text.len() <= SHORT) else { return false };
+    text.windows(NAME.len()).any(|part| part == NAME)
+}
+
 fn forget_managers(object: &mut Value) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::respond;
+
+    #[test]
+    fn what_authorization_said() {
+        let check = |decision: Decision, expect: &[(&str, &str)]| {
+            let mut notes = Notes::new();
+            note_decision(&mut notes, &decision);
+            let seen: Vec<(&str, &str)> = notes.iter().map(|(key, value)| (&**key, &**value)).collect();
+            assert_eq!(seen, expect, "{decision:?}");
+        };
+        const DECISION: &str = "authorization.k8s.io/decision";
+        const REASON: &str = "authorization.k8s.io/reason";
+        check(Decision::Allow("a role".into()), &[(DECISION, "allow"), (REASON, "a role")]);
+        check(Decision::Deny("no".into()), &[(DECISION, "forbid"), (REASON, "no")]);
+        check(Decision::NoOpinion(String::new()), &[(DECISION, "forbid"), (REASON, "")]);
+        let failed = |denied| Decision::Failed { denied, error: "connection refused".into() };
+        check(failed(false), &[(REASON, "internal error")]);
+        check(failed(true), &[(REASON, "internal error")]);
+    }
+
+    #[test]
+    fn a_short_answer_may_be_a_status() {
+        use crate::negotiate::{Encoding, Output};
+        let details = json!({"kind": "pods", "name": "a".repeat(253), "uid": "u".repeat(36)});
+        let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "details": details});
+        let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "a"}});
+        for encoding in [Encoding::Json, Encoding::Yaml, Encoding::Protobuf] {
+            for pretty in [false, true] {
+                let output = Output { encoding, pretty, ..Output::JSON };
+                let may_be = |value| names_status(respond::json(http::StatusCode::OK, value, output).body());
+                assert_eq!((may_be(&status), may_be(&pod)), (true, false), "{encoding:?}");
+            }
+        }
     }
 }

@@ -13,6 +13,9 @@ use crate::body::Body;
 use crate::request::RequestInfo;
 use crate::{proxy, respond};
 
+/// What a token's identifier is noted under when it is made.
+const ISSUED: &str = "authentication.kubernetes.io/issued-credential-id";
+
 pub(super) async fn serve(
     context: &mut Context<'_>,
     request: Request<Body>,
@@ -65,6 +68,9 @@ async fn read(context: &Context<'_>, request: Request<Body>, kind: Created) -> R
     let mut value = body::typed(&bytes, format, [group, version, kind])?;
     let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     body::check_kind(context.registry, &mut value, kind, &api_version)?;
+    if let Some(audit) = context.annotations {
+        audit.sent(&value);
+    }
     let named = meta_text(&value, "name");
     if !named.is_empty() && !context.info.name.is_empty() && named != context.info.name {
         return Err(ApiError::bad_request(format!(
@@ -215,6 +221,9 @@ async fn token(
     context.mutate(Operation::Create, &mut review, None, dry_run).await?;
     context.validate(Operation::Create, &mut review, None, dry_run).await?;
     let account = super::list::value(context.kind, &*context.current().await?).unwrap_or_default();
-    let made = context.server.issue_token(&account, &review)?;
+    let (made, jti) = context.server.issue_token(&account, &review)?;
+    if let Some(audit) = context.annotations {
+        audit.extend([(ISSUED.to_owned(), format!("JTI={jti}"))].into());
+    }
     Ok(respond::json(StatusCode::CREATED, &made, context.output))
 }

@@ -145,7 +145,8 @@ impl ApiServer {
         let attributes = attributes(info, query, user);
         if let Some(audit) = &self.audit {
             let now = jiff::Timestamp::now();
-            audited.record = Record::begin(audit, &attributes, info, &parts, &audited.id, now).await?;
+            let (id, nobody) = (&audited.id, refused.is_some());
+            audited.record = Record::begin(audit, &attributes, info, &parts, id, now, nobody).await?;
         }
         if let Some(error) = refused {
             return Err(error);
@@ -189,7 +190,7 @@ impl ApiServer {
         };
         self.metrics.access.authorized(decision.word(), started.elapsed());
         if let Some(record) = &mut audited.record {
-            record.decided(decision.is_allowed(), decision.reason());
+            record.decided(&decision);
             if record.keeps_answer() {
                 // What is kept of the answer is read from it.
                 parts.headers.remove(http::header::ACCEPT_ENCODING);

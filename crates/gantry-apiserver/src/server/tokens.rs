@@ -14,13 +14,14 @@ use crate::token::KeyError;
 use crate::{ApiServer, User, rest};
 
 impl ApiServer {
-    /// Grants a TokenRequest for a stored service account.
-    pub(crate) fn issue_token(&self, account: &Value, request: &Value) -> Result<Value, ApiError> {
+    /// Grants a TokenRequest for a stored service account; with it the token's identifier.
+    pub(crate) fn issue_token(&self, account: &Value, request: &Value) -> Result<(Value, String), ApiError> {
         let now = Timestamp::now().as_second();
         let jti = uuid::Uuid::new_v4().to_string();
         let name = account["metadata"]["name"].as_str().unwrap_or_default();
         let accounts = &self.authenticators.service_accounts;
-        accounts.grant(account, request, &self.store.snapshot(), now, jti).map_err(|error| match error {
+        let granted = accounts.grant(account, request, &self.store.snapshot(), now, jti.clone());
+        let granted = granted.map_err(|error| match error {
             TokenRequestError::Invalid(field, value, detail) => {
                 let error = FieldError::invalid(&Path::new(field), value, detail);
                 ApiError::invalid("authentication.k8s.io", "TokenRequest", name, &[error])
@@ -29,7 +30,8 @@ impl ApiServer {
             TokenRequestError::NotFound(resource, name) => ApiError::not_found("", resource, &name),
             TokenRequestError::Conflict(resource, name, why) => ApiError::conflict("", resource, &name, &why),
             TokenRequestError::Key(error) => ApiError::internal(error),
-        })
+        })?;
+        Ok((granted, jti))
     }
 
     /// The token of a service account that is kept in the Secret `secret` of its namespace, for the controller

@@ -36,10 +36,9 @@ async fn a_definition_waits_for_its_objects() -> Result<()> {
     assert!(marked["metadata"]["deletionTimestamp"].is_string());
     // Nothing new comes while it goes.
     let refused = server.json(Method::POST, THINGS, &thing("c", json!({}))).await?;
-    assert_eq!(
-        expect(&refused, 405)?["message"],
-        "create not allowed while custom resource definition is terminating"
-    );
+    let refused = expect(&refused, 405)?;
+    assert_eq!(refused["message"], "create not allowed while custom resource definition is terminating");
+    assert_eq!(refused["details"], json!({"group": "example.com", "kind": "things"}));
     let release = json!({"metadata": {"finalizers": null}}).to_string();
     let released = server
         .request(Method::PATCH, &format!("{THINGS}/b"), "application/merge-patch+json", release)
