@@ -11,6 +11,7 @@ mod dial;
 mod target;
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,10 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use jiff::Timestamp;
 use parking_lot::Mutex;
+use rustls::CertificateError;
+use rustls_pki_types::{ServerName, UnixTime};
 
 use crate::kubeconfig::User;
 use crate::server::certificate::Shown;
@@ -220,24 +224,98 @@ fn refused(status: StatusCode, body: &[u8]) -> CallError {
 }
 
 /// The innermost cause of an error, which is what matters in it.
-fn cause(error: &dyn std::error::Error) -> String {
+fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
-    while let Some(next) = innermost.source() {
+    while let Some(next) = within(innermost) {
         innermost = next;
     }
-    let text = innermost.to_string();
-    match text.strip_prefix("invalid peer certificate: ") {
-        Some("UnknownIssuer" | "BadSignature") => {
-            "tls: failed to verify certificate: x509: certificate signed by unknown authority".to_owned()
+    match innermost.downcast_ref() {
+        Some(rustls::Error::InvalidCertificate(error)) => {
+            format!("tls: failed to verify certificate: x509: {}", distrust(error))
         }
-        Some(why) => format!("tls: failed to verify certificate: x509: {why}"),
-        None => text,
+        _ => innermost.to_string(),
+    }
+}
+
+/// The next error within another one. An [`io::Error`] does not name its own as its source.
+fn within<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn std::error::Error + 'static)> {
+    let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    held.map_or_else(|| error.source(), |held| Some(held))
+}
+
+/// Why a certificate is not trusted, in Go's words.
+fn distrust(error: &CertificateError) -> String {
+    let time = |time: &UnixTime| {
+        Timestamp::from_second(time.as_secs() as i64).map(|time| time.to_string()).unwrap_or_default()
+    };
+    let not_now = |now: &UnixTime, relation: &str, limit: &UnixTime| {
+        let (now, limit) = (time(now), time(limit));
+        format!("certificate has expired or is not yet valid: current time {now} is {relation} {limit}")
+    };
+    match error {
+        CertificateError::ExpiredContext { time, not_after } => not_now(time, "after", not_after),
+        CertificateError::NotValidYetContext { time, not_before } => not_now(time, "before", not_before),
+        CertificateError::Expired | CertificateError::NotValidYet => {
+            "certificate has expired or is not yet valid".to_owned()
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let kind = match expected {
+                ServerName::IpAddress(_) => "IpAddress(",
+                _ => "DnsName(",
+            };
+            let inside = |name: &'_ str| {
+                name.strip_prefix(kind).map(|rest| rest.trim_end_matches(')').replace('"', ""))
+            };
+            let names: Vec<String> = presented.iter().filter_map(|name| inside(name)).collect();
+            let wanted = expected.to_str();
+            match (names.is_empty(), kind) {
+                (false, _) => format!("certificate is valid for {}, not {wanted}", names.join(", ")),
+                (true, "DnsName(") => {
+                    format!("certificate is not valid for any names, but wanted to match {wanted}")
+                }
+                (true, _) => {
+                    format!("cannot validate certificate for {wanted} because it doesn't contain any IP SANs")
+                }
+            }
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "certificate specifies an incompatible key usage".to_owned()
+        }
+        // Whatever the chain lacks, nobody known has signed it.
+        _ => "certificate signed by unknown authority".to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn distrust_in_gos_words() {
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let check = |error, expect: &str| assert_eq!(distrust(&error), expect);
+        check(CertificateError::UnknownIssuer, "certificate signed by unknown authority");
+        check(
+            CertificateError::ExpiredContext { time: at(86_400), not_after: at(60) },
+            "certificate has expired or is not yet valid: current time 1970-01-02T00:00:00Z is after \
+             1970-01-01T00:01:00Z",
+        );
+        let wrong = |expected: &'static str, presented: &[&str]| CertificateError::NotValidForNameContext {
+            expected: ServerName::try_from(expected).unwrap(),
+            presented: presented.iter().copied().map(str::to_owned).collect(),
+        };
+        let presented = ["DnsName(\"a.example\")", "DnsName(\"c.example\")", "IpAddress(10.0.0.1)"];
+        check(wrong("b.example", &presented), "certificate is valid for a.example, c.example, not b.example");
+        check(wrong("10.0.0.2", &presented), "certificate is valid for 10.0.0.1, not 10.0.0.2");
+        check(
+            wrong("b.example", &presented[2..]),
+            "certificate is not valid for any names, but wanted to match b.example",
+        );
+        check(
+            wrong("10.0.0.2", &presented[..2]),
+            "cannot validate certificate for 10.0.0.2 because it doesn't contain any IP SANs",
+        );
+    }
 
     #[test]
     fn refusals_in_upstreams_words() {

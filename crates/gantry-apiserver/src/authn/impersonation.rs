@@ -25,7 +25,8 @@ impl Impersonation {
             user: Arc::new(real.clone()),
             verb: "impersonate".into(),
             group: (*group).into(),
-            version: "v1".into(),
+            // Users, groups and accounts are of no version.
+            version: if group.is_empty() { "" } else { "v1" }.into(),
             resource: (*resource).into(),
             subresource: subresource.as_str().into(),
             namespace: namespace.as_str().into(),
@@ -33,6 +34,15 @@ impl Impersonation {
             is_resource: true,
             ..Attributes::default()
         })
+    }
+}
+
+/// What a key of extra stands for: as it came, where an escape in it is none.
+fn unescape(key: &str) -> String {
+    let is_escape = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    match key.split('%').skip(1).all(is_escape) {
+        true => percent_decode_str(key).decode_utf8_lossy().into_owned(),
+        false => key.to_owned(),
     }
 }
 
@@ -54,7 +64,7 @@ pub fn impersonate(headers: &HeaderMap) -> Result<Option<Impersonation>, String>
     let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (header, value) in headers {
         let Some(key) = header.as_str().strip_prefix("impersonate-extra-") else { continue };
-        let key = percent_decode_str(key).decode_utf8_lossy().to_lowercase();
+        let key = unescape(key);
         if let Ok(value) = value.to_str() {
             extra.entry(key).or_default().push(value.to_owned());
         }

@@ -253,11 +253,16 @@ impl ServiceAccounts {
             aud,
         };
         let mut response = request.clone();
+        let time = |seconds| Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default();
+        for field in ["name", "namespace"] {
+            if response["metadata"][field].as_str().is_none_or(str::is_empty) {
+                response["metadata"][field] = account["metadata"][field].clone();
+            }
+        }
+        response["metadata"]["creationTimestamp"] = json!(time(now));
         response["spec"]["audiences"] = json!(claims.aud);
         response["spec"]["expirationSeconds"] = json!(seconds);
-        let end = Timestamp::from_second(now + seconds).map(|time| time.to_string()).unwrap_or_default();
-        response["status"] =
-            json!({"token": token::sign(&self.signing, &claims)?, "expirationTimestamp": end});
+        response["status"] = json!({"token": token::sign(&self.signing, &claims)?, "expirationTimestamp": time(now + seconds)});
         Ok(response)
     }
 }
@@ -293,12 +298,14 @@ fn bound_object(
     }
     let name = text(&wanted["name"]).unwrap_or_default();
     let kind = wanted["kind"].as_str().unwrap_or_default();
-    let (resource, place) = match kind {
-        "Pod" => ("pods", namespace),
-        "Secret" => ("secrets", namespace),
-        "Node" => ("nodes", ""),
+    let api_version = wanted["apiVersion"].as_str().unwrap_or_default();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let (resource, place) = match (group, kind) {
+        ("", "Pod") => ("pods", namespace),
+        ("", "Secret") => ("secrets", namespace),
+        ("", "Node") => ("nodes", ""),
         _ => {
-            let why = format!("cannot bind token to object of type {kind}");
+            let why = format!("cannot bind token to object of type {group}/{version}, Kind={kind}");
             return Err(TokenRequestError::BadRequest(why));
         }
     };

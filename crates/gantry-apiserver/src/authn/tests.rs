@@ -57,6 +57,8 @@ fn a_granted_token_is_the_accounts() {
         grant(&authenticators, json!({"expirationSeconds": 3607, "boundObjectRef": bound})).unwrap();
     assert_eq!(granted["spec"]["audiences"], json!([ISSUER]));
     assert_eq!(granted["status"]["expirationTimestamp"], "2027-01-15T09:00:07Z");
+    let metadata = json!({"name": "web", "namespace": "shop", "creationTimestamp": "2027-01-15T08:00:00Z"});
+    assert_eq!(granted["metadata"], metadata);
     let header = format!("Bearer {}", granted["status"]["token"].as_str().unwrap());
     let parts = parts("authorization", &header);
     let shown = |objects: &Objects, now| {
@@ -133,7 +135,11 @@ fn requests_that_cannot_be_granted() {
     check(json!({"boundObjectRef": {"kind": "Pod", "name": "x"}}), "pods \"x\" not found");
     check(
         json!({"boundObjectRef": {"kind": "Deployment", "name": "x"}}),
-        "cannot bind token to object of type Deployment",
+        "cannot bind token to object of type /, Kind=Deployment",
+    );
+    check(
+        json!({"boundObjectRef": {"apiVersion": "apps/v1", "kind": "Pod", "name": "web-0"}}),
+        "cannot bind token to object of type apps/v1, Kind=Pod",
     );
     check(
         json!({"boundObjectRef": {"kind": "Pod", "name": "web-0", "uid": "old"}}),
@@ -233,9 +239,9 @@ fn impersonation_asks_for_each_part() {
     let questions: Vec<_> = impersonation.questions(&real).collect();
     let asked: Vec<_> = questions
         .iter()
-        .map(|each| format!("{}/{} {}", each.resource, each.subresource, each.name))
+        .map(|each| format!("{}:{}/{} {}", each.version, each.resource, each.subresource, each.name))
         .collect();
-    assert_eq!(asked, ["serviceaccounts/ web", "userextras/scopes/one a"]);
+    assert_eq!(asked, [":serviceaccounts/ web", "v1:userextras/scopes/one a"]);
     let check = |header: &str, value: &str, what: &str| {
         let error = impersonate(&parts(header, value).headers).unwrap_err();
         assert_eq!(error, format!("requested [{what}] without impersonating a user"));
@@ -243,5 +249,8 @@ fn impersonation_asks_for_each_part() {
     check("impersonate-group", "x", "{Group  x    }");
     check("impersonate-uid", "17", "{UID  17  authentication.k8s.io/v1  }");
     check("impersonate-extra-scopes", "read", "{UserExtra  read  authentication.k8s.io/v1  scopes}");
+    let extra = |key| "{UserExtra  read  authentication.k8s.io/v1  KEY}".replace("KEY", key);
+    check("impersonate-extra-a%2Fb%41", "read", &extra("a/bA"));
+    check("impersonate-extra-a%2Fb%4", "read", &extra("a%2fb%4"));
     assert_eq!(impersonate(&parts("accept", "x").headers), Ok(None));
 }
