@@ -5,6 +5,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use gantry_testing::free_port;
 
 use super::call::Call;
 use super::http::Client;
@@ -223,8 +224,4 @@ fn settings(command: &mut Command, directory: &Path, port: u16) {
         .env("GANTRY_AUDIT_LOG_PATH", directory.join("audit.log"))
         .env("GANTRY_AUDIT_LOG_MAXBACKUP", "1")
         .env("GANTRY_LOG_LEVEL", "warn");
-}
-
-fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -4,7 +4,7 @@
 use std::{
     ffi::OsString,
     future::Future,
-    net::{IpAddr, Ipv4Addr, TcpListener},
+    net::{IpAddr, Ipv4Addr},
     panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     process::Stdio,
@@ -52,11 +52,6 @@ pub struct Node {
 pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
     let waited = tokio::time::timeout(Duration::from_secs(30), work).await;
     waited.unwrap_or_else(|_| panic!("{what}: took too long"))
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A pod with one container that runs a shell script.
@@ -149,7 +144,7 @@ impl Node {
         let imported = runtime.image_import(&archive).await;
         imported.unwrap_or_else(|e| panic!("{e}: build it with `cargo run -p xtask -- images`"));
         let serving = server.authority.issue(&format!("system:node:{NODE}"), &["system:nodes"]).unwrap();
-        let port = free_port();
+        let port = gantry_testing::free_port().unwrap();
         let mut kubelet_config = Config {
             root_dir: dir.path().join("kubelet"),
             pod_logs_dir: dir.path().join("logs"),

@@ -1,7 +1,6 @@
 //! A `gantry server` process with directories and a port of its own, and kubectl against it.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -28,8 +27,7 @@ impl Server {
     }
 
     fn start_by(spawn: impl FnOnce(&Path, u16) -> Child) -> Self {
-        let port =
-            TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        let port = gantry_testing::free_port().expect("a port");
         let directory = tempfile::tempdir().expect("a directory");
         let child = spawn(directory.path(), port);
         let server = Self { child, directory, port };
