@@ -9,6 +9,9 @@ const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 const JSON: &str = "application/json";
 const YAML: &str = "application/yaml";
+const JSON_PATCH: &str = "application/json-patch+json";
+const MERGE: &str = "application/merge-patch+json";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
 async fn post(server: &TestServer, path: &str, kind: &str, body: &str) -> Result<Reply> {
     server.request(Method::POST, path, kind, body.to_owned()).await
@@ -265,18 +268,10 @@ async fn fields_unknown_or_twice_in_patches() -> Result<()> {
     let merge = r#"{"spec":{"unknown1":1,"paused":true,"paused":false}}"#;
     let operations = r#"[{"op":"add","path":"/spec/unknown1","value":1,"foo":"bar"},{"op":"add","path":"/x","path":"/spec/paused","value":false}]"#;
     for (kind, body, found) in [
+        (MERGE, merge, vec!["duplicate field \"spec.paused\"", "unknown field \"spec.unknown1\""]),
+        (STRATEGIC, merge, vec!["duplicate field \"spec.paused\"", "unknown field \"spec.unknown1\""]),
         (
-            "application/merge-patch+json",
-            merge,
-            vec!["duplicate field \"spec.paused\"", "unknown field \"spec.unknown1\""],
-        ),
-        (
-            "application/strategic-merge-patch+json",
-            merge,
-            vec!["duplicate field \"spec.paused\"", "unknown field \"spec.unknown1\""],
-        ),
-        (
-            "application/json-patch+json",
+            JSON_PATCH,
             operations,
             vec![
                 "json patch unknown field \"[0].foo\"",
@@ -307,30 +302,25 @@ async fn fields_unknown_or_twice_in_patches() -> Result<()> {
 async fn patches_that_cannot_be_read_or_carried_out() -> Result<()> {
     let server = TestServer::start().await?;
     post(&server, &format!("{DEPLOYMENTS}?fieldValidation=Ignore"), JSON, &deployment("d")).await?;
-    let (json_patch, merge, strategic) = (
-        "application/json-patch+json",
-        "application/merge-patch+json",
-        "application/strategic-merge-patch+json",
-    );
     for (kind, body, code, reason) in [
-        (json_patch, "{", 400, "BadRequest"),
-        (json_patch, "{\"op\":\"add\"}", 400, "BadRequest"),
-        (json_patch, "[1]", 400, "BadRequest"),
-        (json_patch, r#"[{"op":"replace","path":"/spec/nothing/here","value":1}]"#, 422, "Invalid"),
-        (json_patch, r#"[{"op":"remove","path":"/spec/nothing"}]"#, 422, "Invalid"),
-        (json_patch, r#"[{"op":"test","path":"/spec/replicas","value":99}]"#, 422, "Invalid"),
-        (json_patch, r#"[{"op":"grow","path":"/spec/replicas"}]"#, 422, "Invalid"),
-        (json_patch, r#"[{"op":"add","path":"/spec/replicas","value":"many"}]"#, 422, "Invalid"),
-        (merge, "[", 400, "BadRequest"),
-        (merge, "[]", 400, "BadRequest"),
-        (merge, r#"{"spec":{"replicas":"many"}}"#, 422, "Invalid"),
-        (merge, r#"{"metadata":{"name":"other"}}"#, 400, "BadRequest"),
-        (merge, r#"{"metadata":{"resourceVersion":"1"}}"#, 409, "Conflict"),
-        (merge, r#"{"metadata":{"uid":"other"}}"#, 409, "Conflict"),
-        (strategic, "nonsense", 400, "BadRequest"),
-        (strategic, r#"{"spec":{"template":{"spec":{"containers":[{"image":"x"}]}}}}"#, 400, "BadRequest"),
-        (strategic, r#"{"spec":{"$patch":"twist"}}"#, 400, "BadRequest"),
-        (strategic, r#"{"spec":{"replicas":true}}"#, 422, "Invalid"),
+        (JSON_PATCH, "{", 400, "BadRequest"),
+        (JSON_PATCH, "{\"op\":\"add\"}", 400, "BadRequest"),
+        (JSON_PATCH, "[1]", 400, "BadRequest"),
+        (JSON_PATCH, r#"[{"op":"replace","path":"/spec/nothing/here","value":1}]"#, 422, "Invalid"),
+        (JSON_PATCH, r#"[{"op":"remove","path":"/spec/nothing"}]"#, 422, "Invalid"),
+        (JSON_PATCH, r#"[{"op":"test","path":"/spec/replicas","value":99}]"#, 422, "Invalid"),
+        (JSON_PATCH, r#"[{"op":"grow","path":"/spec/replicas"}]"#, 422, "Invalid"),
+        (JSON_PATCH, r#"[{"op":"add","path":"/spec/replicas","value":"many"}]"#, 422, "Invalid"),
+        (MERGE, "[", 400, "BadRequest"),
+        (MERGE, "[]", 400, "BadRequest"),
+        (MERGE, r#"{"spec":{"replicas":"many"}}"#, 422, "Invalid"),
+        (MERGE, r#"{"metadata":{"name":"other"}}"#, 400, "BadRequest"),
+        (MERGE, r#"{"metadata":{"resourceVersion":"1"}}"#, 409, "Conflict"),
+        (MERGE, r#"{"metadata":{"uid":"other"}}"#, 409, "Conflict"),
+        (STRATEGIC, "nonsense", 400, "BadRequest"),
+        (STRATEGIC, r#"{"spec":{"template":{"spec":{"containers":[{"image":"x"}]}}}}"#, 400, "BadRequest"),
+        (STRATEGIC, r#"{"spec":{"$patch":"twist"}}"#, 400, "BadRequest"),
+        (STRATEGIC, r#"{"spec":{"replicas":true}}"#, 422, "Invalid"),
         ("text/plain", "{}", 415, "UnsupportedMediaType"),
         (JSON, "{}", 415, "UnsupportedMediaType"),
         (";;;", "{}", 415, "UnsupportedMediaType"),
@@ -345,7 +335,7 @@ async fn patches_that_cannot_be_read_or_carried_out() -> Result<()> {
     }
     let many =
         format!("[{}]", vec![r#"{"op":"test","path":"/kind","value":"Deployment"}"#; 10_001].join(","));
-    let reply = patch(&server, "", json_patch, &many).await?;
+    let reply = patch(&server, "", JSON_PATCH, &many).await?;
     let message =
         "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001";
     check(&reply, 413, "RequestEntityTooLarge", message);
@@ -353,10 +343,10 @@ async fn patches_that_cannot_be_read_or_carried_out() -> Result<()> {
     let message = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, \
                    application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
     check(&reply, 415, "UnsupportedMediaType", message);
-    let forced = patch(&server, "?force=true", merge, "{}").await?;
+    let forced = patch(&server, "?force=true", MERGE, "{}").await?;
     let message = "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch";
     check(&forced, 422, "Invalid", message);
-    let absent = server.request(Method::PATCH, &format!("{DEPLOYMENTS}/absent"), merge, "{}").await?;
+    let absent = server.request(Method::PATCH, &format!("{DEPLOYMENTS}/absent"), MERGE, "{}").await?;
     check(&absent, 404, "NotFound", "deployments.apps \"absent\" not found");
     Ok(())
 }
@@ -365,37 +355,32 @@ async fn patches_that_cannot_be_read_or_carried_out() -> Result<()> {
 async fn what_is_no_patch_is_told_in_upstreams_words() -> Result<()> {
     let server = TestServer::start().await?;
     post(&server, &format!("{DEPLOYMENTS}?fieldValidation=Ignore"), JSON, &deployment("d")).await?;
-    let (json_patch, merge, strategic) = (
-        "application/json-patch+json",
-        "application/merge-patch+json",
-        "application/strategic-merge-patch+json",
-    );
     let prefix = "error decoding patch: ";
     let (cut, array) = (
         "unexpected end of JSON input",
         "json: cannot unmarshal array into Go value of type map[string]interface {}",
     );
     for (query, kind, body, message) in [
-        ("", json_patch, "[", format!("{prefix}{cut}")),
+        ("", JSON_PATCH, "[", format!("{prefix}{cut}")),
         (
             "",
-            json_patch,
+            JSON_PATCH,
             "{}",
             format!("{prefix}json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"),
         ),
-        ("?fieldValidation=Ignore", json_patch, "[", cut.to_owned()),
+        ("?fieldValidation=Ignore", JSON_PATCH, "[", cut.to_owned()),
         (
             "?fieldValidation=Ignore",
-            json_patch,
+            JSON_PATCH,
             "{}",
             "json: cannot unmarshal object into Go value of type jsonpatch.Patch".to_owned(),
         ),
-        ("", merge, "{\"a\":", format!("{prefix}{cut}")),
-        ("", merge, "[]", format!("{prefix}{array}")),
-        ("", merge, "null", "Invalid JSON Patch".to_owned()),
-        ("?fieldValidation=Ignore", merge, "{", "Invalid JSON Patch".to_owned()),
-        ("", strategic, "{", cut.to_owned()),
-        ("", strategic, "[]", array.to_owned()),
+        ("", MERGE, "{\"a\":", format!("{prefix}{cut}")),
+        ("", MERGE, "[]", format!("{prefix}{array}")),
+        ("", MERGE, "null", "Invalid JSON Patch".to_owned()),
+        ("?fieldValidation=Ignore", MERGE, "{", "Invalid JSON Patch".to_owned()),
+        ("", STRATEGIC, "{", cut.to_owned()),
+        ("", STRATEGIC, "[]", array.to_owned()),
     ] {
         check(&patch(&server, query, kind, body).await?, 400, "BadRequest", &message);
         check(&patch(&server, &format!("/scale{query}"), kind, body).await?, 400, "BadRequest", &message);

@@ -16,9 +16,9 @@ pub(super) fn json_type(value: &Value) -> &'static str {
     }
 }
 
-/// What is wrong with a patch that should be an object, in the words of Go's JSON.
-pub(super) fn no_object(patch: &Value) -> String {
-    format!("json: cannot unmarshal {} into Go value of type map[string]interface {{}}", json_type(patch))
+/// What is wrong with a value that should be an object, in the words of Go's JSON.
+pub(crate) fn no_object(value: &Value) -> String {
+    format!("json: cannot unmarshal {} into Go value of type map[string]interface {{}}", json_type(value))
 }
 
 /// `current` merged with `patch`. 400 where the patch is not an object.

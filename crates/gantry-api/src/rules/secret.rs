@@ -5,7 +5,9 @@ use gantry_json::{Map, Value};
 use super::common::{default, immutable, text, too_long};
 use super::config_map::frozen;
 use crate::field::{FieldError, Path};
+use crate::patch::no_object;
 use crate::registry::Rules;
+use crate::schema::{Format, decode_free};
 
 /// The largest sum of values, in bytes.
 const MAX_BYTES: usize = 1 << 20;
@@ -84,29 +86,10 @@ pub const RULES: Rules = Rules {
 /// Checks that bytes are a JSON object; what is wrong otherwise.
 fn json_object(bytes: &str) -> Result<(), String> {
     let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, bytes).unwrap_or_default();
-    if bytes.trim_ascii().is_empty() {
-        return Err("unexpected end of JSON input".to_owned());
-    }
-    match gantry_json::from_slice::<Value>(&bytes) {
-        Ok(Value::Object(_) | Value::Null) => Ok(()),
-        Ok(other) => {
-            let kind = match other {
-                Value::Array(_) => "array",
-                Value::String(_) => "string",
-                Value::Bool(_) => "bool",
-                _ => "number",
-            };
-            Err(format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"))
-        }
-        Err(_) => {
-            // Go names the first byte that no value can have there.
-            let first = bytes.trim_ascii().first().map_or(' ', |byte| char::from(*byte));
-            let value = matches!(first, '{' | '[' | '"' | '-' | '0'..='9' | 't' | 'f' | 'n');
-            match value {
-                true => Err("unexpected end of JSON input".to_owned()),
-                false => Err(format!("invalid character '{first}' looking for beginning of value")),
-            }
-        }
+    match decode_free(&bytes, Format::Json) {
+        Ok(read) if read.value.is_object() => Ok(()),
+        Ok(read) => Err(no_object(&read.value)),
+        Err(error) => Err(error.to_string()),
     }
 }
 

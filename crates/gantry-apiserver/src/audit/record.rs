@@ -153,13 +153,7 @@ impl Record {
 
     /// Notes who the request is made as.
     pub fn impersonated(&mut self, user: &User) {
-        let mut info = user_info(user);
-        if user.groups.is_empty()
-            && let Some(info) = info.as_object_mut()
-        {
-            info.remove("groups");
-        }
-        self.impersonated = Some(info);
+        self.impersonated = Some(user_info(user));
     }
 
     /// Notes what authorization said.

@@ -262,7 +262,8 @@ impl ServiceAccounts {
         response["metadata"]["creationTimestamp"] = json!(time(now));
         response["spec"]["audiences"] = json!(claims.aud);
         response["spec"]["expirationSeconds"] = json!(seconds);
-        response["status"] = json!({"token": token::sign(&self.signing, &claims)?, "expirationTimestamp": time(now + seconds)});
+        let token = token::sign(&self.signing, &claims)?;
+        response["status"] = json!({"token": token, "expirationTimestamp": time(now + seconds)});
         Ok(response)
     }
 }

@@ -147,7 +147,10 @@ fn named(object: &Value, review: Review) -> Option<FieldError> {
 
 /// A user as reviews show one.
 pub(crate) fn user_info(user: &User) -> Value {
-    let mut info = json!({"username": user.name, "groups": user.groups});
+    let mut info = json!({"username": user.name});
+    if !user.groups.is_empty() {
+        info["groups"] = json!(user.groups);
+    }
     if !user.uid.is_empty() {
         info["uid"] = json!(user.uid);
     }

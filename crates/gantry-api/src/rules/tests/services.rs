@@ -273,6 +273,13 @@ fn types_of_secrets() {
             "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": invalid character 'x' looking for beginning of value",
         ],
     );
+    for (bytes, why) in [
+        ("", "unexpected end of JSON input"),
+        ("W10=", "json: cannot unmarshal array into Go value of type map[string]interface {}"),
+    ] {
+        let expected = format!("data[.dockercfg]: Invalid value: \"<secret contents redacted>\": {why}");
+        check("dockercfg", json!({".dockercfg": bytes}), &[&expected]);
+    }
     check("dockerconfigjson", json!({}), &["data[.dockerconfigjson]: Required value"]);
     refused(
         "ConfigMap",
