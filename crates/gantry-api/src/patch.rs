@@ -10,8 +10,8 @@ mod typed;
 
 pub use fields::FieldSet;
 pub use json::{JsonPatchFault, json_patch, json_patch_findings, json_patch_steps};
-pub use merge::merge_patch;
 #[cfg(test)]
 pub(crate) use merge::merge;
+pub use merge::merge_patch;
 pub(crate) use merge::no_object;
 pub use strategic::strategic_merge;
