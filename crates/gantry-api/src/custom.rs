@@ -126,11 +126,12 @@ impl CustomSchema {
         }
         errors.extend(meta::validate(object, &self.root, false, &root));
         errors.extend(lists::validate(object, &self.root));
-        self.evaluate(object, None, errors)
+        self.evaluate(object, None, errors, &mut Vec::new())
     }
 
-    /// What is wrong with a changed object; what was wrong before and did not change is tolerated.
-    pub fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+    /// What is wrong with a changed object; what was wrong before and did not change is tolerated. By rules, it is
+    /// one of the `warnings`.
+    pub fn validate_update(&self, new: &Value, old: &Value, warnings: &mut Vec<String>) -> Vec<FieldError> {
         let root = Path::default();
         let mut errors = validate::validate(new, &self.root, &root, Some(old));
         if let Some(scale) = &self.scale {
@@ -139,17 +140,17 @@ impl CustomSchema {
         }
         errors.extend(meta::validate(new, &self.root, false, &root));
         self.validate_lists(new, old, &mut errors);
-        self.evaluate(new, Some(old), errors)
+        self.evaluate(new, Some(old), errors, warnings)
     }
 
-    /// What is wrong with an object whose status changed.
-    pub fn validate_status(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+    /// What is wrong with an object whose status changed, as [`Self::validate_update`] has it.
+    pub fn validate_status(&self, new: &Value, old: &Value, warnings: &mut Vec<String>) -> Vec<FieldError> {
         let mut errors = validate::validate(new, &self.root, &Path::default(), Some(old));
         if let Some(scale) = &self.scale {
             scale.validate_status(new, &mut errors);
         }
         self.validate_lists(new, old, &mut errors);
-        self.evaluate(new, Some(old), errors)
+        self.evaluate(new, Some(old), errors, warnings)
     }
 
     fn validate_lists(&self, new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
@@ -160,7 +161,13 @@ impl CustomSchema {
     }
 
     /// Adds what is wrong by the rules, which count on what they look at being as the schema says.
-    fn evaluate(&self, new: &Value, old: Option<&Value>, mut errors: Vec<FieldError>) -> Vec<FieldError> {
+    fn evaluate(
+        &self,
+        new: &Value,
+        old: Option<&Value>,
+        mut errors: Vec<FieldError>,
+        warnings: &mut Vec<String>,
+    ) -> Vec<FieldError> {
         if !self.root.has.rules {
             return errors;
         }
@@ -178,7 +185,7 @@ impl CustomSchema {
             let words = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
             errors.push(FieldError::invalid(&Path::new("<nil>"), "null", words));
         } else {
-            errors.extend(rules::validate(&self.root, new, old));
+            errors.extend(rules::validate(&self.root, new, old, warnings));
         }
         errors
     }

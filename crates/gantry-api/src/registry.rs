@@ -353,8 +353,13 @@ impl Kind {
     }
 
     /// What is wrong with a changed object: new, old. What was wrong before may be no fault of a custom
-    /// kind's.
-    pub fn validate_change(&self, object: &Value, old: &Value) -> Vec<FieldError> {
+    /// kind's; what its rules say of that are `warnings`.
+    pub fn validate_change(
+        &self,
+        object: &Value,
+        old: &Value,
+        warnings: &mut Vec<String>,
+    ) -> Vec<FieldError> {
         match &self.behaviour {
             Behaviour::Builtin(rules) => field::find(|| {
                 let mut errors = (rules.validate)(object);
@@ -362,7 +367,9 @@ impl Kind {
                 errors
             }),
             Behaviour::Custom(custom) => match self.validate_type(object) {
-                errors if errors.is_empty() => custom.version().schema().validate_update(object, old),
+                errors if errors.is_empty() => {
+                    custom.version().schema().validate_update(object, old, warnings)
+                }
                 errors => errors,
             },
         }
@@ -373,11 +380,18 @@ impl Kind {
         field::find(|| (self.rules().validate_update)(object, old))
     }
 
-    /// What is wrong with a change of the status or the approval: new, old, the subresource.
-    pub fn validate_status(&self, object: &Value, old: &Value, part: &str) -> Vec<FieldError> {
+    /// What is wrong with a change of the status or the approval: new, old, the subresource. Custom kinds have
+    /// `warnings`, as in other changes.
+    pub fn validate_status(
+        &self,
+        object: &Value,
+        old: &Value,
+        part: &str,
+        warnings: &mut Vec<String>,
+    ) -> Vec<FieldError> {
         match &self.behaviour {
             Behaviour::Builtin(rules) => field::find(|| (rules.validate_status)(object, old, part)),
-            Behaviour::Custom(custom) => custom.version().schema().validate_status(object, old),
+            Behaviour::Custom(custom) => custom.version().schema().validate_status(object, old, warnings),
         }
     }
 

@@ -108,21 +108,30 @@ pub fn validate_defaults(path: &Path, schema: &Value, compiler: &dyn Compiler) -
     super::default::validate::by_rules(path, schema, compiler)
 }
 
-/// What is wrong by the rules with `new`, beside `old` in an update, which tolerates what did not change.
-pub(crate) fn validate(node: &Node, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    walk(&Path::default(), node, new, old, true)
+/// What is wrong by the rules with `new`, beside `old` in an update, which tolerates what did not change: that goes
+/// to `warnings`.
+pub(crate) fn validate(
+    node: &Node,
+    new: &Value,
+    old: Option<&Value>,
+    warnings: &mut Vec<String>,
+) -> Vec<FieldError> {
+    let root = Path::default();
+    let mut walk = walk(&root, node, new, old, true);
+    warnings.append(&mut walk.warnings);
+    walk.errors
 }
 
 /// What is wrong by the rules with a default at `path`: it is what it was.
 pub(crate) fn validate_default(path: &Path, node: &Node, value: &Value) -> Vec<FieldError> {
-    walk(path, node, value, Some(value), false)
+    walk(path, node, value, Some(value), false).errors
 }
 
-fn walk(path: &Path, node: &Node, new: &Value, old: Option<&Value>, tolerant: bool) -> Vec<FieldError> {
+fn walk<'s>(path: &'s Path, node: &Node, new: &Value, old: Option<&Value>, tolerant: bool) -> Walk<'s> {
+    let mut walk = Walk { start: path, budget: BUDGET, errors: Vec::new(), warnings: Vec::new() };
     if !node.has.rules {
-        return Vec::new();
+        return walk;
     }
-    let mut walk = Walk { start: path, budget: BUDGET, errors: Vec::new() };
     let unchanged = Unchanged {
         here: old
             .filter(|_| tolerant)
@@ -131,7 +140,7 @@ fn walk(path: &Path, node: &Node, new: &Value, old: Option<&Value>, tolerant: bo
         root: true,
     };
     walk.place(node, &Place::START, new, old, &unchanged);
-    walk.errors
+    walk
 }
 
 /// A value and the one that it was.
@@ -192,6 +201,8 @@ struct Walk<'s> {
     start: &'s Path,
     budget: u64,
     errors: Vec<FieldError>,
+    /// The failures that are tolerated.
+    warnings: Vec<String>,
 }
 
 impl Walk<'_> {
@@ -277,9 +288,7 @@ impl Walk<'_> {
             match verdict {
                 Verdict::Holds => {}
                 Verdict::Fails(message) => {
-                    if !program.uses_old_self(at) && unchanged.tolerates() {
-                        continue;
-                    }
+                    let tolerated = !program.uses_old_self(at) && unchanged.tolerates();
                     let at = rule.field_path.as_ref().map_or_else(path, |below| path().join(below));
                     let words = message.unwrap_or_else(|| rule.message.clone());
                     let reason = match &*rule.reason {
@@ -288,7 +297,11 @@ impl Walk<'_> {
                         "FieldValueDuplicate" => FieldErrorKind::Duplicate,
                         _ => FieldErrorKind::Invalid,
                     };
-                    self.errors.push(shown(reason, &at, this, kind, words));
+                    let error = shown(reason, &at, this, kind, words);
+                    match tolerated {
+                        true => self.warnings.push(error.to_string()),
+                        false => self.errors.push(error),
+                    }
                 }
                 Verdict::Error(words) => {
                     self.errors.push(shown(FieldErrorKind::Invalid, &path(), this, kind, words));

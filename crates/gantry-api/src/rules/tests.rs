@@ -286,8 +286,11 @@ fn certificate_signing_requests_change_by_subresources_only() {
         object
     };
     let check = |new: Value, old: &Value, subresource: &str, expected: &[&str]| {
-        let errors: Vec<_> =
-            rules.validate_status(&new, old, subresource).iter().map(ToString::to_string).collect();
+        let errors: Vec<_> = rules
+            .validate_status(&new, old, subresource, &mut Vec::new())
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(errors, expected);
     };
     let approved = with(json!([{"type": "Approved", "status": "True"}]));

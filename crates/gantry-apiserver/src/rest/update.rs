@@ -236,18 +236,18 @@ async fn finish(
         // This changes what an update of the object itself may not.
         part @ "ephemeralcontainers" => {
             errors.extend(kind.validate(&object));
-            errors.extend(kind.validate_status(&object, &current, part));
+            errors.extend(kind.validate_status(&object, &current, part, &mut context.warnings));
         }
         "resize" => {
             errors.extend(kind.validate(&object));
             errors.extend(resize::validate(&object, &current));
         }
         part @ ("status" | "approval" | "finalize") => {
-            errors.extend(kind.validate_status(&object, &current, part));
+            errors.extend(kind.validate_status(&object, &current, part, &mut context.warnings));
         }
         "binding" => {}
         _ => {
-            errors.extend(kind.validate_change(&object, &current));
+            errors.extend(kind.validate_change(&object, &current, &mut context.warnings));
             expressions::validate(kind, &object, Some(&current), &mut errors);
         }
     }

@@ -19,7 +19,11 @@ fn created(schema: &CustomSchema, spec: Json) -> Vec<String> {
 }
 
 fn updated(schema: &CustomSchema, new: Json, old: Json) -> Vec<String> {
-    schema.validate_update(&object(new), &object(old)).iter().map(ToString::to_string).collect()
+    schema
+        .validate_update(&object(new), &object(old), &mut Vec::new())
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 #[test]

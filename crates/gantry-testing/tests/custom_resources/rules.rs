@@ -122,3 +122,51 @@ async fn rules_that_cost_too_much_end() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn what_is_tolerated_is_warned_of() -> Result<()> {
+    let server = served(json!({
+        "type": "object",
+        "properties": {
+            "a": {"type": "string", "x-kubernetes-validations": [{"rule": "self == 'y'", "message": "must be y"}]},
+            "b": {"type": "string"},
+        },
+    }))
+    .await?;
+    // It was there before the rule.
+    let mut object = thing("t", json!({"a": "x"}));
+    object["metadata"]["namespace"] = "default".into();
+    object["metadata"]["uid"] = "5a3c4f5e-0000-4000-8000-000000000000".into();
+    let key = "/registry/example.com/things/default/t";
+    server.store.create(key, object.to_string().into_bytes(), None).await?;
+    let path = format!("{THINGS}/t");
+    let warnings = |reply: &Reply| -> Vec<String> {
+        let all = reply.headers.get_all("warning").iter();
+        all.filter_map(|each| each.to_str().ok()).map(str::to_owned).collect()
+    };
+    let warning = "299 - \"spec.a: Invalid value: \\\"x\\\": must be y\"";
+    let mut object = expect(&server.get(&path).await?, 200)?;
+    object["spec"]["b"] = "1".into();
+    let updated = server.json(Method::PUT, &path, &object).await?;
+    expect(&updated, 200)?;
+    assert_eq!(warnings(&updated), [warning]);
+    for (media_type, body) in [
+        ("application/merge-patch+json", json!({"spec": {"b": "2"}})),
+        ("application/json-patch+json", json!([{"op": "replace", "path": "/spec/b", "value": "3"}])),
+        ("application/apply-patch+yaml", thing("t", json!({"b": "3"}))),
+    ] {
+        let path = format!("{path}?fieldManager=m");
+        let patched = server.request(Method::PATCH, &path, media_type, body.to_string()).await?;
+        expect(&patched, 200)?;
+        assert_eq!(warnings(&patched), [warning], "{media_type}");
+    }
+    let body = json!({"spec": {"a": "z"}}).to_string();
+    let refused = server.request(Method::PATCH, &path, "application/merge-patch+json", body).await?;
+    assert_eq!(causes(&refused)?[0].2, "Invalid value: \"z\": must be y");
+    assert_eq!(warnings(&refused), Vec::<String>::new());
+    let body = json!({"spec": {"a": "y"}}).to_string();
+    let mended = server.request(Method::PATCH, &path, "application/merge-patch+json", body).await?;
+    expect(&mended, 200)?;
+    assert_eq!(warnings(&mended), Vec::<String>::new());
+    Ok(())
+}

@@ -125,7 +125,7 @@ proptest! {
     fn nothing_panics_on_any_schema(schema in schema(), new in value(), old in value()) {
         let schema = whole(schema);
         let _ = schema.validate(&new);
-        let _ = schema.validate_update(&new, &old);
+        let _ = schema.validate_update(&new, &old, &mut Vec::new());
         let _ = schema.decode(new.clone());
         let mut adopted = new;
         schema.adopt(&mut adopted);
@@ -146,7 +146,7 @@ proptest! {
         let schema: Value = gantry_json::from_str(&schema).expect("JSON");
         let schema = whole(json!({"type": "object", "properties": {"spec": schema}}));
         let object = resource(value);
-        prop_assert_eq!(words(&schema.validate_update(&object, &object)), Vec::<String>::new());
+        prop_assert_eq!(words(&schema.validate_update(&object, &object, &mut Vec::new())), Vec::<String>::new());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::*;
 use crate::custom::rules::{Compiler, Instance, Program, Verdict};
 
 fn changes(schema: &CustomSchema, old: Value, new: Value) -> Vec<String> {
-    words(&schema.validate_update(&object(new), &object(old)))
+    words(&schema.validate_update(&object(new), &object(old), &mut Vec::new()))
 }
 
 #[test]
@@ -147,6 +147,31 @@ fn rules_in_updates() {
             "spec.list[0]: Invalid value: \"l\": no",
             "spec.list[1]: Invalid value: \"m\": no"
         ]
+    );
+    let check = |new: Value, errors: &[&str], warnings: &[&str]| {
+        let schema = ruled(json!({"type": "object", "properties": {
+            "a": {"type": "string", "x-kubernetes-validations": [{"rule": "broken"}, {"rule": "never", "message": "no"}]},
+            "b": {"type": "string", "x-kubernetes-validations": [{"rule": "said", "reason": "FieldValueForbidden"}]}}}));
+        let (old, mut said) = (object(json!({"a": "x", "b": "y"})), Vec::new());
+        let status = words(&schema.validate_status(&object(new.clone()), &old, &mut said));
+        let first = std::mem::take(&mut said);
+        let update = words(&schema.validate_update(&object(new), &old, &mut said));
+        for (found, said) in [(status, first), (update, said)] {
+            assert_eq!(found, errors);
+            assert_eq!(said, warnings);
+        }
+    };
+    // What could not be evaluated is never tolerated.
+    let broken = "spec.a: Invalid value: \"x\": no such key: a evaluating rule: broken";
+    check(
+        json!({"a": "x", "b": "y", "c": 1}),
+        &[broken],
+        &["spec.a: Invalid value: \"x\": no", "spec.b: Forbidden: said so"],
+    );
+    check(
+        json!({"a": "x", "b": "z"}),
+        &[broken, "spec.b: Forbidden: said so"],
+        &["spec.a: Invalid value: \"x\": no"],
     );
     let same = json!([{"rule": "same as old"}]);
     let schema = ruled(json!({"type": "object", "properties": {

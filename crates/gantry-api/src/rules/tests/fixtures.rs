@@ -74,7 +74,7 @@ pub(super) fn status_refused(name: &str, status: Value, expected: &[&str]) {
     let kind = kind_of(&old);
     let mut new = old.clone();
     crate::patch::merge(&mut new, &json!({"status": status}));
-    let errors = kind.validate_status(&new, &old, "status");
+    let errors = kind.validate_status(&new, &old, "status", &mut Vec::new());
     assert_eq!(words(&errors), expected, "{name} with {status}");
 }
 

@@ -409,7 +409,7 @@ fn statuses_of_pods() {
         let mut new = old.clone();
         crate::patch::merge(&mut new, &json!({"status": patch}));
         kind_of(&old).prepare_status(&mut new, &old, "status");
-        let errors = kind_of(&old).validate_status(&new, &old, "status");
+        let errors = kind_of(&old).validate_status(&new, &old, "status", &mut Vec::new());
         errors.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(status(json!({"qosClass": null})), Vec::<String>::new());
