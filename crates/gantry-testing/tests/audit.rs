@@ -202,7 +202,8 @@ async fn writes_tell_of_their_objects() -> Result<()> {
     let policy = "{apiVersion: audit.k8s.io/v1, kind: Policy, omitStages: [RequestReceived], rules: [
         {level: None, users: ['system:apiserver']},
         {level: Request, resources: [{resources: [configmaps]}], verbs: [delete, deletecollection]},
-        {level: Metadata, resources: [{resources: [configmaps, 'serviceaccounts/token']}], users: [admin]},
+        {level: Metadata, resources: [{resources: [configmaps, 'serviceaccounts/token',
+            'replicationcontrollers/scale']}], users: [admin]},
         {level: None}]}";
     let settings = Settings::to_file(policy.to_owned(), directory.path().join("audit.log"));
     let server = TestServer::with_config(|config| config.audit = Some(settings)).await?;
@@ -221,9 +222,18 @@ async fn writes_tell_of_their_objects() -> Result<()> {
     let token = "/api/v1/namespaces/default/serviceaccounts/robot/token";
     let token = server.json(Method::POST, token, &json!({"metadata": {"uid": "u-1"}})).await?;
     assert_eq!(token.code, 201, "{}", token.text());
+    server.get(&format!("{MAPS}?fieldSelector=metadata.name=b")).await?;
+    let controllers = "/api/v1/namespaces/default/replicationcontrollers";
+    let controller = json!({"metadata": {"name": "c"}, "spec": {"replicas": 0, "template": {
+        "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "c"}]}}}});
+    let controller = server.json(Method::POST, controllers, &controller).await?.json();
+    let metadata = &controller["metadata"];
+    let scale = json!({"metadata": metadata, "spec": {"replicas": 1}});
+    let scaled = server.json(Method::PUT, &format!("{controllers}/c/scale"), &scale).await?;
+    assert_eq!(scaled.code, 200, "{}", scaled.text());
 
     let events = events(server, &directory).await?;
-    let [generated, created, updated, deleted, emptied, issued] = events.as_slice() else {
+    let [generated, created, updated, deleted, emptied, issued, listed, scaled] = events.as_slice() else {
         panic!("{events:#?}")
     };
     let reference = json!({"resource": "configmaps", "namespace": "default", "apiVersion": "v1"});
@@ -256,6 +266,9 @@ async fn writes_tell_of_their_objects() -> Result<()> {
     let id = issued["annotations"]["authentication.kubernetes.io/issued-credential-id"].as_str();
     assert_eq!((&issued["objectRef"]["name"], &issued["objectRef"]["uid"]), (&json!("robot"), &json!("u-1")));
     assert!(id.is_some_and(|id| id.starts_with("JTI=") && id.len() == 40), "{issued}");
+    assert_eq!((&listed["verb"], &listed["objectRef"]["name"]), (&json!("list"), &json!("b")));
+    let seen = ["name", "uid", "resourceVersion"].map(|field| &scaled["objectRef"][field]);
+    assert_eq!(seen, ["name", "uid", "resourceVersion"].map(|field| &metadata[field]));
     Ok(())
 }
 

@@ -3,15 +3,13 @@
 use std::borrow::Cow;
 use std::io::Write;
 use std::net::IpAddr;
-use std::ops::Range;
 
-use gantry_json::{Map, Value, write_text};
+use gantry_json::{Map, Text, Value, write_text};
 use http::request::Parts;
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
 use super::{Level, PeerAddress, Stage};
-use crate::request::RequestInfo;
 use crate::{Attributes, User};
 
 /// The longest name of a client that is kept, in characters.
@@ -21,6 +19,11 @@ const CUT: &str = "...TRUNCATED";
 /// The fields of an event's `objectRef`.
 const REFERENCE: [&str; 8] =
     ["resource", "namespace", "name", "uid", "apiGroup", "apiVersion", "resourceVersion", "subresource"];
+// Where those of them stand that an object says of itself.
+const NAMESPACE: usize = 1;
+const NAME: usize = 2;
+const UID: usize = 3;
+const RESOURCE_VERSION: usize = 6;
 /// What an event without its objects is annotated with.
 const TRUNCATED: &str = "audit.k8s.io/truncated";
 
@@ -38,30 +41,30 @@ pub(super) fn note(notes: &mut Notes, key: Cow<'static, str>, value: Cow<'static
 /// What all events of a request say.
 #[derive(Debug)]
 pub(super) struct Arrived {
-    /// The text of an object.
+    /// The text of an object, but for its `objectRef` and its end.
     text: Vec<u8>,
-    /// Where in it the value of `objectRef` is; empty: it has none.
-    reference: Range<usize>,
+    /// The values of the fields of `objectRef`, which not every request has.
+    reference: Option<[Text; REFERENCE.len()]>,
 }
 
 /// What an object that was sent says of itself.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Sent {
-    pub namespace: String,
-    pub name: String,
-    pub uid: String,
-    pub resource_version: String,
+    pub namespace: Text,
+    pub name: Text,
+    pub uid: Text,
+    pub resource_version: Text,
 }
 
 impl Sent {
     pub fn of(object: &Value) -> Self {
         let metadata = &object["metadata"];
-        let text = |field: &str| metadata[field].as_str().unwrap_or_default().to_owned();
+        let text = |field: usize| Text::new(metadata[REFERENCE[field]].as_str().unwrap_or_default());
         Self {
-            namespace: text("namespace"),
-            name: text("name"),
-            uid: text("uid"),
-            resource_version: text("resourceVersion"),
+            namespace: text(NAMESPACE),
+            name: text(NAME),
+            uid: text(UID),
+            resource_version: text(RESOURCE_VERSION),
         }
     }
 }
@@ -91,7 +94,7 @@ pub(super) struct Outcome {
 
 impl Arrived {
     /// Of a request that arrived then.
-    pub fn new(attributes: &Attributes, info: &RequestInfo, parts: &Parts, received: Timestamp) -> Self {
+    pub fn new(attributes: &Attributes, parts: &Parts, received: Timestamp) -> Self {
         let User { name: user, uid, groups, extra } = &*attributes.user;
         let agent = parts.headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
         let mut text = Vec::with_capacity(512);
@@ -123,36 +126,27 @@ impl Arrived {
             Some(agent) => put(&mut text, "userAgent", agent),
             None => {}
         }
-        let mut reference = 0..0;
-        if attributes.is_resource {
-            let Attributes { resource, namespace, group, version, subresource, .. } = attributes;
-            name(&mut text, "objectRef");
-            reference.start = text.len();
-            put_reference(&mut text, [resource, namespace, &info.name, "", group, version, "", subresource]);
-            reference.end = text.len();
-        }
         put_time(&mut text, "requestReceivedTimestamp", received);
-        text.push(b'}');
+        let reference = attributes.is_resource.then(|| {
+            let Attributes { resource, namespace, name, group, version, subresource, .. } =
+                attributes.clone();
+            let unknown = Text::new_static("");
+            [resource, namespace, name, unknown.clone(), group, version, unknown, subresource]
+        });
         Self { text, reference }
     }
 
-    /// Has the reference say of the object that was sent what the path does not.
-    pub fn refer(&mut self, sent: &Sent) {
-        let Ok(known) = gantry_json::from_slice::<Value>(&self.text[self.reference.clone()]) else { return };
-        let values = REFERENCE.map(|field| {
-            known[field].as_str().unwrap_or(match field {
-                "namespace" => &sent.namespace,
-                "name" => &sent.name,
-                "uid" => &sent.uid,
-                "resourceVersion" => &sent.resource_version,
-                _ => "",
-            })
-        });
-        let mut text = Vec::with_capacity(256);
-        put_reference(&mut text, values);
-        let end = self.reference.start + text.len();
-        self.text.splice(self.reference.clone(), text);
-        self.reference.end = end;
+    /// Has the reference say of the object that was sent what the request does not.
+    pub fn refer(&mut self, sent: Sent) {
+        let Sent { namespace, name, uid, resource_version } = sent;
+        let said = [(NAMESPACE, namespace), (NAME, name), (UID, uid), (RESOURCE_VERSION, resource_version)];
+        if let Some(reference) = &mut self.reference {
+            for (at, said) in said {
+                if reference[at].is_empty() {
+                    reference[at] = said;
+                }
+            }
+        }
     }
 }
 
@@ -184,6 +178,14 @@ impl Event<'_> {
         // The fields of both objects are those of one.
         text.push(b',');
         text.extend_from_slice(&self.arrived.text[1..]);
+        if let Some(values) = &self.arrived.reference {
+            within(&mut text, "objectRef", b"{}", |text| {
+                for (field, value) in REFERENCE.into_iter().zip(values) {
+                    put_filled(text, field, value);
+                }
+            });
+        }
+        text.push(b'}');
         text
     }
 
@@ -229,15 +231,6 @@ fn put_filled(text: &mut Vec<u8>, field: &str, value: &str) {
     if !value.is_empty() {
         put(text, field, value);
     }
-}
-
-/// An `objectRef`, of the values of its fields.
-fn put_reference(text: &mut Vec<u8>, values: [&str; REFERENCE.len()]) {
-    text.push(b'{');
-    for (field, value) in REFERENCE.into_iter().zip(values) {
-        put_filled(text, field, value);
-    }
-    text.push(b'}');
 }
 
 fn put_value(text: &mut Vec<u8>, field: &str, value: Option<&Value>) {
@@ -325,7 +318,7 @@ fn put_number(text: &mut Vec<u8>, number: u32) {
 impl Default for Arrived {
     /// Of a request of which nothing is known.
     fn default() -> Self {
-        Self { text: b"{\"verb\":\"get\"}".to_vec(), reference: 0..0 }
+        Self { text: b"{\"verb\":\"get\"".to_vec(), reference: None }
     }
 }
 
@@ -356,7 +349,7 @@ mod tests {
     use http::{Method, Request};
 
     use super::*;
-    use crate::request::Query;
+    use crate::request::{Query, RequestInfo};
 
     #[test]
     fn times_are_written_to_the_microsecond() {
@@ -380,17 +373,17 @@ mod tests {
             request.header("x-forwarded-for", "10.0.0.7, no, fd00::1").body(()).unwrap().into_parts();
         let peer: SocketAddr = "[fd00::2]:443".parse().unwrap();
         parts.extensions.insert(PeerAddress(peer));
-        let info = RequestInfo::parse(&Method::GET, parts.uri.path(), &Query::parse(None));
         let attributes = Attributes {
             user: user.into(),
             verb: "get".into(),
             resource: "pods".into(),
             namespace: "n".into(),
+            name: "a\"".into(),
             version: "v1".into(),
             is_resource: true,
             ..Attributes::default()
         };
-        let arrived = Arrived::new(&attributes, &info, &parts, Timestamp::UNIX_EPOCH);
+        let arrived = Arrived::new(&attributes, &parts, Timestamp::UNIX_EPOCH);
         let mut notes = Notes::new();
         for (key, value) in [("b", "1"), ("a", "\n"), ("b", "2")] {
             note(&mut notes, key.into(), value.into());
@@ -415,7 +408,7 @@ mod tests {
             "user": {"username": "jane", "uid": "u-1", "groups": ["one", "two", "system:authenticated"],
                 "extra": {"k": ["a\"b", "c"]}},
             "sourceIPs": ["10.0.0.7", "fd00::1", "fd00::2"], "userAgent": "kubectl",
-            "objectRef": {"resource": "pods", "namespace": "n", "name": info.name, "apiVersion": "v1"},
+            "objectRef": {"resource": "pods", "namespace": "n", "name": "a\"", "apiVersion": "v1"},
             "requestReceivedTimestamp": "1970-01-01T00:00:00.000000Z",
         });
         assert_eq!(seen, expect);
@@ -434,10 +427,11 @@ mod tests {
             resource: info.resource.clone(),
             subresource: info.subresource.clone(),
             namespace: info.namespace.clone(),
+            name: info.name.clone(),
             is_resource: info.is_resource,
             ..Attributes::default()
         };
-        Arrived::new(&attributes, &info, &parts, Timestamp::UNIX_EPOCH)
+        Arrived::new(&attributes, &parts, Timestamp::UNIX_EPOCH)
     }
 
     fn seen(arrived: &Arrived) -> Value {
@@ -458,13 +452,11 @@ mod tests {
 
     #[test]
     fn the_object_that_was_sent_says_what_the_path_does_not() {
-        let check = |uri: &str, object: Value, expect: &str| {
+        let check = |uri: &str, object: Value, expect: Value| {
             let mut arrived = arrived(User::new("jane", []), uri, "kubectl");
-            arrived.refer(&Sent::of(&object));
-            let written = str::from_utf8(&arrived.text[arrived.reference.clone()]).unwrap();
-            assert_eq!(written, expect);
+            arrived.refer(Sent::of(&object));
             let event = seen(&arrived);
-            assert_eq!(event["objectRef"].is_null(), expect.is_empty(), "{event}");
+            assert_eq!(event["objectRef"], expect);
             assert_eq!(event["requestReceivedTimestamp"], "1970-01-01T00:00:00.000000Z");
         };
         let named = json!({"metadata": {
@@ -472,18 +464,20 @@ mod tests {
         check(
             "/apis/apps/v1/namespaces/n/deployments",
             named.clone(),
-            r#"{"resource":"deployments","namespace":"n","name":"a\"","uid":"u-1","apiGroup":"apps","apiVersion":"v1","resourceVersion":"7"}"#,
+            json!({"resource": "deployments", "namespace": "n", "name": "a\"", "uid": "u-1", "apiGroup": "apps",
+                "apiVersion": "v1", "resourceVersion": "7"}),
         );
         check(
             "/api/v1/nodes/b/status",
             named.clone(),
-            r#"{"resource":"nodes","namespace":"other","name":"b","uid":"u-1","apiVersion":"v1","resourceVersion":"7","subresource":"status"}"#,
+            json!({"resource": "nodes", "namespace": "other", "name": "b", "uid": "u-1", "apiVersion": "v1",
+                "resourceVersion": "7", "subresource": "status"}),
         );
         check(
             "/api/v1/namespaces/n/pods",
             json!({"metadata": {"generateName": "a-"}}),
-            r#"{"resource":"pods","namespace":"n","apiVersion":"v1"}"#,
+            json!({"resource": "pods", "namespace": "n", "apiVersion": "v1"}),
         );
-        check("/version", named, "");
+        check("/version", named, Value::Null);
     }
 }

@@ -136,7 +136,7 @@ impl Record {
             id: id.clone(),
             verb: info.verb,
             refused,
-            arrived: Arrived::new(attributes, info, parts, received),
+            arrived: Arrived::new(attributes, parts, received),
             impersonated: None,
             requested: None,
             outcome: None,
@@ -169,7 +169,7 @@ impl Record {
         let noted = annotations.into_iter().filter(|(key, _)| kept || !key.starts_with(PATCHES));
         noted.for_each(|(key, value)| note(&mut self.notes, key.into(), value.into()));
         if let Some(sent) = sent {
-            self.arrived.refer(&sent);
+            self.arrived.refer(*sent);
         }
         if let Some(understood) = requested {
             self.requested = Some(self.kept(understood));

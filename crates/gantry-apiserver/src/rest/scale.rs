@@ -36,6 +36,9 @@ pub(super) async fn serve(
             let format = body::format(request.headers())?;
             let bytes = body::read(request.into_body()).await?;
             let scale = body::typed(&bytes, format, SCALE)?;
+            if let Some(audit) = context.annotations {
+                audit.sent(&scale);
+            }
             set(context, &manager, move |_, _| Ok(scale.clone())).await?
         }
         "patch" => {

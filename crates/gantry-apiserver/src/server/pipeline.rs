@@ -391,17 +391,23 @@ fn audit_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
+/// The one name that is selected, or nothing: who may read one object may also list and watch it alone.
+fn only_name(query: &Query) -> &str {
+    let mut terms = query.filled("fieldSelector").unwrap_or_default().split(',');
+    let name = terms.find_map(|term| term.strip_prefix("metadata.name=")).unwrap_or_default();
+    let name = name.strip_prefix('=').unwrap_or(name);
+    // What can be in no path names nothing.
+    let segment = !matches!(name, "." | "..") && !name.contains(['/', '%']);
+    if segment { name } else { "" }
+}
+
 fn attributes(info: &RequestInfo, query: &Query, user: Arc<User>) -> Attributes {
-    let mut name = info.name.clone();
-    let selected = matches!(info.verb, "list" | "watch" | "deletecollection");
-    if selected
-        && name.is_empty()
-        && let Some(field) = query.filled("fieldSelector")
-        && let Some(only) = field.split(',').find_map(|each| each.strip_prefix("metadata.name="))
-    {
-        // Who may read one object may also list and watch it alone.
-        name = only.trim_start_matches('=').into();
-    }
+    let read = matches!(info.verb, "list" | "watch");
+    let selected = read || info.verb == "deletecollection";
+    let name = match info.name.is_empty() && read {
+        true => only_name(query).into(),
+        false => info.name.clone(),
+    };
     let selector = |name: &str| Text::new(if selected { query.get(name).unwrap_or_default() } else { "" });
     Attributes {
         user,
@@ -416,5 +422,33 @@ fn attributes(info: &RequestInfo, query: &Query, user: Arc<User>) -> Attributes 
         is_resource: info.is_resource,
         field_selector: selector("fieldSelector"),
         label_selector: selector("labelSelector"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_selected_is_asked_for() {
+        let check = |method: Method, query: &str, expect: [&str; 3]| {
+            let query = Query::parse(Some(query));
+            let info = RequestInfo::parse(&method, "/api/v1/namespaces/n/pods", &query);
+            let seen = attributes(&info, &query, Arc::default());
+            assert_eq!([&*seen.verb, &seen.name, &seen.field_selector], expect);
+        };
+        let one = "metadata.name=a";
+        check(Method::GET, "fieldSelector=metadata.name%3Da", ["list", "a", one]);
+        check(
+            Method::GET,
+            "watch=1&fieldSelector=x%3Dy,metadata.name%3D%3Da",
+            ["watch", "a", "x=y,metadata.name==a"],
+        );
+        check(Method::GET, "fieldSelector=metadata.name!%3Da", ["list", "", "metadata.name!=a"]);
+        check(Method::GET, "fieldSelector=metadata.name%3Da/b", ["list", "", "metadata.name=a/b"]);
+        check(Method::GET, "fieldSelector=metadata.name%3D..", ["list", "", "metadata.name=.."]);
+        check(Method::GET, "", ["list", "", ""]);
+        // Who may delete one object may not delete a collection.
+        check(Method::DELETE, "fieldSelector=metadata.name%3Da", ["deletecollection", "", one]);
     }
 }
