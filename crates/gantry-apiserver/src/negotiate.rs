@@ -96,9 +96,8 @@ impl Output {
 
 /// Whether the client takes gzip.
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {
-    // Go's clients say no more than that.
-    let takes = |list: &str| list == "gzip" || list.split(',').any(takes_gzip);
-    headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).is_some_and(takes)
+    let list = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    list.is_some_and(|list| list.split(',').any(takes_gzip))
 }
 
 /// Whether one of the codings that a client accepts is gzip.
