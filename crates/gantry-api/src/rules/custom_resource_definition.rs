@@ -45,7 +45,12 @@ pub const RULES: Rules = Rules {
         remember_storage(new);
     },
     validate,
-    validate_create: |definition| approval::validate(definition, None),
+    validate_create: |definition| {
+        let mut errors = Vec::new();
+        stored_versions(definition, &mut errors);
+        errors.extend(approval::validate(definition, None));
+        errors
+    },
     validate_update: |new, old| {
         let mut errors = Vec::new();
         let (path, spec, before) = (Path::new("spec"), &new["spec"], &old["spec"]);
@@ -85,19 +90,17 @@ fn is_established(definition: &Value) -> bool {
 
 /// Objects may be kept in every version that was once the one to keep.
 fn remember_storage(definition: &mut Value) {
-    let versions = list(&definition["spec"], "versions").iter();
-    let storage: Vec<Value> =
-        versions.filter(|each| each["storage"] == true).map(|each| each["name"].clone()).collect();
+    let mut versions = list(&definition["spec"], "versions").iter();
+    let Some(storage) = versions.find(|each| each["storage"] == true) else { return };
+    let name = storage["name"].clone();
     let stored = &mut definition["status"]["storedVersions"];
     if !stored.is_array() {
         *stored = json!([]);
     }
-    if let Some(stored) = stored.as_array_mut() {
-        for name in storage {
-            if !stored.contains(&name) {
-                stored.push(name);
-            }
-        }
+    if let Some(stored) = stored.as_array_mut()
+        && !stored.contains(&name)
+    {
+        stored.push(name);
     }
 }
 
@@ -108,23 +111,25 @@ fn stored_versions(definition: &Value, errors: &mut Vec<FieldError>) {
         (list(&definition["status"], "storedVersions"), list(&definition["spec"], "versions"));
     if stored.is_empty() {
         let words = "must have at least one stored version";
-        errors.push(FieldError::invalid(&path, Value::Array(Vec::new()), words));
+        errors.push(FieldError::invalid(&path, definition["status"]["storedVersions"].clone(), words));
         return;
     }
-    for version in versions.iter().filter(|version| version["storage"] == true) {
-        if !stored.contains(&version["name"]) {
+    let mut left: Vec<(usize, &Value)> = stored.iter().enumerate().collect();
+    for version in versions {
+        let name = &version["name"];
+        if version["storage"] == true && left.iter().all(|(_, stored)| *stored != name) {
             let words = format!("must have the storage version {}", text(version, "name"));
             errors.push(FieldError::invalid(&path, stored.to_vec(), words));
         }
+        // One of two that have the same name is missing.
+        left.retain(|(_, stored)| *stored != name);
     }
-    for (at, name) in stored.iter().enumerate() {
-        if versions.iter().all(|version| version["name"] != *name) {
-            let shown = name.as_str().unwrap_or_default();
-            let words = format!(
-                "missing from spec.versions; {shown} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {shown} and removes {shown} from status.storedVersions"
-            );
-            errors.push(FieldError::invalid(&path.index(at), name.clone(), words));
-        }
+    for (at, name) in left {
+        let shown = name.as_str().unwrap_or_default();
+        let words = format!(
+            "missing from spec.versions; {shown} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {shown} and removes {shown} from status.storedVersions"
+        );
+        errors.push(FieldError::invalid(&path.index(at), name.clone(), words));
     }
 }
 

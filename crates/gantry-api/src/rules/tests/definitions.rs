@@ -201,7 +201,23 @@ fn versions() {
     let storage = format!(
         "spec.versions: Invalid value: {shown}: must have exactly one version marked as storage version"
     );
-    check(twice, &[&unique, &storage]);
+    let missing = "status.storedVersions: Invalid value: [\"v1\"]: must have the storage version v1";
+    check(twice, &[&unique, &storage, missing]);
+}
+
+#[test]
+fn storage_versions() {
+    let first = |patch: Value| version(patch)["versions"][0].clone();
+    let stored = |patches: &[Value], words: &str| {
+        let versions = Value::Array(patches.iter().cloned().map(first).collect());
+        let one = format!(
+            "spec.versions: Invalid value: {versions}: must have exactly one version marked as storage version"
+        );
+        let stored = format!("status.storedVersions: Invalid value: {words}");
+        check(json!({"versions": versions}), &[&one, &stored]);
+    };
+    stored(&[json!({"storage": false})], "null: must have at least one stored version");
+    stored(&[json!({}), json!({"name": "v2"})], "[\"v1\"]: must have the storage version v2");
 }
 
 #[test]
