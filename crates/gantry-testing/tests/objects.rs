@@ -3,7 +3,7 @@
 use anyhow::Result;
 use gantry_json::{Value, json};
 use gantry_testing::TestServer;
-use http::Method;
+use http::{HeaderValue, Method};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -69,8 +69,17 @@ async fn the_api_describes_itself() -> Result<()> {
     let document = server.get(&url).await?.json();
     let deployment = &document["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"];
     assert_eq!(deployment["description"], "Deployment enables declarative updates for Pods and ReplicaSets.");
-    let cached = server.get(&url).await?.headers["cache-control"].clone();
-    assert!(cached.to_str()?.contains("immutable"), "{cached:?}");
+    let cached = server.get(&url).await?.headers;
+    assert_eq!(
+        (&cached["cache-control"], &cached["vary"]),
+        (
+            &HeaderValue::from_static("public, immutable"),
+            &HeaderValue::from_static("Accept, Accept-Encoding")
+        )
+    );
+    assert!(cached["expires"].to_str()?.ends_with(" GMT"), "{cached:?}");
+    let unhashed = server.get("/openapi/v3/apis/apps/v1").await?.headers;
+    assert_eq!(unhashed.get("expires"), None);
     let moved = server.get("/openapi/v3/apis/apps/v1?hash=0").await?;
     assert_eq!((moved.code.as_u16(), moved.headers["location"].to_str()?), (301, url.as_str()));
     let ready = server.get("/readyz?verbose").await?.text();

@@ -3,9 +3,10 @@
 use gantry_api::openapi::Form;
 use gantry_api::status::ApiError;
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, VARY,
+    ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH, LOCATION, VARY,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use jiff::{Timestamp, ToSpan as _, tz::TimeZone};
 
 use crate::body::Body;
 use crate::negotiate::accepts_gzip;
@@ -127,10 +128,19 @@ pub(super) fn v3(
         if accepts_gzip(headers) { respond::compress(response) } else { response }
     };
     if asked.is_some() {
-        const FOREVER: HeaderValue = HeaderValue::from_static("public, immutable, max-age=31536000");
-        response.headers_mut().insert(CACHE_CONTROL, FOREVER);
+        let expires = a_year_after(Timestamp::now()).map_err(ApiError::internal)?;
+        let expires = HeaderValue::from_str(&expires).map_err(ApiError::internal)?;
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+        headers.insert(EXPIRES, expires);
     }
     tagged(response, &tag)
+}
+
+/// The date until when what never changes is kept, as a header has it (RFC 9110, section 5.6.7).
+fn a_year_after(time: Timestamp) -> Result<String, jiff::Error> {
+    let expires = time.to_zoned(TimeZone::UTC).checked_add(1.year())?;
+    Ok(expires.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
 }
 
 /// Whether the client has what the tag names.
@@ -157,6 +167,15 @@ fn tagged(mut response: Response<Body>, tag: &str) -> Result<Response<Body>, Api
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_never_changes_expires_in_a_year() {
+        let check = |now: &str, expect: &str| {
+            assert_eq!(a_year_after(now.parse().expect("a time")).expect("a date"), expect);
+        };
+        check("2025-03-04T05:06:07.8Z", "Wed, 04 Mar 2026 05:06:07 GMT");
+        check("2025-12-31T23:59:59Z", "Thu, 31 Dec 2026 23:59:59 GMT");
+    }
 
     #[test]
     fn the_form_that_is_liked_best_is_chosen() {
