@@ -61,33 +61,30 @@ pub(super) fn answer(
     if converted.len() != asked.len() {
         return Err(format!("returned {} objects, expected {}", converted.len(), asked.len()));
     }
-    let each = converted.into_iter().zip(asked).enumerate();
-    let restored = each.map(|(at, (new, old))| {
-        restored(new, old, wanted)
-            .map_err(|why| format!("returned invalid converted object at index {at}: {why}"))
-    });
-    restored.collect()
+    converted.into_iter().zip(asked).map(|(new, old)| restored(new, old, wanted)).collect()
 }
 
 /// A converted object with the metadata of the one that was asked about, of which a webhook may change
-/// labels and annotations alone.
+/// labels and annotations alone. What is wrong with it is said as of the only one: upstream reads stored objects
+/// one by one.
 fn restored(mut new: Value, old: &Value, wanted: &str) -> Result<Value, String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     if new["apiVersion"] != wanted {
         let got = text(&new["apiVersion"]);
-        return Err(format!("invalid groupVersion (expected {wanted}, received {got})"));
+        return Err(format!(
+            "returned invalid object at index 0: invalid groupVersion (expected {wanted}, received {got})"
+        ));
     }
     if new["kind"] != old["kind"] {
         let (expected, got) = (text(&old["kind"]), text(&new["kind"]));
-        return Err(format!("invalid kind (expected {expected}, received {got})"));
+        return Err(format!(
+            "returned invalid object at index 0: invalid kind (expected {expected}, received {got})"
+        ));
     }
-    for field in ["name", "namespace", "uid"] {
-        if new["metadata"][field] != old["metadata"][field] {
-            return Err(format!(
-                "metadata.{field}: Invalid value: {:?}: must be {:?}",
-                text(&new["metadata"][field]),
-                text(&old["metadata"][field])
-            ));
+    for (field, shown) in [("name", "name"), ("namespace", "namespace"), ("uid", "UID")] {
+        let (expected, got) = (text(&old["metadata"][field]), text(&new["metadata"][field]));
+        if expected != got {
+            return Err(format!("returned invalid object: must have the same {shown}: {expected} != {got}"));
         }
     }
     let mut metadata = old["metadata"].clone();
@@ -95,12 +92,42 @@ fn restored(mut new: Value, old: &Value, wanted: &str) -> Result<Value, String> 
         for field in ["labels", "annotations"] {
             match &new["metadata"][field] {
                 Value::Null => drop(fields.remove(field)),
-                value => drop(fields.insert(field.into(), value.clone())),
+                value => {
+                    texts(field, value).map_err(|why| format!("returned invalid metadata: {why}"))?;
+                    fields.insert(field.into(), value.clone());
+                }
             }
         }
     }
     new["metadata"] = metadata;
     Ok(new)
+}
+
+/// Checks that labels or annotations are texts.
+fn texts(field: &str, value: &Value) -> Result<(), String> {
+    let Some(entries) = value.as_object() else {
+        return Err(format!("invalid metadata.{field} of type {} in converted object", go_type(value)));
+    };
+    match entries.iter().find(|(_, value)| !value.is_string()) {
+        Some((key, other)) => Err(format!(
+            "metadata.{field}[{key}] must be a string, but is {} in converted object",
+            go_type(other)
+        )),
+        None => Ok(()),
+    }
+}
+
+/// What Go calls the type of a value that was read from JSON.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
 }
 
 #[cfg(test)]
@@ -141,7 +168,33 @@ mod tests {
         check(
             json!({"uid": "q", "result": done, "convertedObjects": [object("v3", json!({}))]}),
             Err(
-                "returned invalid converted object at index 0: invalid groupVersion (expected example.com/v2, received example.com/v3)",
+                "returned invalid object at index 0: invalid groupVersion (expected example.com/v2, received example.com/v3)",
+            ),
+        );
+        let with = |patch: &dyn Fn(&mut Value)| {
+            let mut converted = object("v2", json!({}));
+            patch(&mut converted);
+            json!({"uid": "q", "result": {"status": "Success"}, "convertedObjects": [converted]})
+        };
+        check(
+            with(&|object| object["kind"] = "Other".into()),
+            Err("returned invalid object at index 0: invalid kind (expected Thing, received Other)"),
+        );
+        for (field, words) in [
+            ("name", "returned invalid object: must have the same name: t != x"),
+            ("namespace", "returned invalid object: must have the same namespace:  != x"),
+            ("uid", "returned invalid object: must have the same UID: u != x"),
+            (
+                "labels",
+                "returned invalid metadata: invalid metadata.labels of type string in converted object",
+            ),
+        ] {
+            check(with(&|object| object["metadata"][field] = "x".into()), Err(words));
+        }
+        check(
+            with(&|object| object["metadata"]["annotations"] = json!({"a": 1})),
+            Err(
+                "returned invalid metadata: metadata.annotations[a] must be a string, but is int64 in converted object",
             ),
         );
         assert_eq!(version(&json!(["v7", "v1beta1", "v1"])), Some("v1beta1"));
