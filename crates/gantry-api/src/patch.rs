@@ -9,7 +9,7 @@ mod strategic;
 mod typed;
 
 pub use fields::FieldSet;
-pub use json::{JsonPatchFault, json_patch, json_patch_findings, json_patch_steps};
+pub use json::{JsonPatchFault, json_patch, json_patch_findings, json_patch_operations, json_patch_steps};
 #[cfg(test)]
 pub(crate) use merge::merge;
 pub use merge::merge_patch;

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use gantry_api::schema::{self, Format};
 use gantry_json::Value;
 use gantry_store::Store;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
@@ -44,6 +45,9 @@ const MOST_CLIENTS: usize = 200;
 const IDLE: Duration = Duration::from_secs(90);
 /// How much of a refusal is read, in bytes.
 const LONGEST_REFUSAL: usize = 8 << 10;
+/// What upstream reads first of an object.
+const HEAD: &str =
+    r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Why a call brought no answer, in the words of upstream's client.
@@ -147,9 +151,7 @@ impl Webhooks {
             }
             let body = Limited::new(body, longest).collect().await;
             let bytes = body.map_err(|error| failed(error.to_string()))?.to_bytes();
-            gantry_json::from_slice(&bytes).map_err(|error| {
-                CallError::Answer(format!("couldn't get version/kind; json parse error: {error}"))
-            })
+            read_answer(&bytes).map_err(CallError::Answer)
         };
         match tokio::time::timeout(time, call).await {
             Ok(answer) => answer,
@@ -185,6 +187,30 @@ impl Webhooks {
         clients.truncate(MOST_CLIENTS);
         Ok(client)
     }
+}
+
+/// Reads an answer, in JSON or, as upstream does, in YAML; what is wrong with it is said in upstream's words.
+fn read_answer(bytes: &[u8]) -> Result<Value, String> {
+    let json = bytes.trim_ascii_start().starts_with(b"{");
+    if json && let Ok(value) = gantry_json::from_slice(bytes) {
+        return Ok(value);
+    }
+    let read = schema::decode_free(bytes, if json { Format::Json } else { Format::Yaml });
+    let why = match read.map(|decoded| decoded.value) {
+        Ok(value @ Value::Object(_)) => return Ok(value),
+        Ok(other) => {
+            let found = match other {
+                Value::Array(_) => "array",
+                Value::Bool(_) => "bool",
+                Value::Number(_) => "number",
+                _ => "string",
+            };
+            format!("json: cannot unmarshal {found} into Go value of type {HEAD}")
+        }
+        Err(error) if json => error.to_string(),
+        Err(error) => return Err(error.to_string()),
+    };
+    Err(format!("couldn't get version/kind; json parse error: {why}"))
 }
 
 /// A refusal, as upstream's client words it: the Status that the webhook sent, or what its code means.
@@ -314,6 +340,22 @@ mod tests {
         check(
             wrong("10.0.0.2", &presented[..2]),
             "cannot validate certificate for 10.0.0.2 because it doesn't contain any IP SANs",
+        );
+    }
+
+    #[test]
+    fn answers_that_are_none() {
+        let check = |body: &str, expect: &str| {
+            let expect = format!("couldn't get version/kind; json parse error: {expect}");
+            assert_eq!(read_answer(body.as_bytes()), Err(expect), "{body}");
+        };
+        assert_eq!(read_answer(b"{\"a\": 1}").map(|answer| answer["a"].as_u64()), Ok(Some(1)));
+        assert_eq!(read_answer(b"a: 1").map(|answer| answer["a"].as_u64()), Ok(Some(1)));
+        check("{\"a\":", "unexpected end of JSON input");
+        check("{]", "invalid character ']' looking for beginning of object key string");
+        check(
+            "oops",
+            r#"json: cannot unmarshal string into Go value of type struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#,
         );
     }
 

@@ -49,14 +49,7 @@ impl From<JsonPatchFault> for ApiError {
 
 /// `current` after the operations in `patch`.
 pub fn json_patch(current: &Value, patch: &[u8]) -> Result<Value, JsonPatchFault> {
-    let (operations, _) = read(patch).map_err(JsonPatchFault::Unreadable)?;
-    if let Some(why) = misshapen(&operations, "jsonpatch.Patch", "jsonpatch.Operation") {
-        return Err(JsonPatchFault::Unreadable(why));
-    }
-    let operations = match operations {
-        Value::Array(operations) => operations,
-        _ => Vec::new(),
-    };
+    let operations = json_patch_operations(patch).map_err(JsonPatchFault::Unreadable)?;
     if operations.len() > MOST_OPERATIONS {
         return Err(JsonPatchFault::TooLong(operations.len()));
     }
@@ -66,6 +59,16 @@ pub fn json_patch(current: &Value, patch: &[u8]) -> Result<Value, JsonPatchFault
         step(&mut patched, operation).map_err(misfits)?;
     }
     Ok(patched.into())
+}
+
+/// The operations in `patch`; what is wrong where it is none, in upstream's words.
+pub fn json_patch_operations(patch: &[u8]) -> Result<Vec<Value>, String> {
+    let (operations, _) = read(patch)?;
+    match (misshapen(&operations, "jsonpatch.Patch", "jsonpatch.Operation"), operations) {
+        (Some(why), _) => Err(why),
+        (None, Value::Array(operations)) => Ok(operations),
+        (None, _) => Ok(Vec::new()),
+    }
 }
 
 /// What is written there, and its fields that come twice, of which the last one counts; what is wrong where it

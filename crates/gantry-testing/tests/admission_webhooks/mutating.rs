@@ -84,6 +84,8 @@ async fn patches_that_cannot_be() -> Result<()> {
     let server = TestServer::start().await?;
     let hook = webhook(&server, |path, _| match path {
         "/half" => json!({"allowed": true, "patch": STANDARD.encode("[]")}),
+        "/broken" => json!({"allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode("{")}),
+        "/shape" => patch(&json!({"op": "add"})),
         "/wrong" => patch(&json!([{"op": "remove", "path": "/data/nothing"}])),
         "/type" => patch(&json!([{"op": "add", "path": "/data", "value": 3}])),
         _ => {
@@ -97,6 +99,14 @@ async fn patches_that_cannot_be() -> Result<()> {
         (
             "/half",
             "Internal error occurred: failed calling webhook \"x.example.com\": received invalid webhook response: webhook returned response.patch but not response.patchType",
+        ),
+        (
+            "/broken",
+            "Internal error occurred: failed calling webhook \"x.example.com\": received undecodable patch in webhook response: unexpected end of JSON input",
+        ),
+        (
+            "/shape",
+            "Internal error occurred: failed calling webhook \"x.example.com\": received undecodable patch in webhook response: json: cannot unmarshal object into Go value of type jsonpatch.Patch",
         ),
         ("/wrong", "Internal error occurred: "),
         ("/type", "Internal error occurred: "),

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use gantry_api::patch::json_patch;
+use gantry_api::patch::{json_patch, json_patch_operations};
 use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
-use gantry_json::{Value, json};
+use gantry_json::json;
 use gantry_store::Store;
 
 use super::super::matching::{self, Versioned};
@@ -61,8 +61,9 @@ impl MutatingAdmissionWebhook {
         }
         let Some((patch, patch_type)) = response.patch else { return Ok(false) };
         let internal = |why: String| Failure::Internal(ApiError::internal(why));
-        let operations: Vec<Value> =
-            gantry_json::from_slice(&patch).map_err(|error| internal(error.to_string()))?;
+        let operations = json_patch_operations(&patch).map_err(|why| {
+            Failure::calling(name, format!("received undecodable patch in webhook response: {why}"), 503)
+        })?;
         if operations.is_empty() {
             return Ok(false);
         }
