@@ -446,8 +446,9 @@ async fn applies_that_are_wrong() -> Result<()> {
                    set in map";
     check(&strict, 400, "BadRequest", message);
     let unversioned = apply("?fieldManager=m", "metadata: {name: a, managedFields: [{manager: x}]}").await?;
-    let message = "Incorrect version specified in apply patch. Specified patch version: , expected: v1";
-    check(&unversioned, 400, "BadRequest", message);
+    check(&unversioned, 400, "BadRequest", "invalid object type: /, Kind=");
+    let other = apply("?fieldManager=m", "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\n").await?;
+    check(&other, 400, "BadRequest", "invalid object type: /v1, Kind=Secret");
     let object_with =
         |metadata: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, {metadata}}}\n");
     for managed in ["[{manager: x}]", "[]"] {

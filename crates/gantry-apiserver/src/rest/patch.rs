@@ -220,11 +220,10 @@ fn read_applied(context: &mut Context<'_>, bytes: &[u8], format: Format) -> Resu
         ApiError::new(500, "", words)
     };
     let mut applied = free.value.clone();
-    let (given, wanted) = (applied["apiVersion"].as_str().unwrap_or_default(), kind.api_version());
-    if applied.is_object() && given != wanted {
-        return Err(ApiError::bad_request(format!(
-            "Incorrect version specified in apply patch. Specified patch version: {given}, expected: {wanted}"
-        )));
+    let text = |field: &str| applied[field].as_str().unwrap_or_default();
+    if applied.is_object() && (text("apiVersion"), text("kind")) != (&*kind.api_version(), &*kind.kind) {
+        let given = kind_in_full(text("apiVersion"), text("kind"));
+        return Err(ApiError::bad_request(format!("invalid object type: {given}")));
     }
     body::check_kind(context.registry, &mut applied, &kind.kind, &kind.api_version())?;
     // A list of something else is a fault of type.
@@ -252,6 +251,16 @@ fn read_applied(context: &mut Context<'_>, bytes: &[u8], format: Format) -> Resu
             Ok(decoded.value)
         }
         _ => Ok(decoded.value),
+    }
+}
+
+/// A group, version and kind as upstream writes them; nothing of what has no version that can be read.
+fn kind_in_full(api_version: &str, kind: &str) -> String {
+    match api_version.split('/').collect::<Vec<_>>()[..] {
+        [""] => format!("/, Kind={kind}"),
+        [version] => format!("/{version}, Kind={kind}"),
+        [group, version] => format!("{group}/{version}, Kind={kind}"),
+        _ => "/, Kind=".to_owned(),
     }
 }
 
@@ -287,4 +296,18 @@ pub(super) fn merged(
     })?;
     let settled = context.kind.decode_value(merged);
     Ok(settled.map_err(|why| ApiError::internal(why.to_string()))?.value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_in_full() {
+        let check = |api_version: &str, expect: &str| assert_eq!(kind_in_full(api_version, "K"), expect);
+        check("", "/, Kind=K");
+        check("v1", "/v1, Kind=K");
+        check("a.b/v1", "a.b/v1, Kind=K");
+        check("a/b/c", "/, Kind=");
+    }
 }

@@ -109,18 +109,19 @@ async fn objects_say_what_they_are_and_which_version_they_replace() -> Result<()
     assert_eq!(next["spec"]["count"], 5);
 
     let apply = format!("{path}?fieldManager=m");
-    let applied = async |api_version: Value| {
-        let body = json!({"apiVersion": api_version, "kind": "Thing", "spec": {"a": "b"}}).to_string();
+    let applied = async |api_version: Value, kind: &str| {
+        let body = json!({"apiVersion": api_version, "kind": kind, "spec": {"a": "b"}}).to_string();
         server.request(Method::PATCH, &apply, "application/apply-patch+yaml", body).await
     };
-    let message = |given: &str| {
-        format!(
-            "Incorrect version specified in apply patch. Specified patch version: {given}, expected: example.com/v1"
-        )
-    };
-    assert_eq!(expect(&applied(Value::Null).await?, 400)?["message"], message(""));
-    assert_eq!(expect(&applied("other/v1".into()).await?, 400)?["message"], message("other/v1"));
-    expect(&applied("example.com/v1".into()).await?, 200)?;
+    for (api_version, kind, given) in [
+        (Value::Null, "Thing", "/, Kind=Thing"),
+        ("other/v1".into(), "Thing", "other/v1, Kind=Thing"),
+        ("example.com/v1".into(), "Other", "example.com/v1, Kind=Other"),
+    ] {
+        let refused = expect(&applied(api_version, kind).await?, 400)?;
+        assert_eq!(refused["message"], format!("invalid object type: {given}"));
+    }
+    expect(&applied("example.com/v1".into(), "Thing").await?, 200)?;
     Ok(())
 }
 
