@@ -31,6 +31,7 @@ pub(crate) use default::validate::validate_defaults;
 pub(crate) use formats::is_request_uri;
 
 use crate::field::{FieldError, FieldErrorKind, Path};
+use crate::go::no_object;
 use crate::schema::{DecodeError, Decoded};
 use meta::Malformed;
 use node::Node;
@@ -67,18 +68,10 @@ impl CustomSchema {
     /// so are nulls where none may be. What is no metadata is an error.
     pub fn decode(&self, mut value: Value) -> Result<Decoded, DecodeError> {
         let Value::Object(fields) = &mut value else {
-            let found = match value {
-                Value::Null => {
-                    return Ok(Decoded { value: Value::Object(Default::default()), strict: vec![] });
-                }
-                Value::Bool(_) => "bool",
-                Value::Number(_) => "number",
-                Value::String(_) => "string",
-                _ => "array",
+            return match value {
+                Value::Null => Ok(Decoded { value: Value::Object(Default::default()), strict: vec![] }),
+                _ => Err(DecodeError::Type(no_object(&value))),
             };
-            let words =
-                format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}");
-            return Err(DecodeError::Type(words));
         };
         for key in ["apiVersion", "kind"] {
             if fields.get(key).is_some_and(Value::is_null) {

@@ -12,6 +12,7 @@ pub mod discovery;
 pub mod features;
 pub mod field;
 pub mod gated;
+pub mod go;
 pub mod group_priority;
 pub mod meta;
 pub mod openapi;

@@ -13,5 +13,4 @@ pub use json::{JsonPatchFault, json_patch, json_patch_findings, json_patch_opera
 #[cfg(test)]
 pub(crate) use merge::merge;
 pub use merge::merge_patch;
-pub(crate) use merge::no_object;
 pub use strategic::strategic_merge;

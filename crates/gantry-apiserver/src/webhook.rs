@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use gantry_api::go::unreadable;
 use gantry_api::schema::{self, Format};
 use gantry_json::Value;
 use gantry_store::Store;
@@ -198,15 +199,7 @@ fn read_answer(bytes: &[u8]) -> Result<Value, String> {
     let read = schema::decode_free(bytes, if json { Format::Json } else { Format::Yaml });
     let why = match read.map(|decoded| decoded.value) {
         Ok(value @ Value::Object(_)) => return Ok(value),
-        Ok(other) => {
-            let found = match other {
-                Value::Array(_) => "array",
-                Value::Bool(_) => "bool",
-                Value::Number(_) => "number",
-                _ => "string",
-            };
-            format!("json: cannot unmarshal {found} into Go value of type {HEAD}")
-        }
+        Ok(other) => unreadable(&other, HEAD),
         Err(error) if json => error.to_string(),
         Err(error) => return Err(error.to_string()),
     };

@@ -3,6 +3,7 @@
 use gantry_json::Value;
 
 use crate::field::{FieldError, Path};
+use crate::go::type_name;
 use crate::rules::common::text;
 
 /// Where the scale's fields are, as paths of names with leading dots.
@@ -67,16 +68,12 @@ pub fn value_at<'a>(object: &'a Value, path: &str) -> Result<Option<&'a Value>, 
 }
 
 fn wrong(path: &str, found: &Value, wanted: &str) -> String {
-    let (shown, kind) = match found {
-        Value::Null => ("<nil>".to_owned(), "<nil>"),
-        Value::Bool(value) => (value.to_string(), "bool"),
-        Value::Number(number) if number.is_i64() => (number.to_string(), "int64"),
-        Value::Number(number) => (number.to_string(), "float64"),
-        Value::String(text) => (text.to_string(), "string"),
-        Value::Array(_) => (found.to_string(), "[]interface {}"),
-        Value::Object(_) => (found.to_string(), "map[string]interface {}"),
+    let shown = match found {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.to_string(),
+        _ => found.to_string(),
     };
-    format!("{path} accessor error: {shown} is of the type {kind}, expected {wanted}")
+    format!("{path} accessor error: {shown} is of the type {}, expected {wanted}", type_name(found))
 }
 
 fn replicas(at: &str, object: &Value, errors: &mut Vec<FieldError>) {

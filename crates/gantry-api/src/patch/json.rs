@@ -3,7 +3,7 @@
 use gantry_json::Value;
 use json_patch::{AddOperation, Patch, PatchErrorKind, PatchOperation};
 
-use super::merge::json_type;
+use crate::go::{json_type, unreadable};
 use crate::schema::{Format, decode_free};
 use crate::status::ApiError;
 
@@ -82,16 +82,13 @@ fn read(patch: &[u8]) -> Result<(Value, Vec<String>), String> {
 
 /// What is wrong with a patch that is no list of objects, or no list, which is called so in Go. Null is both.
 fn misshapen(patch: &Value, list: &str, operation: &str) -> Option<String> {
-    let wrong = |found: &Value, wanted: &str| {
-        format!("json: cannot unmarshal {} into Go value of type {wanted}", json_type(found))
-    };
     match patch {
         Value::Null => None,
         Value::Array(operations) => {
             let other = operations.iter().find(|each| !each.is_object() && !each.is_null());
-            other.map(|other| wrong(other, operation))
+            other.map(|other| unreadable(other, operation))
         }
-        other => Some(wrong(other, list)),
+        other => Some(unreadable(other, list)),
     }
 }
 

@@ -2,24 +2,8 @@
 
 use gantry_json::{Map, Value};
 
+use crate::go::no_object;
 use crate::status::ApiError;
-
-/// What Go's JSON calls a value.
-pub(super) fn json_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
-/// What is wrong with a value that should be an object, in the words of Go's JSON.
-pub(crate) fn no_object(value: &Value) -> String {
-    format!("json: cannot unmarshal {} into Go value of type map[string]interface {{}}", json_type(value))
-}
 
 /// `current` merged with `patch`. 400 where the patch is not an object.
 pub fn merge_patch(current: &Value, patch: &Value) -> Result<Value, ApiError> {

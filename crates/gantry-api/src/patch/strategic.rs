@@ -2,7 +2,7 @@
 
 use gantry_json::{Key, Map, Value};
 
-use super::merge::no_object;
+use crate::go::no_object;
 use crate::schema::{DefinitionId, Field, Schemas, Type};
 use crate::status::ApiError;
 

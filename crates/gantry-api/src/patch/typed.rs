@@ -9,6 +9,7 @@ use self::items::{Identity, Seen};
 use super::layout::{builtin_key, sorted};
 use crate::custom::node::{Kind, Node};
 use crate::field::quoted;
+use crate::go::type_name;
 use crate::schema::{Field, ListType, Schemas, Type};
 
 /// Findings that are told, at most.
@@ -75,19 +76,6 @@ fn source(value: &Value) -> String {
             let fields = fields.iter().map(|(name, value)| format!("{}:{}", quoted(name), source(value)));
             format!("map[string]interface {{}}{{{}}}", fields.collect::<Vec<_>>().join(", "))
         }
-    }
-}
-
-/// The type that a value has in Go.
-fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::String(_) => "string",
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
     }
 }
 

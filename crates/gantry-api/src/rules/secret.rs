@@ -5,7 +5,7 @@ use gantry_json::{Map, Value};
 use super::common::{default, immutable, text, too_long};
 use super::config_map::frozen;
 use crate::field::{FieldError, Path};
-use crate::patch::no_object;
+use crate::go::no_object;
 use crate::registry::Rules;
 use crate::schema::{Format, decode_free};
 

@@ -1,5 +1,6 @@
 //! ConversionReviews: what a conversion webhook is asked, and what of its answer is taken.
 
+use gantry_api::go::type_name;
 use gantry_json::{Value, json};
 
 /// The versions of reviews that are spoken, the one to prefer first.
@@ -106,27 +107,14 @@ fn restored(mut new: Value, old: &Value, wanted: &str) -> Result<Value, String> 
 /// Checks that labels or annotations are texts.
 fn texts(field: &str, value: &Value) -> Result<(), String> {
     let Some(entries) = value.as_object() else {
-        return Err(format!("invalid metadata.{field} of type {} in converted object", go_type(value)));
+        return Err(format!("invalid metadata.{field} of type {} in converted object", type_name(value)));
     };
     match entries.iter().find(|(_, value)| !value.is_string()) {
         Some((key, other)) => Err(format!(
             "metadata.{field}[{key}] must be a string, but is {} in converted object",
-            go_type(other)
+            type_name(other)
         )),
         None => Ok(()),
-    }
-}
-
-/// What Go calls the type of a value that was read from JSON.
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
     }
 }
 
