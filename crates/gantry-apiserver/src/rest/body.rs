@@ -199,11 +199,7 @@ pub(super) fn check_kind(
     kind: &str,
     api_version: &str,
 ) -> Result<(), ApiError> {
-    let Some(fields) = object.as_object_mut() else {
-        return Err(ApiError::bad_request(format!(
-            "the object provided is unrecognized (must be of type {kind})"
-        )));
-    };
+    let Some(fields) = object.as_object_mut() else { return Err(no_kind(kind)) };
     let given = |name: &str, usual: &str| {
         let text = fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         text.unwrap_or(usual).to_owned()
@@ -221,6 +217,11 @@ pub(super) fn check_kind(
     fields.insert("kind".into(), sent.into());
     fields.insert("apiVersion".into(), sent_version.into());
     Ok(())
+}
+
+/// The error about what is no object, where one of a kind should be.
+pub(super) fn no_kind(kind: &str) -> ApiError {
+    ApiError::bad_request(format!("the object provided is unrecognized (must be of type {kind})"))
 }
 
 /// The error about an object of another version than the path's.

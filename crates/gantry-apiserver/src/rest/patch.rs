@@ -219,13 +219,15 @@ fn read_applied(context: &mut Context<'_>, bytes: &[u8], format: Format) -> Resu
         // Upstream has no status of its own for this.
         ApiError::new(500, "", words)
     };
-    let mut applied = free.value.clone();
+    let applied = free.value.clone();
+    if !applied.is_object() {
+        return Err(body::no_kind(&kind.kind));
+    }
     let text = |field: &str| applied[field].as_str().unwrap_or_default();
-    if applied.is_object() && (text("apiVersion"), text("kind")) != (&*kind.api_version(), &*kind.kind) {
+    if (text("apiVersion"), text("kind")) != (&*kind.api_version(), &*kind.kind) {
         let given = kind_in_full(text("apiVersion"), text("kind"));
         return Err(ApiError::bad_request(format!("invalid object type: {given}")));
     }
-    body::check_kind(context.registry, &mut applied, &kind.kind, &kind.api_version())?;
     // A list of something else is a fault of type.
     if applied["metadata"]["managedFields"].as_array().is_some_and(|all| all.iter().all(Value::is_object)) {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
