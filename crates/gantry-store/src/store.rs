@@ -229,6 +229,12 @@ impl Store {
         self.shared.current.load().revision
     }
 
+    /// The revision of the last commit that all watchers have been told of: no less than that of any write that
+    /// was acknowledged. Some watchers can know of a later one already.
+    pub fn told_revision(&self) -> u64 {
+        *self.shared.revision.borrow()
+    }
+
     /// The bytes that the store takes on disk, as the file system has them allocated. Looks at its files.
     pub fn size_on_disk(&self) -> u64 {
         (self.size)()
@@ -239,7 +245,7 @@ impl Store {
         self.shared.history.lock().window.compacted
     }
 
-    /// Waits until the store has reached `revision`.
+    /// Waits until the store has reached `revision`, and has told all watchers of it.
     pub async fn wait_for(&self, revision: u64) -> Result<()> {
         let mut signal = self.shared.revision.subscribe();
         signal.wait_for(|current| *current >= revision).await.map(drop).map_err(|_| Error::Closed)

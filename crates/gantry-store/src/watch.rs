@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use futures::Stream;
@@ -28,12 +28,21 @@ pub enum WatchEnd {
     Closed,
 }
 
+/// What both ends of a watch know of it.
+#[derive(Default)]
+struct State {
+    /// Events that were sent and not yet received.
+    backlog: AtomicUsize,
+    /// Whether the watcher was left behind.
+    too_slow: AtomicBool,
+}
+
 /// The writer's end of a watch.
 pub(crate) struct Subscription {
     pub(crate) prefix: Arc<str>,
     filter: Option<EventFilter>,
     sender: mpsc::UnboundedSender<Vec<Arc<Event>>>,
-    backlog: Arc<AtomicUsize>,
+    state: Arc<State>,
 }
 
 impl Subscription {
@@ -47,8 +56,12 @@ impl Subscription {
         if wanted.is_empty() {
             return !self.sender.is_closed();
         }
-        let backlog = self.backlog.fetch_add(wanted.len(), Ordering::Relaxed) + wanted.len();
-        backlog <= MAX_BACKLOG && self.sender.send(wanted).is_ok()
+        let backlog = self.state.backlog.fetch_add(wanted.len(), Ordering::Relaxed) + wanted.len();
+        if backlog > MAX_BACKLOG {
+            self.state.too_slow.store(true, Ordering::Relaxed);
+            return false;
+        }
+        self.sender.send(wanted).is_ok()
     }
 }
 
@@ -57,7 +70,7 @@ impl Subscription {
 pub struct Watcher {
     ready: VecDeque<Arc<Event>>,
     receiver: mpsc::UnboundedReceiver<Vec<Arc<Event>>>,
-    backlog: Arc<AtomicUsize>,
+    state: Arc<State>,
     start_revision: u64,
 }
 
@@ -69,7 +82,15 @@ impl Watcher {
 
     /// Why the stream ended; meaningful after it returned `None`.
     pub fn end(&self) -> WatchEnd {
-        if self.backlog.load(Ordering::Relaxed) > MAX_BACKLOG { WatchEnd::TooSlow } else { WatchEnd::Closed }
+        match self.state.too_slow.load(Ordering::Relaxed) {
+            true => WatchEnd::TooSlow,
+            false => WatchEnd::Closed,
+        }
+    }
+
+    /// Whether no event has arrived that was not taken.
+    pub fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.receiver.is_empty()
     }
 
     /// An event that has already arrived, without waiting.
@@ -77,7 +98,7 @@ impl Watcher {
         if self.ready.is_empty()
             && let Ok(events) = self.receiver.try_recv()
         {
-            self.backlog.fetch_sub(events.len(), Ordering::Relaxed);
+            self.state.backlog.fetch_sub(events.len(), Ordering::Relaxed);
             self.ready.extend(events);
         }
         self.ready.pop_front()
@@ -93,7 +114,7 @@ impl Stream for Watcher {
         }
         match self.receiver.poll_recv(context) {
             Poll::Ready(Some(events)) => {
-                self.backlog.fetch_sub(events.len(), Ordering::Relaxed);
+                self.state.backlog.fetch_sub(events.len(), Ordering::Relaxed);
                 self.ready.extend(events);
                 Poll::Ready(self.ready.pop_front())
             }
@@ -111,8 +132,32 @@ pub(crate) fn channel(
     past: impl Iterator<Item = Arc<Event>>,
 ) -> (Subscription, Watcher) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let backlog = Arc::new(AtomicUsize::new(0));
-    let subscription = Subscription { prefix: prefix.into(), filter, sender, backlog: backlog.clone() };
+    let state = Arc::<State>::default();
+    let subscription = Subscription { prefix: prefix.into(), filter, sender, state: state.clone() };
     let ready = past.filter(|event| subscription.wants(event)).collect();
-    (subscription, Watcher { ready, receiver, backlog, start_revision })
+    (subscription, Watcher { ready, receiver, state, start_revision })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+
+    use super::*;
+    use crate::engine::MemoryEngine;
+    use crate::{Options, Store};
+
+    #[tokio::test]
+    async fn who_was_left_behind_is_told_so_after_what_was_sent() {
+        let store = Store::with_engine(MemoryEngine::default(), Options::default()).unwrap();
+        let mut slow = store.watch("/", 0, None).unwrap();
+        for n in 0..=MAX_BACKLOG {
+            store.create(&format!("/{n}"), Vec::new(), None).await.unwrap();
+        }
+        let mut other = store.watch("/", store.revision(), None).unwrap();
+        assert_eq!(slow.by_ref().count().await, MAX_BACKLOG);
+        assert_eq!(slow.end(), WatchEnd::TooSlow);
+        drop(store);
+        assert!(other.next().await.is_none());
+        assert_eq!(other.end(), WatchEnd::Closed);
+    }
 }

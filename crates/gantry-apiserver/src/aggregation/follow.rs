@@ -50,12 +50,10 @@ pub(crate) async fn run(server: Arc<ApiServer>) {
     let mut workers: BTreeMap<String, Worker> = BTreeMap::new();
     loop {
         let snapshot = server.store.snapshot();
-        let namespaces: BTreeSet<String> = server
-            .aggregation
-            .services()
-            .iter()
-            .filter_map(|each| Some(each.remote.as_ref()?.namespace.clone()))
-            .collect();
+        if server.store.wait_for(snapshot.revision()).await.is_err() {
+            return;
+        }
+        let namespaces = needed(&server);
         let mut prefixes = vec![PREFIX.to_owned()];
         for kind in [SERVICES, SLICES, ENDPOINTS] {
             prefixes.extend(namespaces.iter().map(|namespace| format!("{kind}{namespace}/")));
@@ -103,6 +101,10 @@ async fn follow(
     while let Some(item) = streams.next().await {
         match item {
             Ok(event) if event.entry.key.starts_with(PREFIX) => {
+                // The index of APIServices is to know of it too.
+                if server.store.wait_for(event.entry.mod_revision).await.is_err() {
+                    return false;
+                }
                 reconcile(server, workers).await;
                 if needed(server) != *namespaces {
                     return true;

@@ -4,12 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::StreamExt;
 use gantry_api::group_priority::{self, Priority};
 use gantry_api::registry::Registry;
 use gantry_json::{Value, json};
-use gantry_store::Watcher;
+use gantry_store::Event;
 use http::Method;
 
 use super::MANAGED;
@@ -17,6 +17,7 @@ use super::service::{ApiService, PREFIX};
 use crate::ApiServer;
 use crate::authz::feed::Index;
 use crate::bootstrap::{self, Api as _};
+use crate::server::settling::{Settling, keep_settled};
 
 const DEFINITIONS: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
 const PATH: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
@@ -150,55 +151,36 @@ fn plan(
 /// Runs until the store closes; dropping it is safe.
 pub(crate) async fn run(server: Arc<ApiServer>) {
     server.ready().await;
-    let mut start = true;
-    loop {
-        let snapshot = server.store.snapshot();
-        let watch = |prefix| server.store.watch(prefix, snapshot.revision(), None);
-        let (Ok(services), Ok(definitions), Ok(trust)) =
-            (watch(PREFIX), watch(DEFINITIONS), watch(bootstrap::AUTHENTICATION_KEY))
-        else {
-            // A compaction between the two calls, or the end.
-            if server.store.watch(PREFIX, server.store.revision(), None).is_err() {
-                return;
-            }
-            continue;
-        };
-        if !follow(&server, services, definitions, trust, &mut start).await {
-            return;
-        }
-    }
+    let mut upkeep = Upkeep { server: &server, start: true, trust: false };
+    keep_settled(&server.store, &[PREFIX, DEFINITIONS, bootstrap::AUTHENTICATION_KEY], &mut upkeep).await;
 }
 
-/// Follows the changes until a watch fell behind; false: the store closed.
-async fn follow(
-    server: &ApiServer,
-    mut services: Watcher,
-    mut definitions: Watcher,
-    mut trust: Watcher,
-    start: &mut bool,
-) -> bool {
-    use gantry_store::WatchEnd;
-    loop {
+struct Upkeep<'a> {
+    server: &'a ApiServer,
+    /// Whether nothing was looked at yet.
+    start: bool,
+    /// Whether somebody has changed what tells other servers whom to trust.
+    trust: bool,
+}
+
+impl Settling for Upkeep<'_> {
+    fn note(&mut self, event: &Event) {
+        self.trust |= &*event.entry.key == bootstrap::AUTHENTICATION_KEY;
+    }
+
+    async fn settle(&mut self) -> Option<Duration> {
+        let server = self.server;
+        if std::mem::take(&mut self.trust) {
+            server.keep_authentication_config().await;
+        }
         let versions = server.aggregation.definitions.read(Definitions::versions);
+        let start = std::mem::take(&mut self.start);
         let changes =
-            server.aggregation.with_services(|all| plan(&versions, &all.all, &server.builtin, *start));
-        *start = false;
+            server.aggregation.with_services(|all| plan(&versions, &all.all, &server.builtin, start));
         for change in changes {
             write(server, change).await;
         }
-        let ended = tokio::select! {
-            event = services.next() => event.is_none().then(|| services.end()),
-            event = definitions.next() => event.is_none().then(|| definitions.end()),
-            event = trust.next() => {
-                server.keep_authentication_config().await;
-                event.is_none().then(|| trust.end())
-            }
-        };
-        match ended {
-            None => while services.try_next().is_some() || definitions.try_next().is_some() {},
-            Some(WatchEnd::TooSlow) => return true,
-            Some(_) => return false,
-        }
+        None
     }
 }
 

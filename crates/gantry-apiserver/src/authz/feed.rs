@@ -1,8 +1,9 @@
 //! An index over some of the store's keys that follows the store's watch.
 //!
-//! Guarantee: a read sees every change that was acknowledged before it began, because it takes in
-//! what the watch has delivered first. Assumption: the store delivers before it acknowledges. A watch
-//! that was ended for being slow is replaced by a new one and the index is built again.
+//! Guarantees: a read sees every change that was acknowledged before it began, because it takes in
+//! what the watch has delivered first; what was written in one commit it sees together. Assumption: the store
+//! delivers before it acknowledges. A watch that was ended for being slow is replaced by a new one and the
+//! index is built again.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -30,14 +31,28 @@ pub(crate) trait Index: Default + Send + Sync + 'static {
 
 pub(crate) struct Feed<I> {
     store: Store,
-    watchers: Mutex<Vec<Watcher>>,
+    sources: Mutex<Sources>,
     index: RwLock<I>,
+}
+
+/// Where changes come from.
+#[derive(Default)]
+struct Sources {
+    watchers: Vec<Watcher>,
+    /// What has arrived of commits that not all watchers were told of.
+    early: Vec<Arc<Event>>,
+}
+
+impl Sources {
+    fn too_slow(&self) -> bool {
+        self.watchers.iter().any(|watcher| watcher.end() == WatchEnd::TooSlow)
+    }
 }
 
 impl<I: Index> Feed<I> {
     pub(crate) fn new(store: &Store) -> Self {
-        let feed = Self { store: store.clone(), watchers: Mutex::default(), index: RwLock::default() };
-        feed.rebuild(&mut feed.watchers.lock());
+        let feed = Self { store: store.clone(), sources: Mutex::default(), index: RwLock::default() };
+        feed.rebuild(&mut feed.sources.lock());
         feed
     }
 
@@ -47,30 +62,31 @@ impl<I: Index> Feed<I> {
     }
 
     fn catch_up(&self) {
-        let mut watchers = self.watchers.lock();
-        let mut pending = Vec::new();
-        for watcher in watchers.iter_mut() {
-            while let Some(event) = watcher.try_next() {
-                pending.push(event);
-            }
+        let mut sources = self.sources.lock();
+        if !(sources.early.is_empty() && sources.watchers.iter().all(Watcher::is_empty)) {
+            self.take_in(&mut sources);
         }
-        if !pending.is_empty() {
-            self.apply(&pending);
-        }
-        if watchers.iter().any(|watcher| watcher.end() == WatchEnd::TooSlow) {
-            self.rebuild(&mut watchers);
+        if sources.too_slow() {
+            self.rebuild(&mut sources);
         }
     }
 
-    fn apply(&self, events: &[Arc<Event>]) {
+    /// Takes in what has arrived, of commits that every watcher knows of.
+    fn take_in(&self, sources: &mut Sources) {
+        // Asked first: what was told of by then has arrived.
+        let told = self.store.told_revision();
+        let Sources { watchers, early } = sources;
+        for watcher in watchers {
+            early.extend(std::iter::from_fn(|| watcher.try_next()));
+        }
         let mut index = self.index.write();
-        for event in events {
+        for event in early.extract_if(.., |event| event.entry.mod_revision <= told) {
             let value = (event.kind != EventKind::Delete).then_some(&*event.entry.value);
             index.apply(&event.entry.key, value);
         }
     }
 
-    fn rebuild(&self, watchers: &mut Vec<Watcher>) {
+    fn rebuild(&self, sources: &mut Sources) {
         loop {
             let snapshot = self.store.snapshot();
             let filter: EventFilter = Arc::new(I::wants);
@@ -85,7 +101,7 @@ impl<I: Index> Feed<I> {
                 index.apply(&entry.key, Some(&entry.value));
             }
             *self.index.write() = index;
-            *watchers = started;
+            *sources = Sources { watchers: started, early: Vec::new() };
             return;
         }
     }
@@ -97,23 +113,82 @@ impl<I: Index> Feed<I> {
 
     /// Ready with whether there was a change; false: the store closed.
     fn poll_change(&self, context: &mut std::task::Context<'_>) -> Poll<bool> {
-        let mut watchers = self.watchers.lock();
+        let mut sources = self.sources.lock();
         let mut open = false;
-        for watcher in watchers.iter_mut() {
-            match Pin::new(watcher).poll_next(context) {
+        for at in 0..sources.watchers.len() {
+            match Pin::new(&mut sources.watchers[at]).poll_next(context) {
                 Poll::Ready(Some(event)) => {
-                    // Under the watchers' lock, so that events are taken in in their order.
-                    self.apply(&[event]);
+                    sources.early.push(event);
+                    self.take_in(&mut sources);
                     return Poll::Ready(true);
                 }
                 Poll::Ready(None) => {}
                 Poll::Pending => open = true,
             }
         }
-        if watchers.iter().any(|watcher| watcher.end() == WatchEnd::TooSlow) {
-            self.rebuild(&mut watchers);
+        if sources.too_slow() {
+            self.rebuild(&mut sources);
             return Poll::Ready(true);
         }
         if open { Poll::Pending } else { Poll::Ready(false) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use gantry_store::engine::MemoryEngine;
+    use gantry_store::{Options, Part};
+
+    use super::*;
+
+    /// Names that are under both prefixes, if under one.
+    #[derive(Default)]
+    struct Pairs([HashSet<String>; 2]);
+
+    impl Index for Pairs {
+        const PREFIXES: &'static [&'static str] = &["/b/", "/a/"];
+
+        fn apply(&mut self, key: &str, value: Option<&[u8]>) {
+            let (prefix, name) = key.split_at(3);
+            let names = &mut self.0[usize::from(prefix == "/a/")];
+            match value {
+                Some(_) => names.insert(name.to_owned()),
+                None => names.remove(name),
+            };
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_is_written_together_is_seen_together() {
+        let store = Store::with_engine(MemoryEngine::default(), Options::default()).unwrap();
+        let feed = Arc::new(Feed::<Pairs>::new(&store));
+        let following = tokio::spawn({
+            let feed = feed.clone();
+            async move { feed.follow().await }
+        });
+        let ended = Arc::new(AtomicBool::new(false));
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let (feed, ended) = (feed.clone(), ended.clone());
+                std::thread::spawn(move || {
+                    while !ended.load(Ordering::Relaxed) {
+                        feed.read(|Pairs([b, a])| assert_eq!(a, b));
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..2_000 {
+            let made = Part::Create { key: "/a/x".into(), value: Vec::new() };
+            let made = store.create_along("/b/x", Vec::new(), None, vec![made]).await.unwrap();
+            let gone = Part::Delete { key: "/a/x".into(), expected: made.mod_revision - 1 };
+            store.delete_along("/b/x", Some(made.mod_revision), None, vec![gone]).await.unwrap();
+        }
+        ended.store(true, Ordering::Relaxed);
+        let seen: Vec<_> = readers.into_iter().map(std::thread::JoinHandle::join).collect();
+        following.abort();
+        assert!(seen.iter().all(Result::is_ok));
     }
 }

@@ -1,8 +1,8 @@
 //! What is put right at the start and whenever something changes that it depends on.
 //!
 //! Flow: the store is watched, then everything is looked at; whatever has changed meanwhile, or does later, is
-//! noted and looked at together. Guarantee: no change is missed; where a watch ends other than with the store,
-//! everything is looked at anew.
+//! noted and looked at together. Guarantees: no change is missed, nor looked at before all watchers were told of
+//! it; where a watch ends other than with the store, everything is looked at anew.
 
 use std::future::pending;
 use std::time::Duration;
@@ -28,11 +28,14 @@ pub(crate) trait Settling {
 pub(crate) async fn keep_settled(store: &Store, prefixes: &[&str], what: &mut impl Settling) {
     loop {
         let revision = store.revision();
+        if store.wait_for(revision).await.is_err() {
+            return;
+        }
         let watch = |prefix: &&str| store.watch(prefix, revision, None);
         match prefixes.iter().map(watch).collect::<Result<Vec<_>, _>>() {
             Ok(watchers) => {
                 what.begin();
-                if follow(watchers, what).await == WatchEnd::Closed {
+                if follow(store, watchers, what).await == WatchEnd::Closed {
                     return;
                 }
             }
@@ -44,28 +47,31 @@ pub(crate) async fn keep_settled(store: &Store, prefixes: &[&str], what: &mut im
 }
 
 /// Follows the changes until a watch ends.
-async fn follow(mut watchers: Vec<Watcher>, what: &mut impl Settling) -> WatchEnd {
+async fn follow(store: &Store, mut watchers: Vec<Watcher>, what: &mut impl Settling) -> WatchEnd {
     loop {
         let again = match what.settle().await {
             Some(wait) => tokio::time::sleep(wait).left_future(),
             None => pending().right_future(),
         };
         let changed = select_all(watchers.iter_mut().map(StreamExt::next));
-        let end = tokio::select! {
+        let first = tokio::select! {
             biased;
-            (event, at, _) = changed => {
-                event.iter().for_each(|event| what.note(event));
-                event.is_none().then_some(at)
-            }
-            () = again => None,
+            (event, at, _) = changed => event.ok_or(at).map(Some),
+            () = again => Ok(None),
         };
-        if let Some(at) = end {
-            return watchers[at].end();
+        let first = match first {
+            Ok(first) => first,
+            Err(at) => return watchers[at].end(),
+        };
+        let others = watchers.iter_mut().flat_map(|watcher| std::iter::from_fn(|| watcher.try_next()));
+        let mut newest = 0;
+        for event in first.into_iter().chain(others) {
+            newest = newest.max(event.entry.mod_revision);
+            what.note(&event);
         }
-        for watcher in &mut watchers {
-            while let Some(event) = watcher.try_next() {
-                what.note(&event);
-            }
+        // What follows the store in other ways is to know of it too.
+        if store.wait_for(newest).await.is_err() {
+            return WatchEnd::Closed;
         }
     }
 }
