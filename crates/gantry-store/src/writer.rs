@@ -23,11 +23,6 @@ const MAX_BATCH: usize = 512;
 /// Expiries closer together than this share one wake-up.
 const EXPIRY_GRAIN: Duration = Duration::from_millis(100);
 
-/// The writer's niceness, where the process may set it (root may): every write and every watcher waits for
-/// this one thread, which has little to do but must be let do it at once. At the priority of all others it
-/// waits longer for a processor than it runs, under load.
-const NICENESS: i32 = -10;
-
 /// A change somebody asks for.
 pub(crate) enum Operation {
     Create { key: Arc<str>, value: Vec<u8>, ttl: Option<Duration> },
@@ -130,11 +125,8 @@ pub(crate) fn load<E: Engine>(mut engine: E, options: Options) -> Result<(Writer
 }
 
 impl<E: Engine> Writer<E> {
-    /// Serves `commands` until every sender is gone, on a thread of its own, which it takes the priority for.
+    /// Serves `commands` until every sender is gone.
     pub(crate) fn run(mut self, commands: Receiver<Command>) {
-        // Linux sets the niceness of the calling thread alone. Without the right to it the writer does the
-        // same work, later.
-        let _ = rustix::process::setpriority_process(None, NICENESS);
         loop {
             let first = match self.until_expiry() {
                 Some(wait) => match commands.recv_timeout(wait) {

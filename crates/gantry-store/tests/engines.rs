@@ -3,14 +3,13 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::join_all;
 use gantry_store::engine::{Batch, Engine, FjallEngine, MemoryEngine, Record};
 use gantry_store::{Error, Options, Pace, Result, Store, backup, conformance};
-use rustix::process::{getpriority_process, setpriority_process};
 
 #[tokio::test]
 async fn memory_engine_conforms() {
@@ -98,36 +97,6 @@ async fn writes_do_not_wait_for_longer_than_they_may() {
     let options = Options { pace, ..Options::default() };
     let store = Store::with_engine(MemoryEngine::default(), options).expect("open");
     store.create("/k", vec![], None).await.expect("create");
-}
-
-/// An engine that notes the niceness of the thread that commits.
-struct Niceness(MemoryEngine, Arc<AtomicI32>);
-
-impl Engine for Niceness {
-    fn load(&mut self, each: &mut dyn FnMut(Record)) -> Result<u64> {
-        self.0.load(each)
-    }
-
-    fn commit(&mut self, batch: &Batch) -> Result<()> {
-        self.1.store(niceness(), Ordering::Relaxed);
-        self.0.commit(batch)
-    }
-}
-
-fn niceness() -> i32 {
-    getpriority_process(None).expect("this thread's niceness")
-}
-
-#[tokio::test]
-async fn the_writer_alone_goes_first_where_it_may() {
-    let before = niceness();
-    let allowed = std::thread::spawn(|| setpriority_process(None, -10).is_ok()).join().expect("the attempt");
-    let seen = Arc::new(AtomicI32::new(i32::MAX));
-    let engine = Niceness(MemoryEngine::default(), seen.clone());
-    let store = Store::with_engine(engine, Options::default()).expect("open");
-    store.create("/k", vec![], None).await.expect("create");
-    assert_eq!(seen.load(Ordering::Relaxed), if allowed { -10 } else { before });
-    assert_eq!(niceness(), before);
 }
 
 /// An engine whose disk fills up after some commits.
