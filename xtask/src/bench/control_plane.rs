@@ -1,12 +1,14 @@
 //! The API server with many pods: what the design budgets, reads by every road, and starts of watches.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use super::bare::Bare;
 use super::call::Call;
 use super::cluster::Cluster;
 use super::http::Client;
-use super::load::Load;
+use super::load::{Latency, Load};
 use super::measurement::{How, Measurement, Measuring};
 use super::objects::{PODS, canary, idle_pod, node};
 use super::report::{Budget, Report, Row};
@@ -19,6 +21,9 @@ const NODE: &str = "bench";
 
 /// How often an empty server is started: the first start after a while takes twice as long as the others.
 const STARTS: usize = 5;
+/// How many windows watchers are told of changes in: a few writes decide a 99th percentile, and a machine whose
+/// host gives its processors to others for some milliseconds makes all writes of that time slow.
+const WINDOWS: usize = 5;
 
 /// Measures.
 pub async fn measure(arguments: &Arguments, report: &mut Report) -> Result<()> {
@@ -60,16 +65,41 @@ pub async fn measure(arguments: &Arguments, report: &mut Report) -> Result<()> {
     report.row(after.budget(Budget::AtMost(200.0)).upstream("2,048 MB"));
     measuring.run(&more_reads(all), report).await?;
 
-    let delivery = watch::delivery(&client, 100, 1_000, load.window).await?;
-    for (name, took, budget) in [("p50", delivery.p50, 3.0), ("p99", delivery.p99, 7.0)] {
+    let before = stolen();
+    let delivery = watch::delivery(&client, 100, 1_000, load.window, WINDOWS).await?;
+    let gone = match before.zip(stolen()) {
+        Some((before, after)) => format!("{:?} of CPU were taken by the machine's host", after - before),
+        None => "how much its host took of the machine is not known".to_owned(),
+    };
+    let of = |figure: fn(&Latency) -> Duration| {
+        let mut figures: Vec<Duration> = delivery.iter().map(figure).collect();
+        figures.sort_unstable();
+        figures
+    };
+    for (name, took, budget) in [("p50", of(|each| each.p50), 3.0), ("p99", of(|each| each.p99), 7.0)] {
         let what = format!("watch delivery {name}, 100 watchers, 1,000 writes/s");
-        let method = format!("from the write's start to each watcher, {:?}", load.window);
-        report.row(Row::milliseconds(what, took, method).budget(Budget::AtMost(budget)));
+        let method = format!(
+            "from the write's start to each watcher, median of {WINDOWS} windows of {:?} ({:.1?} to {:.1?}); {gone}",
+            load.window,
+            took[0],
+            took[WINDOWS - 1],
+        );
+        report.row(Row::milliseconds(what, took[WINDOWS / 2], method).budget(Budget::AtMost(budget)));
     }
 
     cluster.restart().await?;
     report.row(cluster.start_row("start to /readyz, with all pods").budget(Budget::AtMost(0.6)));
     cluster.stop()
+}
+
+/// The CPU time that the machine's host gave to others while there was work here, since the machine's start;
+/// `None` where the kernel does not tell.
+fn stolen() -> Option<Duration> {
+    /// Of /proc/stat, see proc(5).
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    let ticks: u32 = stat.lines().next()?.split_whitespace().nth(8)?.parse().ok()?;
+    Some(TICK * ticks)
 }
 
 /// The pod that is read.

@@ -15,6 +15,7 @@ use super::load::Latency;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Connections that write while others watch.
 const WRITERS: u32 = 8;
+const CONFIG_MAPS: &str = "/api/v1/namespaces/bench/configmaps";
 
 /// The median time, of `times`, from the request to the end of a watch's first `count` events.
 pub async fn start(client: &Client, call: &Call, count: usize, times: usize) -> Result<Duration> {
@@ -74,14 +75,14 @@ impl Events {
     }
 }
 
-/// How long after a write's start each of `watchers` sees it, at `per_second` writes for `window`.
+/// How long after a write's start each of `watchers` sees it, at `per_second` writes: of each of so many windows.
 pub async fn delivery(
     client: &Client,
     watchers: usize,
     per_second: u32,
     window: Duration,
-) -> Result<Latency> {
-    const CONFIG_MAPS: &str = "/api/v1/namespaces/bench/configmaps";
+    windows: usize,
+) -> Result<Vec<Latency>> {
     let origin = Instant::now();
     let (report, mut latencies) = mpsc::unbounded_channel();
     for _ in 0..watchers {
@@ -100,6 +101,28 @@ pub async fn delivery(
         });
     }
     drop(report);
+    let mut all = Vec::with_capacity(windows);
+    for number in 0..windows {
+        let expected = write(client, number, per_second, window, origin).await? * watchers;
+        let mut seen = Vec::with_capacity(expected);
+        while seen.len() < expected {
+            let next = tokio::time::timeout(PATIENCE, latencies.recv()).await;
+            let latency = next.context("watch events are missing")?.context("the watches ended")?;
+            seen.push(Duration::from_micros(latency));
+        }
+        all.push(Latency::of(seen)?);
+    }
+    Ok(all)
+}
+
+/// Writes ConfigMaps that say how long after `origin` they were sent; how many.
+async fn write(
+    client: &Client,
+    number: usize,
+    per_second: u32,
+    window: Duration,
+    origin: Instant,
+) -> Result<usize> {
     // The writes are as far from one another as they can be: each writer begins a little after the one before.
     let (apart, begin) = (Duration::from_secs(1) / per_second, tokio::time::Instant::now());
     let writers = (0..WRITERS).map(|writer| async move {
@@ -109,21 +132,14 @@ pub async fn delivery(
         while begin.elapsed() < window {
             tick.tick().await;
             let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
-                "metadata": {"name": format!("tick-{writer}-{written}")},
+                "metadata": {"name": format!("tick-{number}-{writer}-{written}")},
                 "data": {"sent": origin.elapsed().as_micros().to_string()}});
             connection.exchange(&Call::post(CONFIG_MAPS, &body).request(0)).await?;
             written += 1;
         }
         anyhow::Ok(written)
     });
-    let expected = try_join_all(writers).await?.iter().sum::<usize>() * watchers;
-    let mut seen = Vec::with_capacity(expected);
-    while seen.len() < expected {
-        let next = tokio::time::timeout(PATIENCE, latencies.recv()).await;
-        let latency = next.context("watch events are missing")?.context("the watches ended")?;
-        seen.push(Duration::from_micros(latency));
-    }
-    Latency::of(seen)
+    Ok(try_join_all(writers).await?.iter().sum())
 }
 
 /// Reads a watch in JSON until an object is as `wanted`; an error, `late`, where the watch ends before.

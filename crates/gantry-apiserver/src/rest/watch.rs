@@ -30,6 +30,8 @@ use frames::{Frames, line};
 
 /// A busy watcher waits this long for more events before the next piece.
 const COALESCE: Duration = Duration::from_micros(1_500);
+/// A watcher that has had pieces this close together is likely to have another one soon.
+const BUSY: Duration = Duration::from_millis(10);
 /// How often a watcher that wants them gets bookmarks.
 const BOOKMARKS: Duration = Duration::from_secs(60);
 /// A watch without a time-out ends after between one and two of these.
@@ -70,6 +72,8 @@ struct Running {
     deadline: Instant,
     bookmark: Instant,
     last_piece: Instant,
+    /// Whether pieces came close together.
+    busy: bool,
     shutdown: CancellationToken,
     /// Cancelled when the kind is another or none, where it is a custom one.
     ended: Option<CancellationToken>,
@@ -148,7 +152,8 @@ pub async fn respond(
         revision: start,
         deadline: now + Duration::from_secs(timeout),
         bookmark: now + BOOKMARKS,
-        last_piece: now - COALESCE,
+        last_piece: now - BUSY,
+        busy: false,
         shutdown,
         ended,
         converter: server.custom.converter.clone(),
@@ -202,6 +207,11 @@ impl Running {
         if self.failed {
             return None;
         }
+        let earliest = self.last_piece + COALESCE;
+        // Whoever does not wait for the next event needs not be woken by it, only to wait for more.
+        if self.busy {
+            tokio::time::sleep_until(earliest).await;
+        }
         let bookmark = if self.request.options.bookmarks { self.bookmark } else { self.deadline };
         let event = tokio::select! {
             biased;
@@ -221,7 +231,6 @@ impl Running {
                 WatchEnd::TooSlow | WatchEnd::Closed => None,
             };
         };
-        let earliest = self.last_piece + COALESCE;
         if Instant::now() < earliest {
             tokio::time::sleep_until(earliest).await;
         }
@@ -235,7 +244,9 @@ impl Running {
         }
         let mut piece = Vec::with_capacity(size);
         self.write_all(&mut piece, events).await;
-        self.last_piece = Instant::now();
+        let now = Instant::now();
+        self.busy = now - self.last_piece < BUSY;
+        self.last_piece = now;
         if piece.is_empty() { Box::pin(self.next_piece()).await } else { Some(piece.into()) }
     }
 
@@ -281,11 +292,9 @@ impl Running {
 
     async fn send_bookmark(&mut self) -> Bytes {
         self.bookmark = Instant::now() + BOOKMARKS;
-        // Every event up to the store's revision has been offered; what waits goes first.
+        // What waits goes first.
         let mut piece = Vec::new();
-        let reached = self.store.revision();
-        // Asks for the lock under which events up to `reached` are handed to watchers.
-        let _ = self.store.compacted_revision();
+        let reached = self.store.told_revision();
         let mut waiting = Vec::new();
         while let Some(event) = self.watcher.try_next() {
             waiting.push(event);
