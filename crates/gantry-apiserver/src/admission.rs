@@ -124,8 +124,10 @@ pub struct Request<'a> {
     pub subresource: &'a str,
     /// The namespace, or empty. A Namespace object is in none.
     pub namespace: &'a str,
-    /// The object's name; empty while it is to be generated.
+    /// The name in the request's path, or empty.
     pub name: &'a str,
+    /// Whether the object came without a name, for one to be generated after it was changed.
+    pub unnamed: bool,
     /// Who asks.
     pub user: &'a User,
     /// The object as it is to become (for a subresource, what was sent; for a stream, its options);
@@ -178,12 +180,29 @@ impl Request<'_> {
 
     /// A 403 about the request's object.
     fn forbidden(&self, why: impl AsRef<str>) -> ApiError {
-        ApiError::forbidden(self.group, self.resource, self.object_name(), why.as_ref())
+        let base = self.text("/metadata/generateName");
+        let name = [self.object_name(), base, "Unknown"].into_iter().find(|name| !name.is_empty());
+        ApiError::forbidden(self.group, self.resource, name.unwrap_or_default(), why.as_ref())
     }
 
-    /// The object's name: the path's, or a new object's own.
+    /// The object's name: the path's, or a new object's own; empty while it is to be generated.
     fn object_name(&self) -> &str {
         if self.name.is_empty() { self.text("/metadata/name") } else { self.name }
+    }
+
+    /// Whether it is about Namespaces, or parts of them.
+    fn is_about_namespaces(&self) -> bool {
+        self.group.is_empty() && self.resource == "namespaces"
+    }
+
+    /// The name that others are told of: none where it is generated, not even once it is.
+    fn told_name(&self) -> &str {
+        if self.unnamed { "" } else { self.object_name() }
+    }
+
+    /// The namespace that others are told of: a Namespace is in itself, also before there is one.
+    fn told_namespace(&self) -> &str {
+        if self.is_about_namespaces() { self.told_name() } else { self.namespace }
     }
 
     /// The text under a JSON pointer of the new object.

@@ -59,6 +59,8 @@ pub(crate) struct Context<'a> {
     pub registry: &'a Registry,
     pub kind: &'a Arc<Kind>,
     pub output: Output,
+    /// Whether a new object came without a name.
+    pub unnamed: bool,
     /// What the client should be told beside the answer.
     pub warnings: Vec<String>,
     /// What is noted with the request's audit events, where it has any.
@@ -217,9 +219,18 @@ pub(crate) async fn serve(
     }
     let annotations = request.extensions().get::<Annotations>().cloned();
     let annotations = annotations.as_ref();
-    let warnings = Vec::new();
-    let mut context =
-        Context { server, info, query, user, registry: &registry, kind, output, warnings, annotations };
+    let mut context = Context {
+        server,
+        info,
+        query,
+        user,
+        registry: &registry,
+        kind,
+        output,
+        unnamed: false,
+        warnings: Vec::new(),
+        annotations,
+    };
     let result = trace::step(step, facts, dispatch(&mut context, request)).await;
     let mut response = match result {
         // Who is refused is warned as well.

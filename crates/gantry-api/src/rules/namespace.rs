@@ -10,16 +10,14 @@ use crate::registry::Rules;
 /// The rules.
 pub const RULES: Rules = Rules {
     default: |namespace| {
-        // Every namespace carries its name as a label, so that selectors can name it.
-        let name = text(&namespace["metadata"], "name").to_owned();
-        if !name.is_empty() {
-            namespace["metadata"]["labels"]["kubernetes.io/metadata.name"] = name.into();
-        }
+        label(namespace);
         if let Some(namespace) = namespace.as_object_mut() {
             default(object(namespace, "status"), "phase", "Active");
         }
     },
     prepare_create: |namespace| {
+        // A generated name has come since.
+        label(namespace);
         namespace["status"] = json!({"phase": "Active"});
         if namespace["spec"]["finalizers"].as_array().is_none_or(|list| !list.contains(&"kubernetes".into()))
         {
@@ -63,3 +61,11 @@ pub const RULES: Rules = Rules {
     selectable: |namespace| vec![("status.phase", text(&namespace["status"], "phase").into())],
     ..Rules::NONE
 };
+
+/// Every namespace carries its name as a label, so that selectors can name it.
+fn label(namespace: &mut Value) {
+    let name = text(&namespace["metadata"], "name").to_owned();
+    if !name.is_empty() {
+        namespace["metadata"]["labels"]["kubernetes.io/metadata.name"] = name.into();
+    }
+}

@@ -99,8 +99,8 @@ impl<'a> Inputs<'a> {
                 group: request.group.to_owned(),
                 resource: request.resource.to_owned(),
                 subresource: request.subresource.to_owned(),
-                namespace: request.namespace.to_owned(),
-                name: request.object_name().to_owned(),
+                namespace: request.told_namespace().to_owned(),
+                name: request.told_name().to_owned(),
                 ..AuthorizerAttributes::default()
             },
         }
@@ -139,7 +139,6 @@ impl<'a> Inputs<'a> {
 fn admission_request(request: &Request<'_>, versioned: &Versioned, resource: Resource<'_>) -> Value {
     let [group, version, kind] = &versioned.kind;
     let [request_group, request_version, request_kind] = request.object_kind;
-    let own = request.group.is_empty() && request.resource == "namespaces";
     let mut fields = Map::new();
     let mut set = |name: &str, value: Value| drop(fields.insert(name.into(), value));
     set("kind", json!({"group": group, "version": version, "kind": kind}));
@@ -153,8 +152,8 @@ fn admission_request(request: &Request<'_>, versioned: &Versioned, resource: Res
     for (name, text) in [
         ("subResource", request.subresource),
         ("requestSubResource", request.subresource),
-        ("name", request.object_name()),
-        ("namespace", if own { request.name } else { request.namespace }),
+        ("name", request.told_name()),
+        ("namespace", request.told_namespace()),
     ] {
         if !text.is_empty() {
             set(name, text.into());

@@ -60,13 +60,12 @@ pub(super) struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     pub fn of(request: &'a Request<'_>) -> Self {
-        let own = request.group.is_empty() && request.resource == "namespaces";
         Self {
             operation: request.operation,
             resource: Resource::of(request.kind),
             subresource: request.subresource,
-            namespace: if own { request.name } else { request.namespace },
-            name: request.object_name(),
+            namespace: request.told_namespace(),
+            name: request.told_name(),
         }
     }
 
@@ -215,7 +214,7 @@ impl Selectors {
     /// otherwise.
     pub fn select_namespace(&self, request: &Request<'_>, objects: &Snapshot) -> Result<bool, ApiError> {
         let selector = self.namespaces.as_ref().map_err(ApiError::internal)?;
-        let own = request.group.is_empty() && request.resource == "namespaces";
+        let own = request.is_about_namespaces();
         if selector.is_everything() || (!own && request.namespace.is_empty()) {
             return Ok(true);
         }
@@ -223,7 +222,7 @@ impl Selectors {
         if own && request.subresource.is_empty() && made {
             return Ok(selector.matches(&LabelsOf(&request.object)));
         }
-        let name = if own { request.name } else { request.namespace };
+        let name = request.told_namespace();
         match Lookup::get(objects, "", "namespaces", "", name) {
             Some(namespace) => Ok(selector.matches(&LabelsOf(&namespace))),
             None => Err(ApiError::not_found("", "namespaces", name)),

@@ -18,7 +18,7 @@ impl Plugin for NamespaceExists {
     }
 
     fn validate(&self, request: &Request<'_>, objects: &dyn Lookup) -> Result<(), ApiError> {
-        let own = request.group.is_empty() && request.resource == "namespaces";
+        let own = request.is_about_namespaces();
         if own || request.namespace.is_empty() || request.operation == Operation::Connect {
             return Ok(());
         }

@@ -28,7 +28,7 @@ impl Plugin for NamespaceLifecycle {
             };
         }
         let review = request.group == "authorization.k8s.io";
-        let own = request.group.is_empty() && request.resource == "namespaces";
+        let own = request.is_about_namespaces();
         let makes = matches!(request.operation, Operation::Create | Operation::Update);
         if request.namespace.is_empty() || own || review || !makes {
             return Ok(());

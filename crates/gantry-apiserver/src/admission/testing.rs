@@ -39,6 +39,7 @@ pub(super) fn request<'a>(
         subresource,
         namespace,
         name,
+        unnamed: false,
         user,
         object,
         old,

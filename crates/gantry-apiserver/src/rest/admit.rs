@@ -118,6 +118,7 @@ impl Context<'_> {
             subresource: &self.info.subresource,
             namespace: self.namespace(),
             name: &self.info.name,
+            unnamed: self.unnamed,
             user: self.user,
             object,
             old,

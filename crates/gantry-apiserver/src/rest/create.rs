@@ -11,7 +11,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use super::admit::Operation;
 use super::charged::Write;
 use super::precondition::MODIFIED;
-use super::preparation::{fill_new, generate_name, meta_text};
+use super::preparation::{clear_system, fill_new, generate_name, meta_text};
 use super::update::Failure;
 use super::{Context, body, expressions};
 use crate::body::Body;
@@ -87,9 +87,9 @@ pub(super) async fn insert(
     let dry_run = context.dry_run();
     let kind = context.kind;
     context.place(&mut object, "")?;
-    let generated = meta_text(&object, "name").is_empty();
+    context.unnamed = meta_text(&object, "name").is_empty();
     let managed = object["metadata"].get("managedFields").cloned();
-    fill_new(kind, &mut object);
+    clear_system(&mut object);
     kind.default(&mut object);
     // What admission and the server add from here on is nobody's.
     match manage {
@@ -104,6 +104,8 @@ pub(super) async fn insert(
         context.server.admission.wait_for_account(context.namespace(), &object, &context.server.store).await;
     }
     context.mutate(Operation::Create, &mut object, None, dry_run).await?;
+    let generated = meta_text(&object, "name").is_empty();
+    fill_new(kind, &mut object);
     context.warnings.extend(kind.prepare_create(&mut object));
     context.registry.drop_gated(kind, &mut object, None);
     // Only Services can lose what they were given to somebody else.

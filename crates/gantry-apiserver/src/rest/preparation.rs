@@ -88,12 +88,27 @@ impl Context<'_> {
     }
 }
 
-/// Makes `object` new: what a client may not choose is set anew.
+/// Takes out of a new `object` what a client may not choose.
+pub(super) fn clear_system(object: &mut Value) {
+    let metadata = metadata(object);
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "selfLink",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "resourceVersion",
+        "managedFields",
+    ] {
+        metadata.remove(field);
+    }
+}
+
+/// Gives a new `object` what the server chooses: who changes it by admission does not see that yet, and has no
+/// say in it.
 pub(super) fn fill_new(kind: &Kind, object: &mut Value) {
     let metadata = metadata(object);
-    for field in
-        ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "managedFields"]
-    {
+    for field in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"] {
         metadata.remove(field);
     }
     metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());

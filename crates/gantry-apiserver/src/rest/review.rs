@@ -76,6 +76,7 @@ pub(super) async fn serve(
         registry,
         kind,
         output,
+        unnamed: false,
         warnings: Vec::new(),
         annotations: None,
     };

@@ -116,6 +116,7 @@ pub(super) async fn bind_named(
         registry: context.registry,
         kind: pods,
         output: context.output,
+        unnamed: false,
         warnings: Vec::new(),
         annotations: context.annotations,
     };

@@ -152,3 +152,49 @@ async fn dry_runs_need_a_webhook_without_side_effects() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn what_the_server_chooses_is_chosen_after_changes() -> Result<()> {
+    let server = TestServer::start().await?;
+    let hook = webhook(&server, |path, _| match path {
+        "/change" => patch(&json!([{"op": "add", "path": "/metadata/uid", "value": "theirs"}])),
+        _ => json!({"allowed": true}),
+    })
+    .await?;
+    let also_namespaces = |entry: &mut Value| {
+        entry["rules"][0]["resources"] = json!(["configmaps", "namespaces"]);
+        entry["rules"][0]["operations"] = json!(["CREATE"]);
+    };
+    configure(&server, "Mutating", "a", vec![entry(&hook, "a", "/change", also_namespaces)]).await?;
+    configure(&server, "Validating", "b", vec![entry(&hook, "b", "/judge", also_namespaces)]).await?;
+    let object = json!({"metadata": {"generateName": "m-", "uid": "mine"}});
+    let made = server.json(Method::POST, MAPS, &object).await?.json();
+    let calls: [(String, Value); 2] = hook.calls().try_into().expect("two calls");
+    let [changed, judged] = calls.map(|(_, review)| review["request"].clone());
+    let metadata = |request: &Value, field: &str| request["object"]["metadata"][field].clone();
+    for field in ["name", "uid", "creationTimestamp"] {
+        assert_eq!(metadata(&changed, field), Value::Null, "{field}");
+        assert_eq!(metadata(&judged, field), made["metadata"][field], "{field}");
+    }
+    assert!(!["mine", "theirs"].contains(&made["metadata"]["uid"].as_str().unwrap_or_default()));
+    assert_eq!((&changed["name"], &judged["name"]), (&Value::Null, &Value::Null));
+
+    // A Namespace is in itself.
+    server.json(Method::POST, "/api/v1/namespaces", &json!({"metadata": {"name": "made"}})).await?;
+    let reviews = hook.calls();
+    assert_eq!(reviews.len(), 2);
+    for (_, review) in reviews {
+        let request = &review["request"];
+        assert_eq!((&request["name"], &request["namespace"]), (&json!("made"), &json!("made")));
+    }
+    let unnamed = json!({"metadata": {"generateName": "n-"}});
+    let named = server.json(Method::POST, "/api/v1/namespaces", &unnamed).await?.json();
+    assert_eq!(named["metadata"]["labels"]["kubernetes.io/metadata.name"], named["metadata"]["name"]);
+    let pod =
+        json!({"metadata": {"generateName": "web-"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let refused = server.json(Method::POST, "/api/v1/namespaces/kube-public/pods", &pod).await?.json();
+    let expect = "pods \"web-\" is forbidden: error looking up service account kube-public/default: \
+                  serviceaccount \"default\" not found";
+    assert_eq!(refused["message"], expect);
+    Ok(())
+}

@@ -64,7 +64,6 @@ pub(super) fn of(
     version: &str,
     uid: &str,
 ) -> Bytes {
-    let own = request.group.is_empty() && request.resource == "namespaces";
     let [group, object_version, name] = request.object_kind;
     let [met_group, met_version, met_kind] = &versioned.kind;
     let review = Review {
@@ -86,8 +85,8 @@ pub(super) fn of(
                 resource: request.resource,
             },
             request_sub_resource: request.subresource,
-            name: request.object_name(),
-            namespace: if own { request.name } else { request.namespace },
+            name: request.told_name(),
+            namespace: request.told_namespace(),
             operation: request.operation.word(),
             user_info: rest::user_info(request.user),
             object: &versioned.object,
