@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use gantry_api::registry::Kind;
 use gantry_api::status::ApiError;
-use gantry_store::{Entry, Error, Event, Store, WatchEnd, Watcher};
+use gantry_store::{Entry, Error, Event, Store, Watcher};
 use http::{Response, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
@@ -28,10 +28,9 @@ use crate::request::Query;
 use crate::{ApiServer, respond, storage};
 use frames::{Frames, line};
 
-/// A busy watcher waits this long for more events before the next piece.
+/// After a piece a watcher waits this long before it looks for more: what happens meanwhile goes together, and
+/// wakes nobody.
 const COALESCE: Duration = Duration::from_micros(1_500);
-/// A watcher that has had pieces this close together is likely to have another one soon.
-const BUSY: Duration = Duration::from_millis(10);
 /// How often a watcher that wants them gets bookmarks.
 const BOOKMARKS: Duration = Duration::from_secs(60);
 /// A watch without a time-out ends after between one and two of these.
@@ -72,8 +71,6 @@ struct Running {
     deadline: Instant,
     bookmark: Instant,
     last_piece: Instant,
-    /// Whether pieces came close together.
-    busy: bool,
     shutdown: CancellationToken,
     /// Cancelled when the kind is another or none, where it is a custom one.
     ended: Option<CancellationToken>,
@@ -152,8 +149,7 @@ pub async fn respond(
         revision: start,
         deadline: now + Duration::from_secs(timeout),
         bookmark: now + BOOKMARKS,
-        last_piece: now - BUSY,
-        busy: false,
+        last_piece: now - COALESCE,
         shutdown,
         ended,
         converter: server.custom.converter.clone(),
@@ -204,50 +200,43 @@ impl Running {
             }
             self.initial = None;
         }
-        if self.failed {
-            return None;
-        }
-        let earliest = self.last_piece + COALESCE;
-        // Whoever does not wait for the next event needs not be woken by it, only to wait for more.
-        if self.busy {
-            tokio::time::sleep_until(earliest).await;
-        }
-        let bookmark = if self.request.options.bookmarks { self.bookmark } else { self.deadline };
-        let event = tokio::select! {
-            biased;
-            event = self.watcher.next() => event,
-            () = tokio::time::sleep_until(bookmark.min(self.deadline)) => {
-                if Instant::now() >= self.deadline {
-                    return None;
-                }
-                return Some(self.send_bookmark().await);
+        while !self.failed {
+            let earliest = self.last_piece + COALESCE;
+            if Instant::now() < earliest {
+                tokio::time::sleep_until(earliest).await;
             }
-            () = self.shutdown.cancelled() => return None,
-            () = ended(self.ended.as_ref()) => return None,
-        };
-        let Some(event) = event else {
-            return match self.watcher.end() {
-                // The client lists again, or resumes from its last revision.
-                WatchEnd::TooSlow | WatchEnd::Closed => None,
+            let bookmark = if self.request.options.bookmarks { self.bookmark } else { self.deadline };
+            let event = tokio::select! {
+                biased;
+                event = self.watcher.next() => event,
+                () = tokio::time::sleep_until(bookmark.min(self.deadline)) => {
+                    if Instant::now() >= self.deadline {
+                        return None;
+                    }
+                    return Some(self.send_bookmark().await);
+                }
+                () = self.shutdown.cancelled() => return None,
+                () = ended(self.ended.as_ref()) => return None,
             };
-        };
-        if Instant::now() < earliest {
-            tokio::time::sleep_until(earliest).await;
+            // After its end the client lists again, or resumes from its last revision.
+            let event = event?;
+            let mut size = event.entry.value.len() + FRAME;
+            let mut events = vec![event];
+            while size < PIECE
+                && let Some(event) = self.watcher.try_next()
+            {
+                size += event.entry.value.len() + FRAME;
+                events.push(event);
+            }
+            let mut piece = Vec::with_capacity(size);
+            self.write_all(&mut piece, events).await;
+            self.last_piece = Instant::now();
+            // Of events that the client does not select nothing is left.
+            if !piece.is_empty() {
+                return Some(piece.into());
+            }
         }
-        let mut size = event.entry.value.len() + FRAME;
-        let mut events = vec![event];
-        while size < PIECE
-            && let Some(event) = self.watcher.try_next()
-        {
-            size += event.entry.value.len() + FRAME;
-            events.push(event);
-        }
-        let mut piece = Vec::with_capacity(size);
-        self.write_all(&mut piece, events).await;
-        let now = Instant::now();
-        self.busy = now - self.last_piece < BUSY;
-        self.last_piece = now;
-        if piece.is_empty() { Box::pin(self.next_piece()).await } else { Some(piece.into()) }
+        None
     }
 
     /// Writes events; those that the kind cannot show end the watch.
