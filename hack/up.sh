@@ -15,7 +15,11 @@ export KUBECONFIG
 kubectl() { target/tools/kubectl "$@"; }
 kubectl apply -f examples/guestbook/guestbook.yaml
 for tier in redis app front; do
-  kubectl -n guestbook rollout status "deployment/$tier" --timeout=180s
+  kubectl -n guestbook rollout status "deployment/$tier" --timeout=180s || {
+    echo "make up: the guestbook does not run; what the cluster says of it:" >&2
+    kubectl get events --all-namespaces --field-selector type=Warning >&2
+    exit 1
+  }
 done
 front=$(kubectl -n guestbook get service front -o 'jsonpath={.spec.clusterIP}:{.spec.ports[0].port}')
 echo

@@ -13,7 +13,8 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{SetOnce, mpsc, watch};
 
 use crate::{
-    config::Config, events::Events, image_gc, machine::Machine, objects::Cache, pod, resize, worker::Message,
+    config::Config, events::Events, eviction::Resource, image_gc, machine::Machine, objects::Cache, pod,
+    resize, worker::Message,
 };
 
 /// A pod's worker as others see it.
@@ -81,12 +82,14 @@ impl Agent {
 
     /// Memory that pods may have together, in bytes.
     pub fn allocatable_memory(&self) -> i64 {
-        (self.machine.memory - self.config.eviction_memory_bytes).max(0) / 1024 * 1024
+        let kept = self.config.eviction_hard.kept(Resource::Memory, self.machine.memory);
+        (self.machine.memory - kept).max(0) / 1024 * 1024
     }
 
     /// Disk that pods may have together, in bytes.
     pub fn allocatable_storage(&self) -> i64 {
-        self.machine.storage / 10 * 9
+        let kept = self.config.eviction_hard.kept(Resource::Storage, self.machine.storage);
+        (self.machine.storage - kept).max(0)
     }
 
     /// A pod's directory.

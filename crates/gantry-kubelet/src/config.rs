@@ -4,6 +4,8 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
+use crate::eviction::Thresholds;
+
 /// Settings of the node agent.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -46,11 +48,9 @@ pub struct Config {
     pub log_max_bytes: u64,
     /// Log files kept per container.
     pub log_max_files: u32,
-    /// Memory that must stay available, in bytes, before pods are ended.
-    pub eviction_memory_bytes: i64,
-    /// Part of the disk that must stay free before pods are ended, in percent.
-    pub eviction_disk_percent: u8,
-    /// How full the disk may get before unused images go, and down to what they go, in percent.
+    /// What of the machine stays free: the node tells of pressure and ends pods before it goes.
+    pub eviction_hard: Thresholds,
+    /// How full the disk may get before unused images go, 100 for never, and down to what they go, in percent.
     pub image_gc_percent: (u8, u8),
     /// How long an image stays at least.
     pub image_gc_min_age: Duration,
@@ -82,8 +82,7 @@ impl Config {
             version: "v1.35.0".into(),
             log_max_bytes: 10 << 20,
             log_max_files: 5,
-            eviction_memory_bytes: 100 << 20,
-            eviction_disk_percent: 10,
+            eviction_hard: Thresholds::default(),
             image_gc_percent: (85, 80),
             image_gc_min_age: Duration::from_secs(120),
             readiness_changed: Default::default(),

@@ -6,6 +6,7 @@
 //! Pods that take more of the disk than they said are ended whether the node is short of it or not.
 
 mod storage;
+mod thresholds;
 
 use std::{
     collections::BTreeMap,
@@ -17,6 +18,8 @@ use std::{
 use gantry_cri::v1 as cri;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::api::resource::Quantity};
 use tokio_util::sync::CancellationToken;
+
+pub use thresholds::Thresholds;
 
 use crate::{
     agent::Agent,
@@ -39,6 +42,10 @@ pub enum Resource {
     Memory,
     /// Disk.
     Storage,
+    /// Files that the disk can still have.
+    Inodes,
+    /// Processes and threads that the machine can still have.
+    Processes,
 }
 
 impl Resource {
@@ -47,6 +54,8 @@ impl Resource {
         match self {
             Resource::Memory => "memory",
             Resource::Storage => "ephemeral-storage",
+            Resource::Inodes => "inodes",
+            Resource::Processes => "pids",
         }
     }
 }
@@ -62,33 +71,54 @@ pub struct Shortage {
     pub available: i64,
 }
 
-/// What the machine has left, in bytes, and the size of its disk.
+/// What the machine has of something: all of it, and what is left.
 #[derive(Clone, Copy, Debug)]
-pub struct Left {
-    /// Memory.
-    pub memory: i64,
-    /// Disk.
-    pub disk: i64,
-    /// Size of the disk.
-    pub disk_size: i64,
+pub struct Part {
+    /// Of what.
+    pub resource: Resource,
+    /// All of it.
+    pub all: i64,
+    /// What is left.
+    pub left: i64,
 }
 
-impl Left {
-    /// Measures the machine; `root` is where pods live.
-    pub fn measure(root: &Path) -> Self {
-        let (size, free, ..) = machine::file_system(root).unwrap_or((0, u64::MAX, 0, 0));
-        let bytes = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        Self { memory: machine::meminfo("MemAvailable"), disk: bytes(free), disk_size: bytes(size) }
+/// What the machine has of everything that a node keeps free, memory first; `root` is where pods live. What
+/// cannot be measured is missing.
+pub fn measure(root: &Path) -> Vec<Part> {
+    let part = |resource, all: u64, left: u64| {
+        let number = |n| i64::try_from(n).unwrap_or(i64::MAX);
+        Part { resource, all: number(all), left: number(left) }
+    };
+    let (all, left) = (machine::meminfo("MemTotal"), machine::meminfo("MemAvailable"));
+    let mut parts = vec![Part { resource: Resource::Memory, all, left }];
+    if let Some((size, free, inodes, free_inodes)) = machine::file_system(root) {
+        parts.push(part(Resource::Storage, size, free));
+        // Some file systems have as many as fit.
+        if inodes > 0 {
+            parts.push(part(Resource::Inodes, inodes, free_inodes));
+        }
     }
+    if let Some((most, tasks)) = machine::processes() {
+        parts.push(part(Resource::Processes, most, most.saturating_sub(tasks)));
+    }
+    parts
+}
 
-    /// What is short, memory first.
-    pub fn shortage(&self, (memory, disk_percent): (i64, u8)) -> Option<Shortage> {
-        let disk = self.disk_size / 100 * i64::from(disk_percent);
-        [(Resource::Memory, memory, self.memory), (Resource::Storage, disk, self.disk)]
-            .map(|(resource, threshold, available)| Shortage { resource, threshold, available })
-            .into_iter()
-            .find(|shortage| shortage.available < shortage.threshold)
-    }
+/// What is short of what there is.
+pub fn shortages(parts: &[Part], thresholds: &Thresholds) -> impl Iterator<Item = Shortage> {
+    let shortage = |part: &Part| Shortage {
+        resource: part.resource,
+        threshold: thresholds.kept(part.resource, part.all),
+        available: part.left,
+    };
+    parts.iter().map(shortage).filter(|shortage| shortage.available < shortage.threshold)
+}
+
+/// What pods are ended for, memory first. What they have of the rest is not measured.
+fn shortage(agent: &Agent) -> Option<Shortage> {
+    let parts = measure(&agent.config.root_dir);
+    shortages(&parts, &agent.config.eviction_hard)
+        .find(|shortage| matches!(shortage.resource, Resource::Memory | Resource::Storage))
 }
 
 /// What a pod uses of a resource, and what it asked for.
@@ -156,9 +186,7 @@ pub async fn run(agent: Arc<Agent>, shutdown: CancellationToken) {
         if let Err(error) = storage::enforce(&agent).await {
             tracing::debug!(%error, "limits of disk space wait for the runtime");
         }
-        let Some(shortage) = Left::measure(&agent.config.root_dir).shortage(limits(&agent)) else {
-            continue;
-        };
+        let Some(shortage) = shortage(&agent) else { continue };
         let gone =
             |uid: &String| agent.pods.read().get(uid).is_none_or(|handle| is_terminal_phase(&handle.pod));
         if ending.take_if(|uid| gone(uid)).is_none() && ending.is_some() {
@@ -171,28 +199,22 @@ pub async fn run(agent: Arc<Agent>, shutdown: CancellationToken) {
     }
 }
 
-/// How much memory, in bytes, and which part of the disk must be left.
-fn limits(agent: &Agent) -> (i64, u8) {
-    (agent.config.eviction_memory_bytes, agent.config.eviction_disk_percent)
-}
-
 /// Removes what nobody uses; if the shortage lasts, ends a pod and returns its uid.
-async fn reclaim(agent: &Agent, mut shortage: Shortage) -> Result<Option<String>, gantry_cri::CriError> {
+async fn reclaim(agent: &Agent, mut short: Shortage) -> Result<Option<String>, gantry_cri::CriError> {
     let node = &agent.config.node_name;
-    let text = format!("Attempting to reclaim {}", shortage.resource.name());
+    let text = format!("Attempting to reclaim {}", short.resource.name());
     agent.events.node(node, true, "EvictionThresholdMet", text);
-    if shortage.resource == Resource::Storage {
-        let wanted = shortage.threshold - shortage.available;
+    if short.resource == Resource::Storage {
+        let wanted = short.threshold - short.available;
         image_gc::free(agent, wanted.unsigned_abs()).await?;
-        let left = Left::measure(&agent.config.root_dir);
-        match left.shortage(limits(agent)) {
-            Some(lasting) => shortage = lasting,
+        match shortage(agent) {
+            Some(lasting) => short = lasting,
             None => return Ok(None),
         }
     }
-    let usages = usages(agent, shortage.resource).await?;
+    let usages = usages(agent, short.resource).await?;
     let Some(chosen) = choose(&usages) else { return Ok(None) };
-    let text = message(&shortage, chosen);
+    let text = message(&short, chosen);
     let pods = agent.pods.read();
     let Some(handle) = pods.get(&chosen.uid) else { return Ok(None) };
     tracing::warn!(uid = chosen.uid, message = text, "evicting a pod");
@@ -212,6 +234,7 @@ async fn usages(agent: &Agent, resource: Resource) -> Result<Vec<Usage>, gantry_
         let amount = match resource {
             Resource::Memory => stats.memory.and_then(|memory| memory.working_set_bytes),
             Resource::Storage => stats.writable_layer.and_then(|layer| layer.used_bytes),
+            Resource::Inodes | Resource::Processes => None,
         };
         let amount = amount.map_or(0, |amount| i64::try_from(amount.value).unwrap_or(i64::MAX));
         used.insert((text(label::POD_UID), text(label::CONTAINER_NAME)), amount);
@@ -228,7 +251,7 @@ async fn usages(agent: &Agent, resource: Resource) -> Result<Vec<Usage>, gantry_
             (container.name.clone(), (amount, asked(&container)))
         });
         let beside = match resource {
-            Resource::Memory => 0,
+            Resource::Memory | Resource::Inodes | Resource::Processes => 0,
             Resource::Storage => tree_size(&agent.pod_dir(&uid)) + tree_size(&agent.log_dir(pod)),
         };
         let priority = pod::spec(pod).priority.unwrap_or(0);
@@ -261,16 +284,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shortages() {
-        let left = |memory, disk| Left { memory, disk, disk_size: 1000 };
-        for (left, expect) in [
-            (left(500, 100), None),
-            (left(499, 50), Some((Resource::Memory, 500, 499))),
-            (left(500, 99), Some((Resource::Storage, 100, 99))),
-        ] {
-            let found = left.shortage((500, 10)).map(|s| (s.resource, s.threshold, s.available));
-            assert_eq!(found, expect, "{left:?}");
-        }
+    fn what_is_short() {
+        let part = |resource, left| Part { resource, all: 1000, left };
+        let thresholds = "memory.available<500,nodefs.available<10%,nodefs.inodesFree<5%".parse().unwrap();
+        let short = |memory, disk, inodes| {
+            let parts = [(Resource::Memory, memory), (Resource::Storage, disk), (Resource::Inodes, inodes)];
+            let parts = parts.map(|(resource, left)| part(resource, left));
+            let found = shortages(&parts, &thresholds).map(|s| (s.resource, s.threshold, s.available));
+            found.collect::<Vec<_>>()
+        };
+        assert_eq!(short(500, 100, 50), []);
+        let both = [(Resource::Memory, 500, 499), (Resource::Storage, 100, 50)];
+        assert_eq!(short(499, 50, 50), both, "memory first");
+        assert_eq!(short(500, 99, 49), [(Resource::Storage, 100, 99), (Resource::Inodes, 50, 49)]);
     }
 
     fn usage(uid: &str, priority: i32, used: i64, asked: i64) -> Usage {

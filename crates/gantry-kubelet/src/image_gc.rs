@@ -20,7 +20,11 @@ const PERIOD: Duration = Duration::from_secs(300);
 /// How many bytes to free so that the disk is `low` percent full; 0 when it is not `high` percent full.
 fn excess(size: u64, free: u64, (high, low): (u8, u8)) -> u64 {
     let used = size.saturating_sub(free);
-    if size == 0 || used < size / 100 * u64::from(high) { 0 } else { used - size / 100 * u64::from(low) }
+    if size == 0 || high >= 100 || used < size / 100 * u64::from(high) {
+        0
+    } else {
+        used - size / 100 * u64::from(low)
+    }
 }
 
 /// When an image was first seen, and when it was last used.

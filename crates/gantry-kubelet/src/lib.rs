@@ -40,4 +40,5 @@ mod volumes;
 mod worker;
 
 pub use config::{Config, Error};
+pub use eviction::Thresholds;
 pub use kubelet::Kubelet;

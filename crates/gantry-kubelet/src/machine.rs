@@ -47,6 +47,14 @@ pub fn file_system(path: &Path) -> Option<(u64, u64, u64, u64)> {
     ))
 }
 
+/// Most processes and threads that the machine can have, and how many it has.
+pub fn processes() -> Option<(u64, u64)> {
+    let most = fs::read_to_string("/proc/sys/kernel/pid_max").ok()?.trim().parse().ok()?;
+    let load = fs::read_to_string("/proc/loadavg").ok()?;
+    let tasks = load.split_whitespace().nth(3)?.split('/').nth(1)?.parse().ok()?;
+    Some((most, tasks))
+}
+
 impl Machine {
     /// Reads the machine; `root` is where pods live.
     pub fn read(root: &Path) -> Self {

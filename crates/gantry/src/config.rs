@@ -3,6 +3,7 @@
 
 mod access;
 mod audit;
+mod node;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use serde::Deserialize;
 
 pub use access::{Access, AccessSettings};
 pub use audit::{Audit, AuditSettings};
+pub use node::{NodeLimits, NodeSettings};
 
 /// Settings as given; what is absent comes from the file, then from [`Config`]'s defaults.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -59,6 +61,10 @@ pub struct Settings {
     /// Port of the node's own API.
     #[arg(long, env = "GANTRY_KUBELET_PORT", global = true)]
     pub kubelet_port: Option<u16>,
+    /// What of the machine is kept from pods and images.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub node: NodeSettings,
     /// Addresses of pods, of which each node gets a part.
     #[arg(long, env = "GANTRY_CLUSTER_CIDR", global = true)]
     pub cluster_cidr: Option<IpNet>,
@@ -180,6 +186,8 @@ pub struct Config {
     pub node_ip: IpAddr,
     /// The kubelet's port.
     pub kubelet_port: u16,
+    /// What of the machine is kept from pods and images.
+    pub node_limits: NodeLimits,
     /// Pods' addresses.
     pub cluster_cidr: IpNet,
     /// Services' addresses.
@@ -282,6 +290,7 @@ impl Config {
             node_name: pick!(node_name).map_or_else(host_name, Ok)?.to_lowercase(),
             node_ip,
             kubelet_port: pick!(kubelet_port).unwrap_or(10250),
+            node_limits: given.node.resolve(stored.node)?,
             cluster_dns: match pick!(cluster_dns) {
                 Some(address) => address,
                 None => service_cidr.hosts().nth(9).context("service-cidr has no room for cluster DNS")?,
@@ -335,7 +344,7 @@ fn parse(text: &str) -> Result<Settings> {
     if let serde_yaml_ng::Value::Mapping(mapping) = &value {
         for key in mapping.keys() {
             let key = key.as_str().context("a key is not a string")?;
-            let mut known = KEYS.iter().chain(access::KEYS).chain(audit::KEYS);
+            let mut known = KEYS.iter().chain(access::KEYS).chain(audit::KEYS).chain(node::KEYS);
             if !known.clone().any(|each| *each == key) {
                 let nearest = known
                     .by_ref()
@@ -407,7 +416,7 @@ mod tests {
     #[test]
     fn every_key_is_a_setting() {
         let mut settings = serde_yaml_ng::Mapping::new();
-        for key in KEYS.iter().chain(access::KEYS).chain(audit::KEYS) {
+        for key in KEYS.iter().chain(access::KEYS).chain(audit::KEYS).chain(node::KEYS) {
             settings.insert((*key).into(), serde_yaml_ng::Value::Null);
         }
         settings.insert("tls-san".into(), serde_yaml_ng::Value::Sequence(vec![]));

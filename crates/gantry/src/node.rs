@@ -66,6 +66,8 @@ impl Node {
             cluster_dns: vec![config.cluster_dns.to_string()],
             cluster_domain: config.cluster_domain.clone(),
             cgroup_root: config.cgroup_root.clone(),
+            eviction_hard: config.node_limits.eviction_hard.clone(),
+            image_gc_percent: config.node_limits.image_gc_percent,
             version: crate::commands::version::KUBERNETES.into(),
             ..gantry_kubelet::Config::new(&config.node_name, config.node_ip)
         };

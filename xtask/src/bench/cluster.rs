@@ -223,5 +223,8 @@ fn settings(command: &mut Command, directory: &Path, port: u16) {
         .env("GANTRY_AUDIT_POLICY_FILE", directory.join("audit-policy.yaml"))
         .env("GANTRY_AUDIT_LOG_PATH", directory.join("audit.log"))
         .env("GANTRY_AUDIT_LOG_MAXBACKUP", "1")
+        // Builds have filled the disk.
+        .env("GANTRY_EVICTION_HARD", "memory.available<100Mi")
+        .env("GANTRY_IMAGE_GC_HIGH_THRESHOLD", "100")
         .env("GANTRY_LOG_LEVEL", "warn");
 }

@@ -14,7 +14,8 @@ use k8s_openapi::{
 
 use crate::{
     agent::Agent,
-    machine::{self, Machine},
+    eviction::{self, Resource},
+    machine::Machine,
     status::whole_seconds,
 };
 
@@ -165,21 +166,12 @@ fn shown(seen: &mut HashMap<&'static str, Timestamp>, kind: &'static str, on: bo
 }
 
 async fn conditions(agent: &Agent, old: &NodeStatus, now: Timestamp) -> Vec<NodeCondition> {
-    let memory = machine::meminfo("MemAvailable") < agent.config.eviction_memory_bytes;
-    let disk =
-        machine::file_system(&agent.config.root_dir).is_some_and(|(size, free, inodes, free_inodes)| {
-            free < size / 100 * u64::from(agent.config.eviction_disk_percent)
-                || inodes > 0 && free_inodes < inodes / 20
-        });
-    let limit: i64 = std::fs::read_to_string("/proc/sys/kernel/pid_max")
-        .ok()
-        .and_then(|t| t.trim().parse().ok())
-        .unwrap_or(i64::MAX);
-    let tasks: i64 = std::fs::read_to_string("/proc/loadavg")
-        .ok()
-        .and_then(|t| t.split_whitespace().nth(3)?.split('/').nth(1)?.parse().ok())
-        .unwrap_or(0);
-    let pids = tasks > limit / 10 * 9;
+    let parts = eviction::measure(&agent.config.root_dir);
+    let short: Vec<Resource> =
+        eviction::shortages(&parts, &agent.config.eviction_hard).map(|found| found.resource).collect();
+    let memory = short.contains(&Resource::Memory);
+    let disk = short.contains(&Resource::Storage) || short.contains(&Resource::Inodes);
+    let pids = short.contains(&Resource::Processes);
     let pressure = |type_, on, what: &str, has: &str, no: &str| {
         let on = shown(&mut agent.pressures.lock(), type_, on, now);
         let reason = if on { format!("KubeletHas{what}") } else { format!("KubeletHas{no}") };

@@ -1,6 +1,6 @@
 //! Routes of the node's API.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use hyper::{Request, Response, body::Incoming};
 use k8s_openapi::api::core::v1::Pod;
@@ -59,6 +59,7 @@ fn list(items: Vec<Pod>) -> gantry_json::Value {
 
 /// The settings in the form of a KubeletConfiguration.
 fn configuration(config: &Config) -> gantry_json::Value {
+    let kept: BTreeMap<_, _> = config.eviction_hard.given().collect();
     gantry_json::json!({
         "kind": "KubeletConfiguration",
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -75,6 +76,9 @@ fn configuration(config: &Config) -> gantry_json::Value {
         "containerLogMaxSize": config.log_max_bytes.to_string(),
         "containerLogMaxFiles": config.log_max_files,
         "seccompDefault": true,
+        "evictionHard": kept,
+        "imageGCHighThresholdPercent": config.image_gc_percent.0,
+        "imageGCLowThresholdPercent": config.image_gc_percent.1,
     })
 }
 

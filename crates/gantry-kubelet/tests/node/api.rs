@@ -74,7 +74,10 @@ async fn only_who_may_is_answered() {
             }
         }
         let configuration: gantry_json::Value = gantry_json::from_str(&node.read("/configz").await).unwrap();
-        assert_eq!(configuration["kubeletconfig"]["port"], node.port);
+        let configuration = &configuration["kubeletconfig"];
+        assert_eq!(configuration["port"], node.port);
+        assert_eq!(configuration["evictionHard"], json!({"memory.available": "100Mi"}));
+        assert_eq!(configuration["imageGCHighThresholdPercent"], 100);
     })
     .await;
 }

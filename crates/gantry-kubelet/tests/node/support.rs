@@ -155,8 +155,8 @@ impl Node {
             client_ca: server.authority.certificate().into(),
             cgroup_root,
             // Tests run on disks that builds have filled.
-            eviction_disk_percent: 0,
-            image_gc_percent: (100, 100),
+            eviction_hard: "memory.available<100Mi".parse().unwrap(),
+            image_gc_percent: (100, 80),
             ..Config::new(NODE, IpAddr::V4(Ipv4Addr::LOCALHOST))
         };
         configure(&mut kubelet_config);

@@ -300,6 +300,9 @@ impl Cluster {
             .env("GANTRY_RUN_DIR", directory.join("run"))
             .env("GANTRY_POD_LOGS_DIR", directory.join("logs"))
             .env("GANTRY_CGROUP_ROOT", &self.name)
+            // Tests run on disks that builds have filled.
+            .env("GANTRY_EVICTION_HARD", "memory.available<100Mi")
+            .env("GANTRY_IMAGE_GC_HIGH_THRESHOLD", "100")
             .env("GANTRY_NODE_NAME", self.node.0)
             .env("GANTRY_NODE_IP", self.node.1)
             .env("KUBECONFIG", directory.join("etc/kubeconfig.yaml"))
