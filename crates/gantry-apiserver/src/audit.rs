@@ -9,9 +9,11 @@
 //! those of several requests in one go, as soon as the worker that made them has a moment.
 
 mod backend;
+mod backups;
 mod delivery;
 mod event;
 mod file;
+mod legacy;
 mod lines;
 mod policy;
 mod record;
@@ -52,14 +54,40 @@ pub struct Settings {
 pub struct Log {
     /// The file.
     pub file: LogFile,
+    /// How events are written.
+    pub format: Format,
     /// How events get there.
     pub delivery: Delivery,
+}
+
+/// How events are written to a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// As JSON.
+    #[default]
+    Json,
+    /// In words, without their objects.
+    Legacy,
+}
+
+impl Format {
+    /// The formats' names.
+    pub const NAMES: [&str; 2] = ["legacy", "json"];
+
+    /// The format of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "json" => Some(Self::Json),
+            "legacy" => Some(Self::Legacy),
+            _ => None,
+        }
+    }
 }
 
 impl Settings {
     /// Settings from files: a policy, and where the log goes.
     pub fn to_file(policy: String, path: PathBuf) -> Self {
-        let log = Log { file: LogFile::new(path), delivery: Delivery::of_log() };
+        let log = Log { file: LogFile::new(path), format: Format::Json, delivery: Delivery::of_log() };
         Self { policy, log: Some(log), webhook: None }
     }
 }

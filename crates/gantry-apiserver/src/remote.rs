@@ -107,6 +107,8 @@ impl Remote {
         *request.headers_mut() = headers;
         let accept = HeaderValue::from_static("application/json, */*");
         request.headers_mut().insert(http::header::ACCEPT, accept);
+        let agent = HeaderValue::from_static("kube-apiserver");
+        request.headers_mut().insert(http::header::USER_AGENT, agent);
         let answer = async {
             let response = self
                 .client

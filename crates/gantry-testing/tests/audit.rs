@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use gantry_api::runtime_config::RuntimeConfig;
 use gantry_apiserver::Endpoint;
-use gantry_apiserver::audit::{Delivery, Mode, Settings, Truncation, Webhook};
+use gantry_apiserver::audit::{Delivery, Format, Mode, Settings, Truncation, Webhook};
 use gantry_json::{Value, json};
 use gantry_testing::TestServer;
 use http::{Method, Request};
@@ -285,6 +285,8 @@ async fn one_post(listener: &TcpListener, status: &str) -> Result<String> {
             .lines()
             .find_map(|line| line.to_lowercase().strip_prefix("content-length: ").map(str::to_owned));
         if length.context("no length")?.parse::<usize>()? == body.len() {
+            let agent = head.lines().any(|line| line.eq_ignore_ascii_case("user-agent: kube-apiserver"));
+            ensure!(agent, "nobody is told who asks: {head}");
             let body = body.to_owned();
             stream
                 .write_all(
@@ -319,6 +321,44 @@ async fn a_webhook_gets_batches_until_it_takes_them() -> Result<()> {
     stopped?;
     let last: Value = gantry_json::from_str(&last?)?;
     assert_eq!(last["items"].as_array().map(Vec::len), Some(1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_log_of_words_is_set_aside_when_it_is_full() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let mut settings = Settings::to_file(POLICY.to_owned(), directory.path().join("audit.log"));
+    if let Some(log) = &mut settings.log {
+        log.format = Format::Legacy;
+        log.file.max_bytes = 1;
+        log.file.max_backups = 2;
+    }
+    let mut server = TestServer::with_config(|config| config.audit = Some(settings)).await?;
+    for name in ["a", "b", "c", "d"] {
+        server.json(Method::POST, MAPS, &json!({"metadata": {"name": name}})).await?;
+    }
+    server.get(&format!("{MAPS}/a")).await?;
+    server.stop();
+    server.stopped().await?;
+    let mut files: Vec<_> = std::fs::read_dir(directory.path())?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<std::io::Result<_>>()?;
+    // The one that is written to comes last: a point is after a hyphen.
+    files.sort();
+    let read = |path: &std::path::PathBuf| std::fs::read_to_string(path);
+    let lines = files.iter().map(read).collect::<std::io::Result<Vec<_>>>()?;
+    let word = |line: &String, word: &str| {
+        let (_, rest) = line.split_once(&format!(" {word}=\""))?;
+        Some(rest.split_once('"')?.0.to_owned())
+    };
+    let methods: Vec<_> = lines.iter().filter_map(|line| word(line, "method")).collect();
+    assert_eq!(methods, ["create", "create", "get"], "two are kept beside the one that is written to");
+    let last = &lines[2];
+    assert_eq!(word(last, "uri").as_deref(), Some(&*format!("{MAPS}/a")));
+    assert_eq!(
+        (word(last, "user").as_deref(), word(last, "response").as_deref()),
+        (Some("admin"), Some("200"))
+    );
     Ok(())
 }
 

@@ -35,9 +35,11 @@ pub fn settings(config: &Config) -> Result<Option<Settings>> {
         file: LogFile {
             max_bytes: audit.log_maxsize << 20,
             max_backups: audit.log_maxbackup,
+            compress: audit.log_compress,
             max_age: (audit.log_maxage > 0).then(|| DAY * audit.log_maxage),
             ..LogFile::new(path)
         },
+        format: audit.log_format,
         delivery: audit.log_delivery,
     });
     Ok(Some(Settings { policy, log, webhook }))

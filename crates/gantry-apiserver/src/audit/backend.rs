@@ -10,7 +10,7 @@ use super::file::File;
 use super::lines::Lines;
 use super::throttle::Throttle;
 use super::webhook::{Sender, Webhook};
-use super::{Log, Stage};
+use super::{Format, Log, Stage, legacy};
 use crate::Error;
 
 /// Told how many events were lost, and by which part.
@@ -32,7 +32,7 @@ pub(super) struct Backend {
 }
 
 enum Place {
-    Log(Box<Lines>),
+    Log(Box<Lines>, Format),
     Webhook(Box<Sender>),
 }
 
@@ -40,7 +40,7 @@ impl Backend {
     pub fn log(log: &Log) -> Result<Self, Error> {
         let file = File::open(&log.file)
             .map_err(|cause| Error::config("audit log", format!("{}: {cause}", log.file.path.display())))?;
-        Ok(Self::new(Place::Log(Box::new(Lines::new(file))), log.delivery))
+        Ok(Self::new(Place::Log(Box::new(Lines::new(file)), log.format), log.delivery))
     }
 
     pub fn webhook(webhook: &Webhook) -> Result<Self, Error> {
@@ -55,7 +55,7 @@ impl Backend {
     /// What metrics call it.
     fn name(&self) -> &'static str {
         match self.place {
-            Place::Log(_) => "log",
+            Place::Log(..) => "log",
             Place::Webhook(_) => "webhook",
         }
     }
@@ -68,6 +68,10 @@ impl Backend {
             tracing::error!(backend = self.name(), "an audit event is too large even after truncating");
             return !strict;
         };
+        let text = match self.place {
+            Place::Log(_, Format::Legacy) => legacy::line(&text),
+            _ => text,
+        };
         if self.delivery.mode == Mode::Batch {
             if self.waiting.try_send(text.into()).is_err() {
                 lost("buffered", 1);
@@ -77,7 +81,7 @@ impl Backend {
         }
         match &self.place {
             // The request is over.
-            Place::Log(lines) if event.stage == Stage::ResponseComplete && lines.later(&text) => true,
+            Place::Log(lines, _) if event.stage == Stage::ResponseComplete && lines.later(&text) => true,
             _ => self.hand_on(&[text.into()], &CancellationToken::new(), lost).await || !strict,
         }
     }
@@ -85,7 +89,7 @@ impl Backend {
     /// Hands on what waits until `stopping`, and then the rest of it.
     pub async fn run(&self, stopping: &CancellationToken, lost: Lost<'_>) {
         match &self.place {
-            Place::Log(lines) if self.delivery.mode != Mode::Batch => {
+            Place::Log(lines, _) if self.delivery.mode != Mode::Batch => {
                 lines.follow(stopping, |written| _ = self.handed(written, lost)).await;
             }
             _ => self.run_batches(stopping, lost).await,
@@ -133,7 +137,7 @@ impl Backend {
 
     async fn hand_on(&self, batch: &[Bytes], stopping: &CancellationToken, lost: Lost<'_>) -> bool {
         let handed = match &self.place {
-            Place::Log(lines) => lines.write(batch),
+            Place::Log(lines, _) => lines.write(batch),
             Place::Webhook(sender) => {
                 let sent = Box::pin(sender.send(batch, stopping)).await;
                 sent.map_err(|why| Failure { events: batch.len(), why })

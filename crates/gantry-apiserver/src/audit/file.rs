@@ -1,16 +1,14 @@
 //! The audit log: a file with an event a line. When it has grown to its size it is set aside under the
-//! time, and old ones are removed.
+//! time.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-
+use super::backups::Backups;
 use super::sys;
 
 /// How much is written between one beginning of writing back and the next, in bytes.
@@ -30,18 +28,21 @@ pub struct LogFile {
     pub max_backups: usize,
     /// How long files set aside are kept; `None`: for ever.
     pub max_age: Option<Duration>,
+    /// Whether files set aside are compressed.
+    pub compress: bool,
 }
 
 impl LogFile {
     /// A file that is set aside at 100 MiB and kept for ever.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, max_bytes: 100 << 20, max_backups: 0, max_age: None }
+        Self { path, max_bytes: 100 << 20, max_backups: 0, max_age: None, compress: false }
     }
 }
 
 /// The file, open.
 pub(super) struct File {
     settings: LogFile,
+    backups: Backups,
     file: fs::File,
     bytes: u64,
     /// Up to where writing back was begun.
@@ -53,14 +54,16 @@ impl File {
         if settings.path == Path::new("-") {
             let file = fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
             let settings = LogFile { max_bytes: u64::MAX, ..settings.clone() };
-            return Ok(Self { settings, file, bytes: 0, begun: 0 });
+            let backups = Backups::new(settings.clone());
+            return Ok(Self { settings, backups, file, bytes: 0, begun: 0 });
         }
         if let Some(directory) = settings.path.parent() {
             fs::create_dir_all(directory)?;
         }
         let file = append(&settings.path)?;
         let bytes = file.metadata()?.len();
-        Ok(Self { settings: settings.clone(), file, bytes, begun: bytes })
+        let backups = Backups::new(settings.clone());
+        Ok(Self { settings: settings.clone(), backups, file, bytes, begun: bytes })
     }
 
     /// Writes events, each a line with its end; several at once where the file has room for all.
@@ -97,59 +100,15 @@ impl File {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        let (prefix, suffix) = self.names();
-        let time = Timestamp::now().to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H-%M-%S.%3f").to_string();
-        let aside = |count: usize| match count {
-            0 => self.settings.path.with_file_name(format!("{prefix}{time}{suffix}")),
-            more => self.settings.path.with_file_name(format!("{prefix}{time}-{more}{suffix}")),
-        };
-        let free = (0..).map(aside).find(|path| !path.exists());
-        if let Some(free) = free {
-            fs::rename(&self.settings.path, free)?;
-        }
+        self.backups.set_aside()?;
         self.file = append(&self.settings.path)?;
         (self.bytes, self.begun) = (0, 0);
-        self.prune()
-    }
-
-    /// What the names of files set aside begin and end with.
-    fn names(&self) -> (String, String) {
-        let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
-        let suffix = match part(self.settings.path.extension()).as_str() {
-            "" => String::new(),
-            extension => format!(".{extension}"),
-        };
-        (format!("{}-", part(self.settings.path.file_stem())), suffix)
-    }
-
-    /// Removes files set aside that are too many or too old.
-    fn prune(&self) -> io::Result<()> {
-        let (prefix, suffix) = self.names();
-        let Some(directory) = self.settings.path.parent() else { return Ok(()) };
-        let mut aside = Vec::new();
-        for entry in fs::read_dir(directory)? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let time = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(&suffix));
-            if time.is_some_and(|time| time.starts_with(|c: char| c.is_ascii_digit())) {
-                aside.push((name, entry.path(), entry.metadata()?.modified()?));
-            }
-        }
-        // Their names are in the order of time.
-        aside.sort_by(|(a, ..), (b, ..)| b.cmp(a));
-        let keep = if self.settings.max_backups == 0 { usize::MAX } else { self.settings.max_backups };
-        for (at, (_, path, modified)) in aside.iter().enumerate() {
-            let age = SystemTime::now().duration_since(*modified).unwrap_or_default();
-            if at >= keep || self.settings.max_age.is_some_and(|most| age > most) {
-                fs::remove_file(path)?;
-            }
-        }
-        Ok(())
+        self.backups.tidy().map(drop)
     }
 }
 
 /// Opens a file that nobody but its owner reads.
-fn append(path: &Path) -> io::Result<fs::File> {
+pub(super) fn append(path: &Path) -> io::Result<fs::File> {
     use std::os::unix::fs::OpenOptionsExt;
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }

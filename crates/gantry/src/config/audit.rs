@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
-use gantry_apiserver::audit::{Batching, Delivery, Mode, Throttling, Truncation};
+use gantry_apiserver::audit::{Batching, Delivery, Format, Mode, Throttling, Truncation};
 use serde::Deserialize;
 
 /// Settings as given.
@@ -28,6 +28,15 @@ pub struct AuditSettings {
     /// How many days audit logs set aside are kept; 0: for ever.
     #[arg(long, env = "GANTRY_AUDIT_LOG_MAXAGE", global = true)]
     pub audit_log_maxage: Option<u32>,
+    /// Whether audit logs set aside are compressed.
+    #[arg(long, env = "GANTRY_AUDIT_LOG_COMPRESS", num_args = 0..=1, default_missing_value = "true", global = true)]
+    pub audit_log_compress: Option<bool>,
+    /// How events are written to the audit log: json, or legacy for a line of words; json where absent.
+    #[arg(long, env = "GANTRY_AUDIT_LOG_FORMAT", global = true)]
+    pub audit_log_format: Option<String>,
+    /// Version of the events in the audit log: audit.k8s.io/v1.
+    #[arg(long, env = "GANTRY_AUDIT_LOG_VERSION", global = true)]
+    pub audit_log_version: Option<String>,
     /// How events get to the audit log: batch, blocking or blocking-strict; blocking where absent.
     #[arg(long, env = "GANTRY_AUDIT_LOG_MODE", global = true)]
     pub audit_log_mode: Option<String>,
@@ -64,6 +73,9 @@ pub struct AuditSettings {
     /// How long after a failure events are sent again, such as 10s.
     #[arg(long, env = "GANTRY_AUDIT_WEBHOOK_INITIAL_BACKOFF", global = true)]
     pub audit_webhook_initial_backoff: Option<String>,
+    /// Version of the events that the webhook is sent: audit.k8s.io/v1.
+    #[arg(long, env = "GANTRY_AUDIT_WEBHOOK_VERSION", global = true)]
+    pub audit_webhook_version: Option<String>,
     /// How events get to the webhook: batch, blocking or blocking-strict; batch where absent.
     #[arg(long, env = "GANTRY_AUDIT_WEBHOOK_MODE", global = true)]
     pub audit_webhook_mode: Option<String>,
@@ -96,6 +108,9 @@ pub struct AuditSettings {
     pub audit_webhook_truncate_max_event_size: Option<usize>,
 }
 
+/// The version of events.
+const VERSION: &str = "audit.k8s.io/v1";
+
 /// The names of these settings.
 pub(super) const KEYS: &[&str] = &[
     "audit-policy-file",
@@ -103,6 +118,9 @@ pub(super) const KEYS: &[&str] = &[
     "audit-log-maxsize",
     "audit-log-maxbackup",
     "audit-log-maxage",
+    "audit-log-compress",
+    "audit-log-format",
+    "audit-log-version",
     "audit-log-mode",
     "audit-log-batch-buffer-size",
     "audit-log-batch-max-size",
@@ -115,6 +133,7 @@ pub(super) const KEYS: &[&str] = &[
     "audit-log-truncate-max-event-size",
     "audit-webhook-config-file",
     "audit-webhook-initial-backoff",
+    "audit-webhook-version",
     "audit-webhook-mode",
     "audit-webhook-batch-buffer-size",
     "audit-webhook-batch-max-size",
@@ -140,6 +159,10 @@ pub struct Audit {
     pub log_maxbackup: usize,
     /// How many days logs set aside are kept; 0: for ever.
     pub log_maxage: u32,
+    /// Whether logs set aside are compressed.
+    pub log_compress: bool,
+    /// How events are written to the log.
+    pub log_format: Format,
     /// How events get to the log.
     pub log_delivery: Delivery,
     /// Kubeconfig of the server that events are sent to.
@@ -199,6 +222,16 @@ impl AuditSettings {
             batch_bytes: pick!(audit_webhook_truncate_max_batch_size),
             event_bytes: pick!(audit_webhook_truncate_max_event_size),
         };
+        let log_format = pick!(audit_log_format).map_or(Ok(Format::default()), |name| {
+            let allowed = Format::NAMES.join(",");
+            let wrong = || anyhow!("invalid audit log format {name}, allowed formats are {allowed:?}");
+            Format::parse(&name).ok_or_else(wrong)
+        })?;
+        for version in [pick!(audit_log_version), pick!(audit_webhook_version)].into_iter().flatten() {
+            if version != VERSION {
+                bail!("invalid group version, allowed versions are [{VERSION:?}]");
+            }
+        }
         let backoff = pick!(audit_webhook_initial_backoff).unwrap_or_else(|| "10s".to_owned());
         Ok(Audit {
             policy_file: pick!(audit_policy_file),
@@ -206,6 +239,8 @@ impl AuditSettings {
             log_maxsize: pick!(audit_log_maxsize).unwrap_or(100),
             log_maxbackup: pick!(audit_log_maxbackup).unwrap_or(10),
             log_maxage: pick!(audit_log_maxage).unwrap_or(30),
+            log_compress: pick!(audit_log_compress).unwrap_or(false),
+            log_format,
             log_delivery: log.resolve(Delivery::of_log())?,
             webhook_config_file: pick!(audit_webhook_config_file),
             webhook_backoff: gantry_apiserver::duration(&backoff)
@@ -286,13 +321,17 @@ mod tests {
         assert_eq!(audit.log_delivery, Delivery::of_log());
         assert_eq!(audit.webhook_delivery, Delivery::of_webhook());
         assert_eq!(audit.webhook_backoff, Duration::from_secs(10));
+        assert_eq!((audit.log_compress, audit.log_format), (false, Format::Json));
         let given = "
+            audit-log-version: audit.k8s.io/v1
+            audit-log-format: legacy
             audit-log-truncate-enabled: true
             audit-webhook-mode: blocking
             audit-webhook-batch-throttle-enable: false
             audit-webhook-truncate-enabled: true
             audit-webhook-truncate-max-event-size: 1000";
         let audit = resolve(given).expect("resolves");
+        assert_eq!(audit.log_format, Format::Legacy);
         assert_eq!(audit.log_delivery.truncation, Some(Truncation::default()));
         let webhook = audit.webhook_delivery;
         assert_eq!((webhook.mode, webhook.batching.throttling), (Mode::Blocking, None));
@@ -307,6 +346,11 @@ mod tests {
         check(
             "audit-log-mode: some",
             "invalid audit log mode some, allowed modes are \"batch,blocking,blocking-strict\"",
+        );
+        check("audit-log-format: xml", "invalid audit log format xml, allowed formats are \"legacy,json\"");
+        check(
+            "audit-webhook-version: audit.k8s.io/v1beta1",
+            "invalid group version, allowed versions are [\"audit.k8s.io/v1\"]",
         );
         check(
             "audit-webhook-batch-max-size: 0",
