@@ -1,6 +1,6 @@
-//! Eviction: when the node runs short of memory or disk, one pod after another is ended until it does not.
+//! Eviction: when the node runs short of memory, disk, inodes or process numbers, one pod after another is ended until it does not.
 //!
-//! Flow: each look at the machine yields the shortage, if there is one. Short of disk, unused images go
+//! Flow: each look at the machine yields the shortage, if there is one. Short of disk or inodes, unused images go
 //! first. Then the pod goes that uses the most beyond what it asked for, the least important first.
 //! Guarantees: one pod at a time, and the next only after the last one has stopped. Critical pods stay.
 //! Pods that take more of the disk than they said are ended whether the node is short of it or not.
@@ -16,7 +16,10 @@ use std::{
 };
 
 use gantry_cri::v1 as cri;
-use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::api::resource::Quantity};
+use k8s_openapi::{
+    api::core::v1::{Container, Pod},
+    apimachinery::pkg::api::resource::Quantity,
+};
 use tokio_util::sync::CancellationToken;
 
 pub use thresholds::Thresholds;
@@ -114,11 +117,9 @@ pub fn shortages(parts: &[Part], thresholds: &Thresholds) -> impl Iterator<Item 
     parts.iter().map(shortage).filter(|shortage| shortage.available < shortage.threshold)
 }
 
-/// What pods are ended for, memory first. What they have of the rest is not measured.
+/// What the node runs short of, memory first.
 fn shortage(agent: &Agent) -> Option<Shortage> {
-    let parts = measure(&agent.config.root_dir);
-    shortages(&parts, &agent.config.eviction_hard)
-        .find(|shortage| matches!(shortage.resource, Resource::Memory | Resource::Storage))
+    shortages(&measure(&agent.config.root_dir), &agent.config.eviction_hard).next()
 }
 
 /// What a pod uses of a resource, and what it asked for.
@@ -128,9 +129,9 @@ pub struct Usage {
     pub uid: String,
     /// The pod's priority.
     pub priority: i32,
-    /// Use and request of each container, in bytes.
+    /// Use and request of each container.
     pub containers: BTreeMap<String, (i64, i64)>,
-    /// What it uses beside its containers: volumes and logs.
+    /// What it uses beside that: volumes and logs, or processes of all containers.
     pub beside: i64,
 }
 
@@ -148,33 +149,47 @@ pub fn choose(pods: &[Usage]) -> Option<&Usage> {
     pods.iter().filter(|usage| usage.priority < CRITICAL).min_by_key(rank)
 }
 
-/// Bytes in the largest binary unit that divides them.
-fn bytes(amount: i64) -> String {
-    let units = [("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)];
-    let unit = units.into_iter().find(|(_, size)| amount != 0 && amount % size == 0);
-    unit.map_or_else(|| amount.to_string(), |(name, size)| format!("{}{name}", amount / size))
+/// An amount of a resource in the largest unit that divides it: binary ones of bytes, decimal ones of what is
+/// counted.
+fn shown(resource: Resource, amount: i64) -> String {
+    let (base, units): (i64, _) = match resource {
+        Resource::Memory | Resource::Storage => (1024, ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]),
+        Resource::Inodes | Resource::Processes => (1000, ["k", "M", "G", "T", "P", "E"]),
+    };
+    let sizes = units.into_iter().zip(1..).map(|(unit, power)| (unit, base.pow(power)));
+    let largest = sizes.filter(|(_, size)| amount != 0 && amount % size == 0).last();
+    largest.map_or_else(|| amount.to_string(), |(unit, size)| format!("{}{unit}", amount / size))
 }
 
 /// The message of a pod's status and of the event about its end.
 pub fn message(shortage: &Shortage, usage: &Usage) -> String {
     let resource = shortage.resource.name();
+    let shown = |amount: i64| shown(shortage.resource, amount);
     let mut text = format!(
         "The node was low on resource: {resource}. Threshold quantity: {}, available: {}. ",
-        bytes(shortage.threshold),
-        bytes(shortage.available)
+        shown(shortage.threshold),
+        shown(shortage.available)
     );
-    for (name, (used, asked)) in usage.containers.iter().filter(|(_, (used, asked))| used > asked) {
-        text += &format!(
-            "Container {name} was using {}, request is {}, has larger consumption of {resource}. ",
-            bytes(*used),
-            bytes(*asked)
-        );
+    // Nobody asks for files or processes.
+    if matches!(shortage.resource, Resource::Memory | Resource::Storage) {
+        for (name, (used, asked)) in usage.containers.iter().filter(|(_, (used, asked))| used > asked) {
+            text += &format!(
+                "Container {name} was using {}, request is {}, has larger consumption of {resource}. ",
+                shown(*used),
+                shown(*asked)
+            );
+        }
     }
     text
 }
 
-/// Watches over memory and disk until shutdown.
+/// Watches over the machine until shutdown.
 pub async fn run(agent: Arc<Agent>, shutdown: CancellationToken) {
+    // Whom to end is not known before.
+    tokio::select! {
+        () = shutdown.cancelled() => return,
+        _ = agent.listed.wait() => {}
+    }
     let mut timer = tokio::time::interval(PERIOD);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ending: Option<String> = None;
@@ -204,9 +219,14 @@ async fn reclaim(agent: &Agent, mut short: Shortage) -> Result<Option<String>, g
     let node = &agent.config.node_name;
     let text = format!("Attempting to reclaim {}", short.resource.name());
     agent.events.node(node, true, "EvictionThresholdMet", text);
-    if short.resource == Resource::Storage {
-        let wanted = short.threshold - short.available;
-        image_gc::free(agent, wanted.unsigned_abs()).await?;
+    let wanted = match short.resource {
+        Resource::Storage => Some((short.threshold - short.available).unsigned_abs()),
+        // How many files an image has is not known: all that nobody uses go.
+        Resource::Inodes => Some(u64::MAX),
+        Resource::Memory | Resource::Processes => None,
+    };
+    if let Some(wanted) = wanted {
+        image_gc::free(agent, wanted).await?;
         match shortage(agent) {
             Some(lasting) => short = lasting,
             None => return Ok(None),
@@ -224,59 +244,111 @@ async fn reclaim(agent: &Agent, mut short: Shortage) -> Result<Option<String>, g
     Ok(Some(chosen.uid.clone()))
 }
 
+/// What pods use of a resource.
 async fn usages(agent: &Agent, resource: Resource) -> Result<Vec<Usage>, gantry_cri::CriError> {
-    let request = cri::ListContainerStatsRequest::default();
-    let stats = agent.runtime.list_container_stats(request).await?.stats;
-    let mut used: BTreeMap<(String, String), i64> = BTreeMap::new();
-    for stats in stats {
+    let (containers, pods) = match resource {
+        Resource::Processes => (BTreeMap::new(), processes(agent).await?),
+        _ => (of_containers(agent, resource).await?, BTreeMap::new()),
+    };
+    let usage = |pod: &Arc<Pod>| {
+        let uid = pod::uid(pod).to_owned();
+        let asked = |container: &Container| {
+            let asked = pod::requests(&container.resources).and_then(|list| list.get(resource.name()));
+            asked.map_or(0, |quantity: &Quantity| quantity::value(quantity))
+        };
+        let of_container = |container: &Container| {
+            let used = containers.get(&(uid.clone(), container.name.clone())).copied().unwrap_or(0);
+            (container.name.clone(), (used, asked(container)))
+        };
+        let files = || Tree::of(&agent.pod_dir(&uid)) + Tree::of(&agent.log_dir(pod));
+        let beside = match resource {
+            Resource::Memory => 0,
+            Resource::Storage => files().bytes,
+            Resource::Inodes => files().inodes,
+            Resource::Processes => pods.get(&uid).copied().unwrap_or(0),
+        };
+        Usage {
+            priority: pod::spec(pod).priority.unwrap_or(0),
+            containers: pod::all_containers(pod).iter().map(|(_, each)| of_container(each)).collect(),
+            beside,
+            uid,
+        }
+    };
+    Ok(agent.all_pods().iter().filter(|pod| !is_terminal_phase(pod)).map(usage).collect())
+}
+
+/// What containers use of a resource, by their pods' uids and their names.
+async fn of_containers(
+    agent: &Agent,
+    resource: Resource,
+) -> Result<BTreeMap<(String, String), i64>, gantry_cri::CriError> {
+    let stats = agent.runtime.list_container_stats(cri::ListContainerStatsRequest::default()).await?.stats;
+    let used = |stats: cri::ContainerStats| {
         let labels = stats.attributes.map(|attributes| attributes.labels).unwrap_or_default();
         let text = |key: &str| labels.get(key).cloned().unwrap_or_default();
         let amount = match resource {
             Resource::Memory => stats.memory.and_then(|memory| memory.working_set_bytes),
             Resource::Storage => stats.writable_layer.and_then(|layer| layer.used_bytes),
-            Resource::Inodes | Resource::Processes => None,
+            Resource::Inodes => stats.writable_layer.and_then(|layer| layer.inodes_used),
+            Resource::Processes => None,
         };
-        let amount = amount.map_or(0, |amount| i64::try_from(amount.value).unwrap_or(i64::MAX));
-        used.insert((text(label::POD_UID), text(label::CONTAINER_NAME)), amount);
-    }
-    let pods: Vec<Arc<Pod>> = agent.all_pods().into_iter().filter(|pod| !is_terminal_phase(pod)).collect();
-    let usage = |pod: &Arc<Pod>| {
-        let uid = pod::uid(pod).to_owned();
-        let asked = |container: &k8s_openapi::api::core::v1::Container| {
-            let asked = pod::requests(&container.resources).and_then(|list| list.get(resource.name()));
-            asked.map_or(0, |quantity: &Quantity| quantity::value(quantity))
-        };
-        let containers = pod::all_containers(pod).into_iter().map(|(_, container)| {
-            let amount = used.get(&(uid.clone(), container.name.clone())).copied().unwrap_or(0);
-            (container.name.clone(), (amount, asked(&container)))
-        });
-        let beside = match resource {
-            Resource::Memory | Resource::Inodes | Resource::Processes => 0,
-            Resource::Storage => tree_size(&agent.pod_dir(&uid)) + tree_size(&agent.log_dir(pod)),
-        };
-        let priority = pod::spec(pod).priority.unwrap_or(0);
-        Usage { uid: uid.clone(), priority, containers: containers.collect(), beside }
+        ((text(label::POD_UID), text(label::CONTAINER_NAME)), number(amount))
     };
-    Ok(pods.iter().map(usage).collect())
+    Ok(stats.into_iter().map(used).collect())
 }
 
-/// Bytes that the files of a directory take on its own file system.
-fn tree_size(dir: &Path) -> i64 {
-    use std::os::unix::fs::MetadataExt;
-    let Ok(device) = std::fs::metadata(dir).map(|meta| meta.dev()) else { return 0 };
-    let mut total: i64 = 0;
-    let mut dirs: Vec<PathBuf> = vec![dir.to_owned()];
-    while let Some(dir) = dirs.pop() {
-        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-            match entry.metadata() {
-                Ok(meta) if meta.dev() != device => {}
-                Ok(meta) if meta.is_dir() => dirs.push(entry.path()),
-                Ok(meta) => total = total.saturating_add_unsigned(meta.blocks() * 512),
-                Err(_) => {}
+/// Processes and threads of pods, by their uids.
+async fn processes(agent: &Agent) -> Result<BTreeMap<String, i64>, gantry_cri::CriError> {
+    let stats = agent.runtime.list_pod_sandbox_stats(cri::ListPodSandboxStatsRequest::default()).await?.stats;
+    let count = |stats: cri::PodSandboxStats| {
+        let uid = stats.attributes?.labels.remove(label::POD_UID)?;
+        Some((uid, number(stats.linux?.process?.process_count)))
+    };
+    Ok(stats.into_iter().filter_map(count).collect())
+}
+
+/// A number of the runtime's; 0 where it has none.
+fn number(value: Option<cri::UInt64Value>) -> i64 {
+    value.map_or(0, |value| i64::try_from(value.value).unwrap_or(i64::MAX))
+}
+
+/// What the files below a directory take of its own file system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tree {
+    bytes: i64,
+    inodes: i64,
+}
+
+impl Tree {
+    fn of(dir: &Path) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        let mut tree = Self::default();
+        let Ok(device) = std::fs::metadata(dir).map(|meta| meta.dev()) else { return tree };
+        let mut dirs: Vec<PathBuf> = vec![dir.to_owned()];
+        while let Some(dir) = dirs.pop() {
+            tree.inodes += 1;
+            for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+                match entry.metadata() {
+                    Ok(meta) if meta.dev() != device => {}
+                    Ok(meta) if meta.is_dir() => dirs.push(entry.path()),
+                    Ok(meta) => {
+                        tree.inodes += 1;
+                        tree.bytes = tree.bytes.saturating_add_unsigned(meta.blocks() * 512);
+                    }
+                    Err(_) => {}
+                }
             }
         }
+        tree
     }
-    total
+}
+
+impl std::ops::Add for Tree {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { bytes: self.bytes.saturating_add(other.bytes), inodes: self.inodes + other.inodes }
+    }
 }
 
 #[cfg(test)]
@@ -328,5 +400,8 @@ mod tests {
         let text = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 74472Ki. \
                     Container main was using 300Mi, request is 1Mi, has larger consumption of memory. ";
         assert_eq!(message(&shortage, &usage), text);
+        let files = Shortage { resource: Resource::Inodes, threshold: 5_000, available: 4_999 };
+        let text = "The node was low on resource: inodes. Threshold quantity: 5k, available: 4999. ";
+        assert_eq!(message(&files, &usage), text);
     }
 }

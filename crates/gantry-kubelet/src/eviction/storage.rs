@@ -8,7 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use super::tree_size;
+use super::{Resource, Tree};
 use crate::{
     agent::Agent,
     observed::label,
@@ -64,7 +64,7 @@ fn excess(pod: &Pod, used: &Used) -> Option<String> {
     let together = peak.max(regular + sidecars);
     let total: i64 = used.volumes.values().chain(used.containers.values()).sum();
     if together > 0 && total > together {
-        let limit = super::bytes(together);
+        let limit = super::shown(Resource::Storage, together);
         return Some(format!(
             "Pod ephemeral local storage usage exceeds the total limit of containers {limit}. "
         ));
@@ -84,10 +84,10 @@ fn excess(pod: &Pod, used: &Used) -> Option<String> {
 fn measure(pod: &Pod, dir: &Path, logs: &Path, layers: &BTreeMap<String, i64>) -> Used {
     let empty = pod::spec(pod).volumes.iter().flatten();
     let empty = empty.filter(|v| v.empty_dir.as_ref().is_some_and(|s| s.medium.as_deref() != Some("Memory")));
-    let volumes = empty.filter_map(|v| Some((v.name.clone(), tree_size(&volumes::path(dir, v)?))));
+    let volumes = empty.filter_map(|v| Some((v.name.clone(), Tree::of(&volumes::path(dir, v)?).bytes)));
     let containers = pod::all_containers(pod).into_iter().map(|(_, container)| {
         let layer = layers.get(&container.name).copied().unwrap_or(0);
-        let size = layer.saturating_add(tree_size(&logs.join(&container.name)));
+        let size = layer.saturating_add(Tree::of(&logs.join(&container.name)).bytes);
         (container.name, size)
     });
     Used { volumes: volumes.collect(), containers: containers.collect() }

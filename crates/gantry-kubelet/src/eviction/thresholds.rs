@@ -56,14 +56,13 @@ impl Thresholds {
 }
 
 impl Default for Thresholds {
-    /// 100Mi of memory, a tenth of the disk and of process numbers, and one of twenty inodes.
+    /// 100Mi of memory, a tenth of the disk and one of twenty inodes.
     fn default() -> Self {
         let part = |percent: u8| Amount::Part(f32::from(percent) / 100.0);
         let limits = [
             ("memory.available", "100Mi", Amount::Number(100 << 20)),
             ("nodefs.available", "10%", part(10)),
             ("nodefs.inodesFree", "5%", part(5)),
-            ("pid.available", "10%", part(10)),
         ];
         Self(limits.map(|(signal, text, amount)| (signal, Threshold { text: text.into(), amount })).into())
     }

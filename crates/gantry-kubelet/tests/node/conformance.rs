@@ -89,33 +89,37 @@ async fn who_takes_too_much_of_the_disk_is_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_short_of_disk_says_so_and_ends_who_takes_most() {
-    Node::with(async |node| {
-        node.run(pod("small", "sleep 1000")).await;
-        let script = "dd if=/dev/zero of=/x bs=1M count=4 2>/dev/null; echo written; sleep 1000";
-        node.run(pod("large", script)).await;
-        node.log_until("large", "main", |log| log.contains("written")).await;
-        // No disk is as empty as this.
-        node.configure(|config: &mut Config| {
-            config.eviction_hard = "nodefs.available<99.9%".parse().unwrap();
-        });
-        node.restart().await;
-        let ended = node.wait("large", ended).await.status.unwrap();
-        assert_eq!((ended.phase.as_deref(), ended.reason.as_deref()), (Some("Failed"), Some("Evicted")));
-        let why = ended.message.unwrap();
-        let start = "The node was low on resource: ephemeral-storage. Threshold quantity: ";
-        let end = ", request is 0, has larger consumption of ephemeral-storage. ";
-        assert!(
-            why.starts_with(start) && why.contains("Container main was using ") && why.ends_with(end),
-            "{why}"
-        );
-        assert_eq!(node.event("large", "Evicted").await, why);
-        let told = node.event(NODE, "EvictionThresholdMet").await;
-        assert_eq!(told, "Attempting to reclaim ephemeral-storage");
-        let pressure = ["wait", "--for=condition=DiskPressure", "--timeout=60s", &format!("node/{NODE}")];
-        node.kubectl_prints(&pressure).await;
-    })
-    .await;
+async fn a_node_that_runs_short_says_so_and_ends_who_takes_most() {
+    // No machine has that much left.
+    for (threshold, resource, condition, script) in [
+        ("nodefs.available<1Pi", "ephemeral-storage", "DiskPressure", "dd if=/dev/zero of=/x bs=1M count=4"),
+        ("nodefs.inodesFree<1P", "inodes", "DiskPressure", "for n in $(seq 300); do echo > /x$n; done"),
+        ("pid.available<5M", "pids", "PIDPressure", "for n in $(seq 20); do sleep 1000 & done"),
+    ] {
+        Node::with(async |node| {
+            node.run(pod("small", "sleep 1000")).await;
+            node.run(pod("large", &format!("{script}; echo taken; sleep 1000"))).await;
+            node.log_until("large", "main", |log| log.contains("taken")).await;
+            node.configure(|config: &mut Config| config.eviction_hard = threshold.parse().unwrap());
+            node.restart().await;
+            let ended = node.wait("large", ended).await.status.unwrap();
+            assert_eq!((ended.phase.as_deref(), ended.reason.as_deref()), (Some("Failed"), Some("Evicted")));
+            let why = ended.message.unwrap();
+            let (_, threshold) = threshold.split_once('<').unwrap();
+            let start =
+                format!("The node was low on resource: {resource}. Threshold quantity: {threshold}, ");
+            assert!(why.starts_with(&start), "{why}");
+            let used =
+                why.contains("Container main was using ") && why.contains(", request is 0, has larger");
+            assert_eq!(used, resource == "ephemeral-storage", "{why}");
+            assert_eq!(node.event("large", "Evicted").await, why);
+            let told = node.event(NODE, "EvictionThresholdMet").await;
+            assert_eq!(told, format!("Attempting to reclaim {resource}"));
+            let condition = format!("--for=condition={condition}");
+            node.kubectl_prints(&["wait", &condition, "--timeout=60s", &format!("node/{NODE}")]).await;
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
