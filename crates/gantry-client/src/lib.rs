@@ -10,6 +10,7 @@ mod meta;
 mod pod_view;
 mod queue;
 mod recorder;
+mod toleration;
 mod unmanaged;
 mod workers;
 
@@ -20,5 +21,6 @@ pub use meta::Meta;
 pub use pod_view::{Common, PodMeta, PodView};
 pub use queue::WorkQueue;
 pub use recorder::{Recorder, reference};
+pub use toleration::tolerates;
 pub use unmanaged::Unmanaged;
 pub use workers::{Failure, run_workers};

@@ -43,7 +43,6 @@ pub mod statefulset;
 pub mod taint_eviction;
 pub mod token_cleaner;
 mod token_secret;
-mod toleration;
 pub mod ttl_after_finished;
 pub mod vac_protection;
 mod writes;

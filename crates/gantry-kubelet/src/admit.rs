@@ -1,9 +1,14 @@
 //! Whether the node takes a pod: the last check after the scheduler's.
 
 use gantry_api::sysctls::is_safe;
-use k8s_openapi::api::core::v1::{Container, Node, Pod};
+use gantry_client::tolerates;
+use k8s_openapi::api::core::v1::{Container, Node, Pod, Taint};
 
-use crate::{pod, quantity, resize::counted};
+use crate::{
+    pod::{self, Qos},
+    quantity,
+    resize::counted,
+};
 
 type Verdict = Result<(), (String, String)>;
 
@@ -11,8 +16,12 @@ fn rejected(reason: &str, message: impl std::fmt::Display) -> Verdict {
     Err((reason.into(), format!("Pod was rejected: {message}")))
 }
 
-/// Reason and message when the pod may not run here, or does not fit beside `others`.
-pub fn admit(pod: &Pod, node: &Node, others: &[&Pod]) -> Verdict {
+/// Reason and message when the pod may not run here, or does not fit beside `others`. `pressures`: what the
+/// node runs short of, as conditions are called.
+pub fn admit(pod: &Pod, node: &Node, others: &[&Pod], pressures: &[&str]) -> Verdict {
+    if !stands(pod, pressures) {
+        return rejected("Evicted", format!("The node had condition: [{}]. ", pressures.join(" ")));
+    }
     let spec = pod::spec(pod);
     if spec.os.as_ref().is_some_and(|os| os.name != "linux") {
         return rejected("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS");
@@ -46,6 +55,21 @@ pub fn admit(pod: &Pod, node: &Node, others: &[&Pod]) -> Verdict {
         return rejected("NodePorts", message);
     }
     Ok(())
+}
+
+/// Whether a pod may start on a node under pressure: who is critical may, and short of nothing but memory who
+/// asks for resources or tolerates it.
+fn stands(pod: &Pod, pressures: &[&str]) -> bool {
+    if pressures.is_empty() || pod::is_critical(pod) {
+        return true;
+    }
+    let taint = Taint {
+        key: "node.kubernetes.io/memory-pressure".into(),
+        effect: "NoSchedule".into(),
+        ..Taint::default()
+    };
+    let tolerated = || pod::spec(pod).tolerations.iter().flatten().any(|each| tolerates(each, &taint));
+    pressures == ["MemoryPressure"] && (pod::qos(pod) != Qos::BestEffort || tolerated())
 }
 
 /// Reason and message when the node has too little left for the pod beside `others`.
@@ -120,7 +144,7 @@ mod tests {
             (make("501m", json!({})), Some("OutOfcpu")),
             (make("1m", json!({"a": "2"})), Some("NodeAffinity")),
         ] {
-            assert_eq!(admit(&pod, &node, &[&other]).err().map(|e| e.0).as_deref(), expect);
+            assert_eq!(admit(&pod, &node, &[&other], &[]).err().map(|e| e.0).as_deref(), expect);
         }
         let with =
             |spec: gantry_json::Value| -> Pod { gantry_json::from_value(json!({"spec": spec})).unwrap() };
@@ -142,11 +166,36 @@ mod tests {
                 )),
             ),
         ] {
-            let verdict = admit(&with(spec.clone()), &node, &[]).err();
+            let verdict = admit(&with(spec.clone()), &node, &[], &[]).err();
             assert_eq!(verdict, expect.map(|(r, m)| (r.into(), m.into())), "{spec}");
         }
         let few = make("0", json!({}));
-        assert_eq!(admit(&few, &node, &[&few, &few, &few]).unwrap_err().0, "OutOfpods");
+        assert_eq!(admit(&few, &node, &[&few, &few, &few], &[]).unwrap_err().0, "OutOfpods");
+    }
+
+    #[test]
+    fn a_node_under_pressure_takes_few() {
+        let make =
+            |spec: gantry_json::Value| -> Pod { gantry_json::from_value(json!({"spec": spec})).unwrap() };
+        let plain = make(json!({"containers": []}));
+        let asks = make(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "1m"}}}]}));
+        let stands = make(json!({"containers": [], "tolerations": [
+            {"key": "node.kubernetes.io/memory-pressure", "operator": "Exists", "effect": "NoSchedule"}]}));
+        let critical = make(json!({"containers": [], "priority": 2_000_000_000}));
+        for (pressures, taken) in [
+            (&[][..], [true, true, true, true]),
+            (&["MemoryPressure"], [false, true, true, true]),
+            (&["DiskPressure"], [false, false, false, true]),
+            (&["MemoryPressure", "PIDPressure"], [false, false, false, true]),
+        ] {
+            let verdicts = [&plain, &asks, &stands, &critical].map(|pod| super::stands(pod, pressures));
+            assert_eq!(verdicts, taken, "{pressures:?}");
+        }
+        let node: Node =
+            gantry_json::from_value(json!({"status": {"allocatable": {"cpu": "2", "pods": "3"}}})).unwrap();
+        let refused = admit(&plain, &node, &[], &["MemoryPressure", "PIDPressure"]).unwrap_err();
+        let why = "Pod was rejected: The node had condition: [MemoryPressure PIDPressure]. ";
+        assert_eq!(refused, ("Evicted".into(), why.into()));
     }
 
     #[test]
@@ -164,11 +213,11 @@ mod tests {
             (json!({"containerPort": 81, "hostPort": 8080, "protocol": "UDP"}), false),
             (json!({"containerPort": 80, "hostPort": 8081}), false),
         ] {
-            let verdict = admit(&make(port.clone()), &Node::default(), &[&other]).err().map(|why| why.0);
+            let verdict = admit(&make(port.clone()), &Node::default(), &[&other], &[]).err().map(|why| why.0);
             assert_eq!(verdict.as_deref(), refused.then_some("NodePorts"), "{port}");
         }
         let mut ended = other.clone();
         ended.status = gantry_json::from_value(json!({"phase": "Succeeded"})).unwrap();
-        assert_eq!(admit(&other, &Node::default(), &[&ended]), Ok(()));
+        assert_eq!(admit(&other, &Node::default(), &[&ended], &[]), Ok(()));
     }
 }

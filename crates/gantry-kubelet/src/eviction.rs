@@ -35,8 +35,6 @@ use crate::{
 
 /// How often the machine is looked at: its counters send no events.
 const PERIOD: Duration = Duration::from_secs(10);
-/// Priority from which pods are critical to the cluster.
-const CRITICAL: i32 = 2_000_000_000;
 
 /// The resource that the node runs short of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +144,7 @@ impl Usage {
 /// is further above.
 pub fn choose(pods: &[Usage]) -> Option<&Usage> {
     let rank = |usage: &&Usage| (usage.excess() <= 0, usage.priority, std::cmp::Reverse(usage.excess()));
-    pods.iter().filter(|usage| usage.priority < CRITICAL).min_by_key(rank)
+    pods.iter().filter(|usage| usage.priority < pod::CRITICAL).min_by_key(rank)
 }
 
 /// An amount of a resource in the largest unit that divides it: binary ones of bytes, decimal ones of what is
@@ -382,7 +380,7 @@ mod tests {
         let above = usage("above", 0, 30, 20);
         let further = usage("further", 0, 90, 20);
         let important = usage("important", 10, 1000, 0);
-        let critical = usage("critical", CRITICAL, 5000, 0);
+        let critical = usage("critical", pod::CRITICAL, 5000, 0);
         let mut pods = vec![below, above, further, important, critical];
         for expect in ["further", "above", "important", "below"] {
             let chosen = choose(&pods).unwrap().uid.clone();

@@ -20,6 +20,8 @@ use kube::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use status::pressures;
+
 use crate::{agent::Agent, machine::Machine};
 
 /// How often the conditions are looked at.

@@ -172,6 +172,14 @@ pub fn limits(r: &Option<ResourceRequirements>) -> Option<&ResourceList> {
     r.as_ref().and_then(|r| r.limits.as_ref())
 }
 
+/// Priority from which pods are critical to the cluster.
+pub const CRITICAL: i32 = 2_000_000_000;
+
+/// Whether the cluster cannot do without the pod.
+pub fn is_critical(pod: &Pod) -> bool {
+    spec(pod).priority.unwrap_or(0) >= CRITICAL
+}
+
 /// The pod's quality of service from the requests and limits of its containers.
 pub fn qos(pod: &Pod) -> Qos {
     let pod_level = spec(pod).resources.clone();

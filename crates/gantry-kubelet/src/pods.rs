@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admit,
     agent::{Agent, Handle, Services},
+    node::pressures,
     observed::label,
     pod, volumes,
     worker::{Message, Worker},
@@ -95,6 +96,7 @@ async fn apply(agent: &Arc<Agent>, pod: Pod) {
     let verdict = if fresh && !pod::is_deleted(&pod) { check(agent, &pod) } else { None };
     if let Some((reason, message)) = &verdict {
         let reason: &'static str = match reason.as_str() {
+            "Evicted" => "Evicted",
             "OutOfcpu" => "OutOfcpu",
             "OutOfmemory" => "OutOfmemory",
             "OutOfpods" => "OutOfpods",
@@ -118,7 +120,7 @@ fn check(agent: &Agent, pod: &Pod) -> Option<(String, String)> {
     let node = agent.node.borrow().clone()?;
     let others = agent.counted_pods();
     let others: Vec<&Pod> = others.iter().map(|p| p.as_ref()).collect();
-    admit::admit(pod, &node, &others).err()
+    admit::admit(pod, &node, &others, &pressures(agent)).err()
 }
 
 /// Removes sandboxes and directories of pods that the API does not know.

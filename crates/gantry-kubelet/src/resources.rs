@@ -41,14 +41,13 @@ pub fn container(pod: &Pod, container: &Container, node_memory: i64) -> LinuxCon
     let cpu_request = amount(requests, "cpu").map_or(cpu_limit, |q| quantity::cpu_milli(&q));
     let memory_limit = amount(limits, "memory").map_or(0, |q| quantity::value(&q));
     let memory_request = amount(requests, "memory").map_or(memory_limit, |q| quantity::value(&q));
-    let critical = pod::spec(pod).priority.unwrap_or(0) >= 2_000_000_000;
     LinuxContainerResources {
         cpu_period: PERIOD,
         cpu_quota: quota(cpu_limit),
         cpu_shares: shares(cpu_request),
         memory_limit_in_bytes: memory_limit,
         memory_swap_limit_in_bytes: memory_limit,
-        oom_score_adj: oom_score_adj(pod::qos(pod), critical, memory_request, node_memory),
+        oom_score_adj: oom_score_adj(pod::qos(pod), pod::is_critical(pod), memory_request, node_memory),
         ..LinuxContainerResources::default()
     }
 }

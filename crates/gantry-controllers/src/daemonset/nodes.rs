@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{
     Toleration,
 };
 
-use crate::toleration::tolerates;
+use gantry_client::tolerates;
 
 /// The field that a pod is bound to its node by.
 const NAME: &str = "metadata.name";

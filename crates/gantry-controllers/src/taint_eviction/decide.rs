@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 use tokio::time::Instant;
 
-use crate::toleration::tolerates;
+use gantry_client::tolerates;
 
 /// What becomes of a pod.
 #[derive(Debug, PartialEq, Eq)]

@@ -157,6 +157,13 @@ async fn runtime_problem(agent: &Agent) -> Option<String> {
     }
 }
 
+/// The pressures that are shown now, as conditions are called.
+pub fn pressures(agent: &Agent) -> Vec<&'static str> {
+    let (seen, now) = (agent.pressures.lock(), agent.now());
+    let lasts = |kind: &&str| seen.get(kind).is_some_and(|last| now.duration_since(*last) < HOLD);
+    ["MemoryPressure", "DiskPressure", "PIDPressure"].into_iter().filter(lasts).collect()
+}
+
 /// Whether a pressure is shown: while it lasts and for a while after. `seen`: when each was seen last.
 fn shown(seen: &mut HashMap<&'static str, Timestamp>, kind: &'static str, on: bool, now: Timestamp) -> bool {
     if on {

@@ -115,8 +115,12 @@ async fn a_node_that_runs_short_says_so_and_ends_who_takes_most() {
             assert_eq!(node.event("large", "Evicted").await, why);
             let told = node.event(NODE, "EvictionThresholdMet").await;
             assert_eq!(told, format!("Attempting to reclaim {resource}"));
-            let condition = format!("--for=condition={condition}");
-            node.kubectl_prints(&["wait", &condition, "--timeout=60s", &format!("node/{NODE}")]).await;
+            let shown = format!("--for=condition={condition}");
+            node.kubectl_prints(&["wait", &shown, "--timeout=60s", &format!("node/{NODE}")]).await;
+            node.create(pod("late", "sleep 1000")).await;
+            let late = node.wait("late", |pod| phase(pod) == "Failed").await.status.unwrap();
+            let why = format!("Pod was rejected: The node had condition: [{condition}]. ");
+            assert_eq!((late.reason.as_deref(), late.message.as_deref()), (Some("Evicted"), Some(&*why)));
         })
         .await;
     }

@@ -1,10 +1,10 @@
-//! Which pods stand which taints, and for how long.
+//! Which pods stand which taints.
 
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 
 /// Whether `toleration` stands `taint`: an empty key with `Exists` stands all, an empty effect every
 /// effect.
-pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let (effect, key) = (text(&toleration.effect), text(&toleration.key));
     if !(effect.is_empty() || effect == taint.effect) || !(key.is_empty() || key == taint.key) {
