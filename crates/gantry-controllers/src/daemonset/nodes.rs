@@ -1,11 +1,10 @@
 //! Which nodes a DaemonSet's pods belong on.
 
+use gantry_client::tolerates;
 use k8s_openapi::api::core::v1::{
     Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Taint,
     Toleration,
 };
-
-use gantry_client::tolerates;
 
 /// The field that a pod is bound to its node by.
 const NAME: &str = "metadata.name";

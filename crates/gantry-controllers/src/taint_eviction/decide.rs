@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use gantry_client::tolerates;
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 use tokio::time::Instant;
-
-use gantry_client::tolerates;
 
 /// What becomes of a pod.
 #[derive(Debug, PartialEq, Eq)]

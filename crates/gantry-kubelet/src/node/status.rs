@@ -160,8 +160,13 @@ async fn runtime_problem(agent: &Agent) -> Option<String> {
 /// The pressures that are shown now, as conditions are called.
 pub fn pressures(agent: &Agent) -> Vec<&'static str> {
     let (seen, now) = (agent.pressures.lock(), agent.now());
-    let lasts = |kind: &&str| seen.get(kind).is_some_and(|last| now.duration_since(*last) < HOLD);
-    ["MemoryPressure", "DiskPressure", "PIDPressure"].into_iter().filter(lasts).collect()
+    let all = ["MemoryPressure", "DiskPressure", "PIDPressure"];
+    all.into_iter().filter(|kind| lasts(&seen, kind, now)).collect()
+}
+
+/// Whether a pressure is still shown. `seen`: when each was seen last.
+fn lasts(seen: &HashMap<&'static str, Timestamp>, kind: &str, now: Timestamp) -> bool {
+    seen.get(kind).is_some_and(|last| now.duration_since(*last) < HOLD)
 }
 
 /// Whether a pressure is shown: while it lasts and for a while after. `seen`: when each was seen last.
@@ -169,7 +174,7 @@ fn shown(seen: &mut HashMap<&'static str, Timestamp>, kind: &'static str, on: bo
     if on {
         seen.insert(kind, now);
     }
-    seen.get(kind).is_some_and(|last| now.duration_since(*last) < HOLD)
+    lasts(seen, kind, now)
 }
 
 async fn conditions(agent: &Agent, old: &NodeStatus, now: Timestamp) -> Vec<NodeCondition> {
