@@ -10,15 +10,20 @@ use crate::{
     resize::counted,
 };
 
-type Verdict = Result<(), (String, String)>;
-
-fn rejected(reason: &str, message: impl std::fmt::Display) -> Verdict {
-    Err((reason.into(), format!("Pod was rejected: {message}")))
+/// Why the node does not take a pod.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rejection {
+    pub reason: &'static str,
+    pub message: String,
 }
 
-/// Reason and message when the pod may not run here, or does not fit beside `others`. `pressures`: what the
+fn rejected(reason: &'static str, message: impl Into<String>) -> Result<(), Rejection> {
+    Err(Rejection { reason, message: message.into() })
+}
+
+/// Why the pod may not run here, or does not fit beside `others`. `pressures`: what the
 /// node runs short of, as conditions are called.
-pub fn admit(pod: &Pod, node: &Node, others: &[&Pod], pressures: &[&str]) -> Verdict {
+pub fn admit(pod: &Pod, node: &Node, others: &[&Pod], pressures: &[&str]) -> Result<(), Rejection> {
     if !stands(pod, pressures) {
         return rejected("Evicted", format!("The node had condition: [{}]. ", pressures.join(" ")));
     }
@@ -72,28 +77,30 @@ fn stands(pod: &Pod, pressures: &[&str]) -> bool {
     pressures == ["MemoryPressure"] && (pod::qos(pod) != Qos::BestEffort || tolerated())
 }
 
-/// Reason and message when the node has too little left for the pod beside `others`.
-pub fn fits(pod: &Pod, node: &Node, others: &[&Pod]) -> Verdict {
+/// Whether the node has enough left for the pod beside `others`.
+pub fn fits(pod: &Pod, node: &Node, others: &[&Pod]) -> Result<(), Rejection> {
     let allocatable = node.status.as_ref().and_then(|s| s.allocatable.clone()).unwrap_or_default();
     let active: Vec<_> = others.iter().filter(|p| !pod::is_terminal_phase(p)).map(|p| counted(p)).collect();
     let max_pods = allocatable.get("pods").map_or(i64::MAX, quantity::value);
-    let out_of = |resource: &str, requested: i64, used: i64, capacity: i64| {
+    let out_of = |reason, resource: &str, requested: i64, used: i64, capacity: i64| {
         let message = format!(
             "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
         );
-        rejected(&format!("OutOf{resource}"), message)
+        rejected(reason, message)
     };
     if active.len() as i64 + 1 > max_pods {
-        return out_of("pods", 1, active.len() as i64, max_pods);
+        return out_of("OutOfpods", "pods", 1, active.len() as i64, max_pods);
     }
-    for resource in ["cpu", "memory", "ephemeral-storage"] {
+    for (reason, resource) in
+        [("OutOfcpu", "cpu"), ("OutOfmemory", "memory"), ("OutOfephemeral-storage", "ephemeral-storage")]
+    {
         let requested = pod::total_request(pod, resource);
         let Some(capacity) = allocatable.get(resource).filter(|_| requested > 0) else { continue };
         let capacity =
             if resource == "cpu" { quantity::cpu_milli(capacity) } else { quantity::value(capacity) };
         let used: i64 = active.iter().map(|p| pod::total_request(p, resource)).sum();
         if requested > capacity - used {
-            return out_of(resource, requested, used, capacity);
+            return out_of(reason, resource, requested, used, capacity);
         }
     }
     Ok(())
@@ -144,7 +151,7 @@ mod tests {
             (make("501m", json!({})), Some("OutOfcpu")),
             (make("1m", json!({"a": "2"})), Some("NodeAffinity")),
         ] {
-            assert_eq!(admit(&pod, &node, &[&other], &[]).err().map(|e| e.0).as_deref(), expect);
+            assert_eq!(admit(&pod, &node, &[&other], &[]).err().map(|e| e.reason), expect);
         }
         let with =
             |spec: gantry_json::Value| -> Pod { gantry_json::from_value(json!({"spec": spec})).unwrap() };
@@ -153,24 +160,19 @@ mod tests {
             (json!({"containers": [], "securityContext": sysctl("kernel/shm_rmid_forced")}), None),
             (
                 json!({"containers": [], "securityContext": sysctl("kernel.msgmax")}),
-                Some((
-                    "SysctlForbidden",
-                    "Pod was rejected: forbidden sysctl: \"kernel.msgmax\" not allowlisted",
-                )),
+                Some(("SysctlForbidden", "forbidden sysctl: \"kernel.msgmax\" not allowlisted")),
             ),
             (
                 json!({"containers": [], "os": {"name": "windows"}}),
-                Some((
-                    "PodOSNotSupported",
-                    "Pod was rejected: Failed to admit pod as the OS field doesn't match node OS",
-                )),
+                Some(("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS")),
             ),
         ] {
             let verdict = admit(&with(spec.clone()), &node, &[], &[]).err();
-            assert_eq!(verdict, expect.map(|(r, m)| (r.into(), m.into())), "{spec}");
+            let expect = expect.map(|(reason, message)| Rejection { reason, message: message.to_owned() });
+            assert_eq!(verdict, expect, "{spec}");
         }
         let few = make("0", json!({}));
-        assert_eq!(admit(&few, &node, &[&few, &few, &few], &[]).unwrap_err().0, "OutOfpods");
+        assert_eq!(admit(&few, &node, &[&few, &few, &few], &[]).unwrap_err().reason, "OutOfpods");
     }
 
     #[test]
@@ -194,8 +196,8 @@ mod tests {
         let node: Node =
             gantry_json::from_value(json!({"status": {"allocatable": {"cpu": "2", "pods": "3"}}})).unwrap();
         let refused = admit(&plain, &node, &[], &["MemoryPressure", "PIDPressure"]).unwrap_err();
-        let why = "Pod was rejected: The node had condition: [MemoryPressure PIDPressure]. ";
-        assert_eq!(refused, ("Evicted".into(), why.into()));
+        let message = "The node had condition: [MemoryPressure PIDPressure]. ".to_owned();
+        assert_eq!(refused, Rejection { reason: "Evicted", message });
     }
 
     #[test]
@@ -213,8 +215,9 @@ mod tests {
             (json!({"containerPort": 81, "hostPort": 8080, "protocol": "UDP"}), false),
             (json!({"containerPort": 80, "hostPort": 8081}), false),
         ] {
-            let verdict = admit(&make(port.clone()), &Node::default(), &[&other], &[]).err().map(|why| why.0);
-            assert_eq!(verdict.as_deref(), refused.then_some("NodePorts"), "{port}");
+            let verdict =
+                admit(&make(port.clone()), &Node::default(), &[&other], &[]).err().map(|why| why.reason);
+            assert_eq!(verdict, refused.then_some("NodePorts"), "{port}");
         }
         let mut ended = other.clone();
         ended.status = gantry_json::from_value(json!({"phase": "Succeeded"})).unwrap();

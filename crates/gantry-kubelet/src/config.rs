@@ -6,6 +6,9 @@ use tokio::sync::Notify;
 
 use crate::eviction::Thresholds;
 
+/// How full the disk may usually get before unused images go, and down to what they go, in percent.
+pub const IMAGE_GC_PERCENT: (u8, u8) = (85, 80);
+
 /// Settings of the node agent.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -83,7 +86,7 @@ impl Config {
             log_max_bytes: 10 << 20,
             log_max_files: 5,
             eviction_hard: Thresholds::default(),
-            image_gc_percent: (85, 80),
+            image_gc_percent: IMAGE_GC_PERCENT,
             image_gc_min_age: Duration::from_secs(120),
             readiness_changed: Default::default(),
         }

@@ -39,6 +39,6 @@ mod users;
 mod volumes;
 mod worker;
 
-pub use config::{Config, Error};
+pub use config::{Config, Error, IMAGE_GC_PERCENT};
 pub use eviction::Thresholds;
 pub use kubelet::Kubelet;

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admit,
+    admit::{self, Rejection},
     agent::{Agent, Handle, Services},
     node::pressures,
     observed::label,
@@ -94,29 +94,19 @@ async fn apply(agent: &Arc<Agent>, pod: Pod) {
     }
     let fresh = pod.status.as_ref().is_none_or(|s| s.start_time.is_none()) && !pod::is_terminal_phase(&pod);
     let verdict = if fresh && !pod::is_deleted(&pod) { check(agent, &pod) } else { None };
-    if let Some((reason, message)) = &verdict {
-        let reason: &'static str = match reason.as_str() {
-            "Evicted" => "Evicted",
-            "OutOfcpu" => "OutOfcpu",
-            "OutOfmemory" => "OutOfmemory",
-            "OutOfpods" => "OutOfpods",
-            "OutOfephemeral-storage" => "OutOfephemeral-storage",
-            "SysctlForbidden" => "SysctlForbidden",
-            "PodOSNotSupported" => "PodOSNotSupported",
-            "NodePorts" => "NodePorts",
-            _ => "NodeAffinity",
-        };
-        // The status says who it was that rejected the pod, the event need not.
-        let message = message.trim_start_matches("Pod was rejected: ");
+    if let Some(Rejection { reason, message }) = &verdict {
         agent.events.pod(&pod, true, reason, message);
     }
     let mut pods = agent.pods.write();
     let counts = verdict.is_none();
-    let tx = Worker::spawn(agent.clone(), pod.clone(), verdict);
+    // The status says what it was that happened, the event need not.
+    let failed = verdict
+        .map(|Rejection { reason, message }| (reason.to_owned(), format!("Pod was rejected: {message}")));
+    let tx = Worker::spawn(agent.clone(), pod.clone(), failed);
     pods.insert(uid, Handle { tx, pod, counts });
 }
 
-fn check(agent: &Agent, pod: &Pod) -> Option<(String, String)> {
+fn check(agent: &Agent, pod: &Pod) -> Option<Rejection> {
     let node = agent.node.borrow().clone()?;
     let others = agent.counted_pods();
     let others: Vec<&Pod> = others.iter().map(|p| p.as_ref()).collect();

@@ -10,7 +10,7 @@ use gantry_cri::v1::LinuxContainerResources;
 use k8s_openapi::api::core::v1::{Container, Node, Pod, ResourceRequirements};
 
 use crate::{
-    admit,
+    admit::{self, Rejection},
     pod::{self, is_sidecar},
     quantity,
 };
@@ -84,10 +84,7 @@ pub fn judge(pod: &Pod, node: &Node, others: &[&Pod]) -> Result<(), Refusal> {
             return Err(Refusal { reason: "Infeasible", message });
         }
     }
-    let deferred = |(_, message): (String, String)| {
-        let message = message.trim_start_matches("Pod was rejected: ").to_owned();
-        Refusal { reason: "Deferred", message }
-    };
+    let deferred = |why: Rejection| Refusal { reason: "Deferred", message: why.message };
     admit::fits(pod, node, others).map_err(deferred)
 }
 

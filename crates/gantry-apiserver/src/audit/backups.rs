@@ -21,11 +21,10 @@ use super::file::append;
 const COMPRESSED: &str = ".gz";
 
 /// The logs set aside of one file.
-#[derive(Clone)]
 pub(super) struct Backups {
-    settings: Arc<LogFile>,
+    pub settings: LogFile,
     /// Held by whoever removes and compresses.
-    turn: Arc<Mutex<()>>,
+    turn: Mutex<()>,
 }
 
 /// The files of one log set aside. Both exist only while it is compressed, or where that was cut off.
@@ -37,8 +36,8 @@ struct Aside {
 }
 
 impl Backups {
-    pub fn new(settings: LogFile) -> Self {
-        Self { settings: Arc::new(settings), turn: Arc::default() }
+    pub fn new(settings: LogFile) -> Arc<Self> {
+        Arc::new(Self { settings, turn: Mutex::default() })
     }
 
     /// Sets the file aside under the time.
@@ -56,7 +55,7 @@ impl Backups {
 
     /// Removes what is too much or too old and compresses the rest, if that is wanted: in a thread then,
     /// which is returned, as nobody should wait for it.
-    pub fn tidy(&self) -> io::Result<Option<JoinHandle<()>>> {
+    pub fn tidy(self: &Arc<Self>) -> io::Result<Option<JoinHandle<()>>> {
         if !self.settings.compress {
             return self.prune().map(|()| None);
         }

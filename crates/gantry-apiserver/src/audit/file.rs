@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::backups::Backups;
@@ -41,8 +42,7 @@ impl LogFile {
 
 /// The file, open.
 pub(super) struct File {
-    settings: LogFile,
-    backups: Backups,
+    backups: Arc<Backups>,
     file: fs::File,
     bytes: u64,
     /// Up to where writing back was begun.
@@ -53,9 +53,8 @@ impl File {
     pub fn open(settings: &LogFile) -> io::Result<Self> {
         if settings.path == Path::new("-") {
             let file = fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
-            let settings = LogFile { max_bytes: u64::MAX, ..settings.clone() };
-            let backups = Backups::new(settings.clone());
-            return Ok(Self { settings, backups, file, bytes: 0, begun: 0 });
+            let backups = Backups::new(LogFile { max_bytes: u64::MAX, ..settings.clone() });
+            return Ok(Self { backups, file, bytes: 0, begun: 0 });
         }
         if let Some(directory) = settings.path.parent() {
             fs::create_dir_all(directory)?;
@@ -63,16 +62,17 @@ impl File {
         let file = append(&settings.path)?;
         let bytes = file.metadata()?.len();
         let backups = Backups::new(settings.clone());
-        Ok(Self { settings: settings.clone(), backups, file, bytes, begun: bytes })
+        Ok(Self { backups, file, bytes, begun: bytes })
     }
 
     /// Writes events, each a line with its end; several at once where the file has room for all.
     pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        if self.bytes + lines.len() as u64 <= self.settings.max_bytes {
+        let most = self.backups.settings.max_bytes;
+        if self.bytes + lines.len() as u64 <= most {
             return self.write(lines);
         }
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            if self.bytes > 0 && self.bytes + line.len() as u64 > self.settings.max_bytes {
+            if self.bytes > 0 && self.bytes + line.len() as u64 > most {
                 self.rotate()?;
             }
             self.write(line)?;
@@ -101,7 +101,7 @@ impl File {
 
     fn rotate(&mut self) -> io::Result<()> {
         self.backups.set_aside()?;
-        self.file = append(&self.settings.path)?;
+        self.file = append(&self.backups.settings.path)?;
         (self.bytes, self.begun) = (0, 0);
         self.backups.tidy().map(drop)
     }

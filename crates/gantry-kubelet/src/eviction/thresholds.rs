@@ -19,6 +19,9 @@ const SIGNALS: [(&str, Resource); 8] = [
     ("pid.available", Resource::Processes),
 ];
 
+/// What is kept free where nothing else is said.
+const USUAL: &str = "memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%";
+
 /// How much is kept free by each signal; nothing where one is missing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Thresholds(BTreeMap<&'static str, Threshold>);
@@ -56,15 +59,8 @@ impl Thresholds {
 }
 
 impl Default for Thresholds {
-    /// 100Mi of memory, a tenth of the disk and one of twenty inodes.
     fn default() -> Self {
-        let part = |percent: u8| Amount::Part(f32::from(percent) / 100.0);
-        let limits = [
-            ("memory.available", "100Mi", Amount::Number(100 << 20)),
-            ("nodefs.available", "10%", part(10)),
-            ("nodefs.inodesFree", "5%", part(5)),
-        ];
-        Self(limits.map(|(signal, text, amount)| (signal, Threshold { text: text.into(), amount })).into())
+        USUAL.parse().expect("the usual thresholds are some")
     }
 }
 
@@ -133,10 +129,11 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_ones_can_be_given() {
+    fn what_is_usually_kept_free() {
         let usual = Thresholds::default();
-        let text: Vec<_> = usual.given().map(|(signal, text)| format!("{signal}<{text}")).collect();
-        assert_eq!(text.join(",").parse(), Ok(usual));
+        let of_a_thousand = [Resource::Storage, Resource::Inodes, Resource::Processes];
+        assert_eq!(of_a_thousand.map(|resource| usual.kept(resource, 1000)), [100, 50, 0]);
+        assert_eq!(usual.kept(Resource::Memory, 8 << 30), 100 << 20);
     }
 
     #[test]

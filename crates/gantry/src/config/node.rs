@@ -2,21 +2,21 @@
 
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
-use gantry_kubelet::Thresholds;
+use gantry_kubelet::{IMAGE_GC_PERCENT, Thresholds};
 use serde::Deserialize;
 
 /// Settings as given.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct NodeSettings {
-    /// What stays free before pods are ended, such as memory.available<1Gi,nodefs.available<5%; what is
-    /// not named is not kept free.
+    /// What stays free before pods are ended; what is not named is not kept free. Where absent,
+    /// memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%.
     #[arg(long, env = "GANTRY_EVICTION_HARD", global = true)]
     pub eviction_hard: Option<String>,
-    /// How full the disk may get before unused images go, in percent; 100 keeps them.
+    /// How full the disk may get before unused images go, in percent; 100 keeps them; 85 where absent.
     #[arg(long, env = "GANTRY_IMAGE_GC_HIGH_THRESHOLD", value_name = "PERCENT", global = true)]
     pub image_gc_high_threshold: Option<u8>,
-    /// Down to how full a disk unused images go, in percent.
+    /// Down to how full a disk unused images go, in percent; 80 where absent.
     #[arg(long, env = "GANTRY_IMAGE_GC_LOW_THRESHOLD", value_name = "PERCENT", global = true)]
     pub image_gc_low_threshold: Option<u8>,
 }
@@ -40,8 +40,9 @@ impl NodeSettings {
             Some(text) => text.parse().map_err(|error| anyhow!("eviction-hard: {error}"))?,
             None => Thresholds::default(),
         };
-        let high = self.image_gc_high_threshold.or(stored.image_gc_high_threshold).unwrap_or(85);
-        let low = self.image_gc_low_threshold.or(stored.image_gc_low_threshold).unwrap_or(80);
+        let high =
+            self.image_gc_high_threshold.or(stored.image_gc_high_threshold).unwrap_or(IMAGE_GC_PERCENT.0);
+        let low = self.image_gc_low_threshold.or(stored.image_gc_low_threshold).unwrap_or(IMAGE_GC_PERCENT.1);
         for (key, percent) in [("high", high), ("low", low)] {
             if percent > 100 {
                 bail!("image-gc-{key}-threshold: {percent} must be between 0 and 100, inclusive");
